@@ -1,0 +1,126 @@
+"""Every error a caller can be told about, and how it looks on the wire.
+
+    ImgsearchError                 an answer with a code, a sentence, and nothing of our insides
+    ├── BadInput                   the request is wrong; the message names the thing and the mend
+    │   ├── BadImage               bytes that are no acceptable picture (``reason``: ``BadImage.REASONS``)
+    │   └── BadAddress             a URL we will not fetch (not http(s), not a global address, ...)
+    ├── NotFound                   no such product, generation, model
+    ├── ModelMismatch              vectors of one model against a generation of another
+    ├── Overloaded                 too much at once; try again after ``retry_after_s``
+    ├── DeadlinePassed             the caller's time ran out, or could not be met
+    ├── Unavailable                something this service leans on is not there (yet)
+    ├── Unverified                 an artefact does not hash, size or load as its manifest says; never served
+    ├── Conflict                   another writer moved the pointer first
+    └── BadSettings                a setting is missing or contradicts another; names the key
+
+``status_of`` is the one table from class to HTTP status and gRPC status. Anything that is not an
+``ImgsearchError`` reaches a caller as ``INTERNAL`` with a fixed text and the request id.
+"""
+
+from typing import ClassVar
+
+import grpc
+
+
+class ImgsearchError(Exception):
+    """An error whose message may be shown to the caller as it is."""
+
+    code: ClassVar[str] = "internal"
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class BadInput(ImgsearchError):
+    code = "bad_input"
+
+
+class BadImage(BadInput):
+    """Bytes that cannot be accepted as a picture."""
+
+    code = "bad_image"
+    REASONS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "empty",
+            "too_many_bytes",
+            "not_an_image",
+            "format",
+            "too_many_pixels",
+            "too_small",
+            "frames",
+            "truncated",
+        }
+    )
+
+    def __init__(self, reason: str, message: str) -> None:
+        if reason not in self.REASONS:
+            raise ValueError(f"{reason!r} is not one of {sorted(self.REASONS)}")
+        super().__init__(message)
+        self.reason = reason
+
+
+class BadAddress(BadInput):
+    code = "bad_address"
+
+
+class NotFound(ImgsearchError):
+    code = "not_found"
+
+
+class ModelMismatch(ImgsearchError):
+    code = "model_mismatch"
+
+
+class Overloaded(ImgsearchError):
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(ImgsearchError):
+    code = "deadline_passed"
+
+
+class Unavailable(ImgsearchError):
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unverified(ImgsearchError):
+    code = "unverified"
+
+
+class Conflict(ImgsearchError):
+    code = "conflict"
+
+
+class BadSettings(ImgsearchError):
+    code = "bad_settings"
+
+
+_STATUS: dict[type[ImgsearchError], tuple[int, grpc.StatusCode]] = {
+    BadInput: (400, grpc.StatusCode.INVALID_ARGUMENT),
+    NotFound: (404, grpc.StatusCode.NOT_FOUND),
+    ModelMismatch: (503, grpc.StatusCode.FAILED_PRECONDITION),
+    Overloaded: (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    DeadlinePassed: (504, grpc.StatusCode.DEADLINE_EXCEEDED),
+    Unavailable: (503, grpc.StatusCode.UNAVAILABLE),
+    Unverified: (500, grpc.StatusCode.DATA_LOSS),
+    Conflict: (409, grpc.StatusCode.ABORTED),
+    BadSettings: (500, grpc.StatusCode.INTERNAL),
+    ImgsearchError: (500, grpc.StatusCode.INTERNAL),
+}
+
+
+def status_of(error: ImgsearchError) -> tuple[int, grpc.StatusCode]:
+    """The (HTTP status, gRPC status) of an error: those of the nearest class in the table."""
+    for cls in type(error).__mro__:
+        if cls in _STATUS:
+            return _STATUS[cls]
+    raise AssertionError("ImgsearchError itself is in the table")

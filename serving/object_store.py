@@ -1,0 +1,129 @@
+"""Immutable objects under keys, and one kind of object that moves: a pointer, by compare-and-set.
+
+A key is ``/``-separated. ``put`` is atomic: a reader sees the whole object or none. The local store is a
+folder; the cloud one lives beside it when there is a bucket to speak to.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from serving.errors import BadSettings, Conflict, NotFound
+
+_KEY = re.compile(r"[A-Za-z0-9_=.-]+(/[A-Za-z0-9_=.-]+)*")
+
+
+class ObjectStore(Protocol):
+    """What the platform asks of a store of bytes."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes. Raises ``NotFound``."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write the object, atomically and durably; a same-named one is replaced."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def size(self, key: str) -> int:
+        """Bytes. Raises ``NotFound``."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Every key below the folder ``prefix``, in order."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it is there."""
+
+    def local_path(self, key: str) -> Path:
+        """A file with the object's bytes that may be memory-mapped but not changed. Raises ``NotFound``."""
+
+    def version(self, key: str) -> str | None:
+        """A token of the object's present content, None while there is none."""
+
+    def compare_and_set(self, key: str, data: bytes, expected: str | None) -> str:
+        """Write only if the object's version is still ``expected`` (None: absent); the new version.
+
+        Raises ``Conflict`` when somebody else was first.
+        """
+
+
+class LocalObjectStore:
+    """A folder. Safe for several processes of one machine.
+
+    Raises ``BadSettings`` when the folder cannot be made or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadSettings(f"cannot make the object store folder {self.root}: {error.strerror}") from error
+        if not os.access(self.root, os.W_OK):
+            raise BadSettings(f"the object store folder {self.root} is not writable")
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key) or ".." in key.split("/"):
+            raise NotFound(f"{key!r} is not a key of an object")
+        return self.root / key
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotFound(f"there is no object {key}") from None
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not ending in a legal key's character, so that no listing shows a half-written object.
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix="~")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def size(self, key: str) -> int:
+        return self.local_path(key).stat().st_size
+
+    def list(self, prefix: str) -> Iterator[str]:
+        top = self._path(prefix)
+        paths = sorted(path for path in top.rglob("*") if path.is_file() and not path.name.endswith("~"))
+        return (path.relative_to(self.root).as_posix() for path in paths)
+
+    def delete(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def local_path(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise NotFound(f"there is no object {key}")
+        return path
+
+    def version(self, key: str) -> str | None:
+        try:
+            return hashlib.sha256(self.get(key)).hexdigest()
+        except NotFound:
+            return None
+
+    def compare_and_set(self, key: str, data: bytes, expected: str | None) -> str:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / f".{path.name}.lock~").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.version(key) != expected:
+                raise Conflict(f"{key} was changed by another writer")
+            self.put(key, data)
+        return hashlib.sha256(data).hexdigest()

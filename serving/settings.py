@@ -1,0 +1,63 @@
+"""What a serving process can be told, read once from ``IMGSEARCH_*`` variables.
+
+Frozen and typed; a wrong value or half a configuration raises ``BadSettings`` that names the key.
+``docs/settings.md`` lists every field; a test holds the two together.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.errors import BadSettings
+
+
+class Settings(BaseSettings):
+    """Settings of the search platform. The pipeline's own are in ``imgsearch_assets.environment``."""
+
+    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+
+    environment: Literal["local", "staging", "production"] = "local"
+    home: Path = Field(Path(".imgsearch"), description="Folder of everything this installation keeps.")
+    redis_url: SecretStr | None = Field(
+        None, description="Feature store; without it features are computed anew."
+    )
+    redis_timeout_s: float = Field(0.05, gt=0, le=5, description="Past it the feature store counts as empty.")
+
+    host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
+    search_address: str = Field("127.0.0.1:50051", description="host:port of the search service.")
+    detect_address: str = Field("127.0.0.1:50052", description="host:port of the detect service.")
+    embed_address: str = Field("127.0.0.1:50053", description="host:port of the embed service.")
+    api_port: int = Field(8080, ge=0, le=65535)
+
+    max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
+    max_picture_pixels: int = Field(40_000_000, gt=0, description="Largest picture, as width x height.")
+    max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer.")
+    max_filter_values: int = Field(100, ge=1, description="Most values in one list of a filter.")
+    max_batch: int = Field(64, ge=1, description="Most pictures, crops or queries in one call.")
+    max_concurrency: int = Field(64, ge=1, description="Calls in work at once; more are refused at once.")
+    request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
+    fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
+    fetch_allow_hosts: frozenset[str] = Field(
+        frozenset(), description="host:port that may be fetched though not global; local environment only."
+    )
+    poll_interval_s: float = Field(
+        1.0, gt=0, description="How often the search service looks at the pointer."
+    )
+    torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The process's settings. Raises ``BadSettings`` naming every wrong key."""
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"IMGSEARCH_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise BadSettings(wrong) from None
+    if settings.fetch_allow_hosts and settings.environment != "local":
+        raise BadSettings("IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it")
+    return settings
