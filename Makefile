@@ -1,0 +1,62 @@
+# What people run here. Everything is set up in .venv on first use; nothing outside this folder changes,
+# but for Chromium, which `make test` installs with apt-get when it runs as root and there is none.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
+PROTOS := $(wildcard serving/proto/*.proto)
+
+.PHONY: help demo test check bench proto docs lock setup browser clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: setup  ## sample catalogue -> searchable, then page, API and Dagster UI stay up (ARGS="--products 300")
+	$(BIN)/imgsearch demo $(ARGS)
+
+test: setup browser  ## every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## every benchmark; each prints a table and one JSON line
+	$(BIN)/imgsearch bench $(ARGS)
+
+proto: setup  ## gRPC stubs from serving/proto/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=quiet:. \
+	  --mypy_grpc_out=quiet:. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(PROTOS)
+
+docs: setup browser  ## docs/settings.md from the settings, pictures of the page and the Dagster UI from a demo
+	$(BIN)/python -m imgsearch_assets.docs $(ARGS)
+
+lock: setup  ## requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-package torch --no-annotate \
+	  --no-header --python-version 3.11 --extra dev --extra gcp --extra k8s pyproject.toml -o requirements.lock
+
+setup: .venv/.ready
+
+# torch comes first and by version only: which build is right (CPU or CUDA) depends on the machine and on
+# the index pip was told to use. Everything else is installed exactly as locked, with hashes.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv .venv \
+	  || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+browser:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "The page is tested in Chromium; install it first (Debian: sudo apt-get install chromium)"; exit 1; fi; }
+
+clean:  ## remove the environment and everything the demo keeps
+	rm -rf .venv .imgsearch build *.egg-info
