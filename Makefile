@@ -32,7 +32,7 @@ proto: setup  ## gRPC stubs from serving/proto/*.proto
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(PROTOS)
 
 docs: setup browser  ## docs/settings.md from the settings, pictures of the page and the Dagster UI from a demo
-	$(BIN)/python -m imgsearch_assets.docs $(ARGS)
+	$(BIN)/python docs/generate.py $(ARGS)
 
 lock: setup  ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-package torch --no-annotate \

@@ -1,0 +1,211 @@
+"""The main job on one machine, told as a story: a catalogue becomes searchable, then everything stays up."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+from imgsearch_assets import progress
+from imgsearch_assets.installation import Addresses, Ports, check_home, only_one
+from imgsearch_assets.measure import PictureQuery, recall_through_api
+from imgsearch_assets.processes import ProcessGroup
+from imgsearch_assets.refresh import Refreshed, run_refresh
+from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
+from imgsearch_assets.sample.evaluate import photo_queries, street_queries
+from imgsearch_assets.services import Services, dagster_home
+from serving.errors import BadSettings, Unavailable
+
+# Everything but the last JSON line goes to standard error, so that the line can be piped on.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Pictures to measure with: each costs a detection and two embeddings.
+QUERIES_ONCE = 200
+QUERIES_STAYING = 40
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A figure of the platform as shoppers see it: pictures, and the rank at which the product must come."""
+
+    figure: str
+    k: int
+    queries: Callable[[int], Sequence[PictureQuery]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A catalogue that can be read, with what it takes to fetch its pictures."""
+
+    catalogue: str
+    allow_hosts: frozenset[str] = frozenset()
+    pictures: Path | None = None
+    yardstick: Yardstick | None = None
+    hints: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Where a catalogue comes from. ``prepare`` raises ``BadSettings`` when there is nothing to read."""
+
+    def prepare(self, home: Path, ports: Ports) -> Prepared: ...
+
+
+def _served(sample: Sample, ports: Ports, yardstick: Yardstick, *hints: str) -> Prepared:
+    allow = frozenset({f"127.0.0.1:{ports.pictures}"})
+    return Prepared(str(sample.catalogue), allow, sample.folder, yardstick, hints)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The sample catalogue: garments drawn by the generator."""
+
+    products: int
+    seed: int
+
+    def prepare(self, home: Path, ports: Ports) -> Prepared:
+        sample = generate_sample(home / "sample", self.products, self.seed, ports.pictures)
+        yardstick = Yardstick("street_to_shop_recall_at_10", 10, lambda limit: street_queries(sample, limit))
+        return _served(
+            sample, ports, yardstick, f"drop a picture from {sample.folder / 'street'} on the page"
+        )
+
+
+@dataclass(frozen=True)
+class Photos:
+    """A folder of real photos, one sub-folder a category, one photo a product."""
+
+    folder: Path
+
+    def prepare(self, home: Path, ports: Ports) -> Prepared:
+        sample = photos_sample(home / "sample", self.folder, ports.pictures)
+        yardstick = Yardstick("self_recall_at_1", 1, lambda limit: photo_queries(sample, limit))
+        return _served(sample, ports, yardstick, f"drop a cut-out of a photo from {self.folder} on the page")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Anyone's table; its pictures are fetched from where it says."""
+
+    location: str
+    allow_hosts: frozenset[str]
+
+    def prepare(self, home: Path, ports: Ports) -> Prepared:
+        return Prepared(self.location, self.allow_hosts, hints=("drop a picture of a product on the page",))
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage, in the order they were first entered."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+def run(
+    source: Source, home: Path, ports: Ports, redis_url: str | None, *, once: bool, as_json: bool
+) -> None:
+    """Make the source's catalogue searchable and, unless ``once``, keep everything up until Ctrl-C.
+
+    Raises ``ImgsearchError`` with one sentence for anything a person can mend.
+    """
+    home = home.absolute()
+    check_home(home)
+    with only_one(home):
+        ports.check()
+        _run(source, home, ports, redis_url, once=once, as_json=as_json)
+
+
+def _run(
+    source: Source, home: Path, ports: Ports, redis_url: str | None, *, once: bool, as_json: bool
+) -> None:
+    started = time.monotonic()
+    clock = Stopwatch()
+    with clock.stage("sample"):
+        prepared = source.prepare(home, ports)
+    addresses = Addresses.free(redis_url)
+    environment = _environment(prepared, home, addresses)
+    os.environ.update(environment)  # the refresh runs in this very process
+    dagster = dagster_home(home)
+    with ProcessGroup(home / "logs", environment) as group:
+        services = Services(group, addresses, ports)
+        with clock.stage("services"):
+            if redis_url is None:
+                services.start_redis()
+            if prepared.pictures is not None:
+                services.start_pictures(prepared.pictures)
+        refreshed = run_refresh()
+        clock.seconds |= refreshed.seconds
+        with clock.stage("services"):
+            services.start_search()
+        clock.seconds["searchable"] = time.monotonic() - started
+        console.print(f"[bold green]searchable[/] after {clock.seconds['searchable']:.0f} s")
+
+        figures = refreshed.figures()
+        if prepared.yardstick is not None:
+            with clock.stage("measure"):
+                figures |= _measured(
+                    prepared.yardstick, services.api_url, QUERIES_ONCE if once else QUERIES_STAYING
+                )
+        _show(figures, clock)
+        if not once:
+            _stay(services, prepared, dagster)
+    if as_json:
+        seconds = {stage: round(value, 2) for stage, value in clock.seconds.items()}
+        print(json.dumps(figures | {"seconds": seconds}), flush=True)
+
+
+def _environment(prepared: Prepared, home: Path, addresses: Addresses) -> dict[str, str]:
+    """What every process of the installation is told."""
+    return {
+        "IMGSEARCH_HOME": str(home),
+        "IMGSEARCH_CATALOGUE": prepared.catalogue,
+        "IMGSEARCH_REDIS_URL": addresses.redis_url,
+        "IMGSEARCH_SEARCH_ADDRESS": addresses.search,
+        "IMGSEARCH_DETECT_ADDRESS": addresses.detect,
+        "IMGSEARCH_EMBED_ADDRESS": addresses.embed,
+        "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps(sorted(prepared.allow_hosts)),
+    }
+
+
+def _measured(yardstick: Yardstick, api_url: str, limit: int) -> dict[str, float]:
+    queries = yardstick.queries(limit)
+    with progress.stage("shoppers' pictures", len(queries)) as advance:
+        recall = recall_through_api(api_url, queries, yardstick.k, advance)
+    return {yardstick.figure: round(recall, 4)}
+
+
+def _show(figures: dict[str, object], clock: Stopwatch) -> None:
+    table = Table("stage", "seconds", title="where the time went", title_justify="left")
+    table.columns[1].justify = "right"
+    for stage, value in clock.seconds.items():
+        if stage != "searchable":
+            table.add_row(stage, f"{value:.1f}")
+    console.print(table)
+    console.print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()))
+
+
+def _stay(services: Services, prepared: Prepared, dagster: Path) -> None:
+    """Keep everything up until Ctrl-C. Raises ``Unavailable`` when a part of it ends by itself."""
+    with console.status("starting Dagster"):
+        services.start_dagster(dagster)
+    console.print(f"\n  page        [bold]{services.api_url}/[/]")
+    console.print(f"  API         [bold]{services.api_url}/docs[/]")
+    console.print(f"  Dagster UI  [bold]{services.dagster_url}/[/]\n")
+    console.print("Try:")
+    for number, hint in enumerate(prepared.hints, 1):
+        console.print(f"  {number}. {hint}")
+    console.print("\nCtrl-C stops everything.")
+    while (ended := services.group.ended()) is None:
+        time.sleep(0.5)
+    raise Unavailable(f"{ended} ended by itself; its log is {services.group.logs / ended}.log")

@@ -1,0 +1,94 @@
+"""An installation on one machine: its folder, its ports, and the processes that make it up."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgsearch_assets.processes import free_port, port_is_free
+from serving.errors import BadSettings
+
+# A thousand products with their pictures, an index and Dagster's records take about a third of this.
+MIN_FREE_BYTES = 1 * 2**30
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of 127.0.0.1 that people see. The services behind them take free ones."""
+
+    api: int = 8080
+    dagster: int = 3000
+    pictures: int = 8090
+
+    def check(self) -> None:
+        """Raise ``BadSettings`` naming the first port that is taken and the option that moves it."""
+        for name in ("api", "dagster", "pictures"):
+            port = getattr(self, name)
+            if not port_is_free(port):
+                raise BadSettings(f"port {port} is taken; free it or choose another with --{name}-port")
+
+
+def check_home(home: Path) -> None:
+    """Make the folder. Raise ``BadSettings`` when it cannot be written or its disk is nearly full."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettings(
+            f"cannot make the folder {home}: {error.strerror}; choose another with --home"
+        ) from error
+    if not os.access(home, os.W_OK):
+        raise BadSettings(f"the folder {home} is not writable; choose another with --home")
+    free = shutil.disk_usage(home).free
+    if free < MIN_FREE_BYTES:
+        raise BadSettings(
+            f"{free / 2**20:.0f} MiB are free for {home}, {MIN_FREE_BYTES / 2**20:.0f} MiB are needed; "
+            "free some or choose another folder with --home"
+        )
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the folder while the block runs. Raises ``BadSettings`` when another process holds it."""
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read() or "unknown"
+            raise BadSettings(
+                f"process {owner} already works in {home}; stop it or choose another with --home"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """host:port of every service of one installation."""
+
+    search: str
+    detect: str
+    embed: str
+    redis_url: str
+
+    @classmethod
+    def free(cls, redis_url: str | None) -> "Addresses":
+        """Free ports of 127.0.0.1, and the Redis of ``redis_url`` or one on a free port."""
+        search, detect, embed, redis = (free_port() for _ in range(4))
+        return cls(
+            search=f"127.0.0.1:{search}",
+            detect=f"127.0.0.1:{detect}",
+            embed=f"127.0.0.1:{embed}",
+            redis_url=redis_url or f"redis://127.0.0.1:{redis}/0",
+        )
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module with this very interpreter."""
+    return [sys.executable, "-m", module, *arguments]

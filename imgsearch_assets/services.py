@@ -1,0 +1,84 @@
+"""The processes of one installation, started in the order in which they lean on each other."""
+
+import os
+import shutil
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from imgsearch_assets.installation import Addresses, Ports, python_module
+from imgsearch_assets.processes import ProcessGroup, answers
+from imgsearch_assets.redis_server import redis_command
+
+# torch and Dagster take seconds to import, more on a busy machine.
+_START_S = 180.0
+ROOT = Path(__file__).parents[1]
+
+
+def _port(address: str) -> int:
+    return int(urlsplit(address if "//" in address else f"//{address}").netloc.rpartition(":")[2])
+
+
+def _ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 our own address
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Services:
+    """Starts parts of an installation in ``group``; each method returns when its part answers.
+
+    Raises ``Unavailable`` with the last words of a part that does not come up.
+    """
+
+    group: ProcessGroup
+    addresses: Addresses
+    ports: Ports
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.api}"
+
+    @property
+    def dagster_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.dagster}"
+
+    def start_redis(self) -> None:
+        port = _port(self.addresses.redis_url)
+        self.group.start("redis", redis_command(port))
+        self.group.wait_ready("redis", answers(port), 20)
+
+    def start_pictures(self, folder: Path) -> None:
+        where = ("--folder", str(folder), "--port", str(self.ports.pictures))
+        self.group.start("pictures", python_module("imgsearch_assets.sample.server", *where))
+        self.group.wait_ready("pictures", answers(self.ports.pictures), _START_S)
+
+    def start_search(self) -> None:
+        """The search platform: three gRPC services and the HTTP front before them."""
+        rpc = {name: getattr(self.addresses, name) for name in ("search", "detect", "embed")}
+        for name, address in rpc.items():
+            self.group.start(name, python_module("serving", name, "--port", str(_port(address))))
+        self.group.start("api", python_module("serving", "api", "--port", str(self.ports.api)))
+        for name, address in rpc.items():
+            self.group.wait_ready(name, answers(_port(address)), _START_S)
+        self.group.wait_ready("api", lambda: _ok(f"{self.api_url}/readyz"), _START_S)
+
+    def start_dagster(self, home: Path) -> None:
+        """The UI and the daemon, with one code server between them."""
+        command = ("dev", "--host", "127.0.0.1", "--port", str(self.ports.dagster))
+        workspace = ("--workspace", str(ROOT / "workspace.yaml"))
+        self.group.start("dagster", python_module("dagster", *command, *workspace), DAGSTER_HOME=str(home))
+        self.group.wait_ready("dagster", lambda: _ok(f"{self.dagster_url}/server_info"), _START_S)
+
+
+def dagster_home(home: Path) -> Path:
+    """``home/dagster`` with the repository's ``dagster.yaml`` in it; also this process's own."""
+    folder = home.absolute() / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
