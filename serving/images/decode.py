@@ -1,0 +1,193 @@
+"""Hostile bytes to pixels: every picture that enters, in batch or online, comes through here.
+
+The header is read first, so that a few kilobytes that claim 144 million pixels are refused before they
+are unpacked; then everything is decoded, so that a file that breaks off is refused too. Metadata ends here.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from serving.errors import BadImage
+
+MAX_BYTES = 10 * 2**20
+MAX_PIXELS = 40_000_000
+MIN_SIDE = 8  # pixels; smaller are tracking pixels and spacers
+
+# Pillow warns between one and two times its own cap and raises above; here both are an error.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Whoever sends a damaged file does not also write our log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+# What people send instead, so that the message can name it.
+_REFUSED = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"<svg": "SVG",
+    b"\0\0\1\0": "ICO",
+}
+_REFUSED_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+# What Pillow's readers were seen to raise on damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+
+_ORIENTATION_TAG = 0x0112
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture says it is: ``format`` JPEG, PNG or WEBP; pixels as it is seen upright."""
+
+    format: str
+    width: int
+    height: int
+
+
+def inspect(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header alone, checked; nothing is decoded. Raises ``BadImage``."""
+    image = _open(data, max_bytes, max_pixels)
+    return _header(image, image.size)
+
+
+def verify(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read every byte of the picture, at the least cost, and forget the pixels. Raises ``BadImage``."""
+    image = _open(data, max_bytes, max_pixels)
+    size = image.size
+    _load(image, at_least=1)
+    return _header(image, size)
+
+
+def decode(
+    data: bytes,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+) -> NDArray[np.uint8]:
+    """The upright picture, uint8 (h, w, 3) RGB, transparency on white.
+
+    With ``at_least`` a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side not below
+    ``at_least`` pixels; the same bytes and arguments always give the same pixels. Raises ``BadImage``.
+    """
+    image = _open(data, max_bytes, max_pixels)
+    _load(image, at_least)
+    return _upright(np.array(_rgb(image)), _orientation(image))
+
+
+def _open(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
+    if not data:
+        raise BadImage("empty", "the picture is empty")
+    if len(data) > max_bytes:
+        raise BadImage("too_many_bytes", f"the picture has {len(data):,} bytes; at most {max_bytes:,}")
+    claimed = _webp_canvas(data)
+    if claimed is not None:  # Pillow makes room for a WebP's pixels on opening it
+        _check_pixels(*claimed, max_pixels)
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage("too_many_pixels", f"the picture has more than {max_pixels:,} pixels") from None
+    except UnidentifiedImageError:
+        raise _not_accepted(data) from None
+    except _DAMAGED:
+        raise BadImage("truncated", "the picture is damaged or breaks off") from None
+    _check_pixels(*image.size, max_pixels)
+    if min(image.size) < MIN_SIDE:
+        raise BadImage(
+            "too_small", f"the picture is {image.width} x {image.height}; at least {MIN_SIDE} a side"
+        )
+    # MPO is how phones write a JPEG with a depth or gain map behind it: the first frame is the picture.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise BadImage("frames", "the picture is animated; send a still one")
+    return image
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int] | None:
+    """Width and height that a WebP claims (RFC 9649, 2.5 to 2.7)."""
+    if not (data.startswith(b"RIFF") and data[8:12] == b"WEBP" and len(data) >= 30):
+        return None
+    if data[12:16] == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
+    if data[12:16] == b"VP8 ":
+        return (
+            int.from_bytes(data[26:28], "little") & 0x3FFF,
+            int.from_bytes(data[28:30], "little") & 0x3FFF,
+        )
+    return None
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise BadImage(
+            "too_many_pixels", f"the picture is {width:,} x {height:,}; at most {max_pixels:,} pixels"
+        )
+
+
+def _not_accepted(data: bytes) -> BadImage:
+    start = data.lstrip()[:4]
+    for magic, name in _REFUSED.items():
+        if start.startswith(magic) or data.startswith(magic):
+            return BadImage("format", f"the picture is a {name}; send JPEG, PNG or WebP")
+    if data[4:8] == b"ftyp" and data[8:12] in _REFUSED_BRANDS:
+        return BadImage("format", f"the picture is a {_REFUSED_BRANDS[data[8:12]]}; send JPEG, PNG or WebP")
+    return BadImage("not_an_image", "not a picture; send JPEG, PNG or WebP")
+
+
+def _load(image: Image.Image, at_least: int | None) -> None:
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))  # does nothing but for JPEG
+    try:
+        image.load()
+    except _DAMAGED:
+        raise BadImage("truncated", "the picture is damaged or breaks off") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip rather than scale
+        grey = np.asarray(image).astype(np.uint16) >> 8
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(layer, mask=layer.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _header(image: Image.Image, size: tuple[int, int]) -> Header:
+    width, height = size
+    if _orientation(image) in _SIDEWAYS:
+        width, height = height, width
+    return Header("JPEG" if image.format == "MPO" else str(image.format), width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 (EXIF 2.32, 4.6.4); 1 where the metadata is missing or is nonsense."""
+    if "exif" not in image.info and "xmp" not in image.info and "XML:com.adobe.xmp" not in image.info:
+        return 1
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DAMAGED:
+        return 1  # the pixels are good; the camera's note about them is not
+    return value if value in range(1, 9) else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    if orientation in _SIDEWAYS:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
