@@ -1,0 +1,154 @@
+"""What the API stands on: three gRPC services, the feature store and a fetcher that stays outside."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+
+from serving.api.clock import Clock
+from serving.api.schemas import Health
+from serving.cache.features import CachedFeatures, FeatureStore
+from serving.images.box import Box
+from serving.images.fetch import PictureFetcher
+from serving.proto import (
+    detect_pb2,
+    detect_pb2_grpc,
+    embed_pb2,
+    embed_pb2_grpc,
+    geometry_pb2,
+    search_pb2,
+    search_pb2_grpc,
+)
+from serving.rpc import client
+from serving.settings import Settings
+
+SERVICES = ("search", "detect", "embed")
+
+_HEALTH_TIMEOUT_S = 0.5
+# How long a generation's embedder is taken to be still served; a wrong guess costs one more search.
+_EMBEDDER_FOR_S = 1.0
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+
+
+class Backends:
+    """Calls with what is left of a request's time, under its id. All raise ``ImgsearchError``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        channels: dict[str, grpc.aio.Channel],
+        features: FeatureStore | None,
+        fetcher: PictureFetcher,
+    ) -> None:
+        self.settings = settings
+        self._search = search_pb2_grpc.SearchStub(channels["search"])
+        self._detect = detect_pb2_grpc.DetectStub(channels["detect"])
+        self._embed = embed_pb2_grpc.EmbedStub(channels["embed"])
+        self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
+        self._features = features
+        self._fetcher = fetcher
+        self._embedder = ""
+        self._embedder_until_s = 0.0
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["Backends"]:
+        """Opens channels without waiting for what is behind them; closes all when the block ends."""
+        async with AsyncExitStack() as stack:
+            channels = {
+                name: await stack.enter_async_context(client.channel(getattr(settings, f"{name}_address")))
+                for name in SERVICES
+            }
+            features = None
+            if settings.redis_url is not None:
+                features = FeatureStore(settings.redis_url.get_secret_value(), settings.redis_timeout_s)
+                stack.push_async_callback(features.aclose)
+            fetcher = await stack.enter_async_context(
+                PictureFetcher(
+                    allow_hosts=settings.fetch_allow_hosts,
+                    max_bytes=settings.max_picture_bytes,
+                    timeout_s=settings.fetch_timeout_s,
+                )
+            )
+            backends = cls(settings, channels, features, fetcher)
+            yield backends
+            await asyncio.gather(*backends._writes)
+
+    async def detect(self, data: bytes, clock: Clock) -> tuple[list[detect_pb2.Detection], str]:
+        """The items on an encoded picture, the main one first, and the detector's version."""
+        reply = await _ask(self._detect.Detect, detect_pb2.DetectRequest(images=[data]), clock)
+        (image,) = reply.images
+        return list(image.detections), reply.model_version
+
+    async def embed(self, data: bytes, boxes: Sequence[Box], clock: Clock) -> tuple[NDArray[np.float32], str]:
+        """Unit rows float32 (len(boxes), d) of parts of an encoded picture, and the embedder's version."""
+        crops = [
+            embed_pb2.Crop(image=0, box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1))
+            for box in boxes
+        ]
+        reply = await _ask(self._embed.Embed, embed_pb2.EmbedRequest(images=[data], crops=crops), clock)
+        vectors = np.frombuffer(reply.vectors, dtype="<f4").reshape(len(boxes), reply.dim)
+        return vectors.astype(np.float32, copy=False), reply.model_version
+
+    async def search(self, request: search_pb2.SearchRequest, clock: Clock) -> search_pb2.SearchReply:
+        return await _ask(self._search.Search, request, clock)
+
+    async def products(self, product_ids: Sequence[str], clock: Clock) -> search_pb2.GetProductsReply:
+        """Those of ``product_ids`` that the generation holds."""
+        request = search_pb2.GetProductsRequest(product_ids=product_ids)
+        return await _ask(self._search.GetProducts, request, clock)
+
+    async def status(self, clock: Clock) -> search_pb2.StatusReply:
+        """What the search service serves."""
+        return await _ask(self._search.Status, search_pb2.StatusRequest(), clock)
+
+    async def embedder(self, clock: Clock) -> str:
+        """The version of the embedder that the served generation was made with, at most a moment old."""
+        if time.monotonic() >= self._embedder_until_s:
+            self._embedder = (await self.status(clock)).embedder_version
+            self._embedder_until_s = time.monotonic() + _EMBEDDER_FOR_S
+        return self._embedder
+
+    async def fetch(self, url: str) -> bytes:
+        """The picture at a public address."""
+        return await self._fetcher.picture(url)
+
+    async def stored_url(self, embedder: str, url: str) -> CachedFeatures | None:
+        return None if self._features is None else await self._features.get_url(embedder, url)
+
+    async def stored_product(self, embedder: str, product_id: str) -> CachedFeatures | None:
+        return None if self._features is None else await self._features.get_product(embedder, product_id)
+
+    def store_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
+        """Keeps what was computed, beside the answer rather than before it."""
+        if self._features is not None:
+            write = asyncio.create_task(self._features.put_url(embedder, url, features))
+            self._writes.add(write)
+            write.add_done_callback(self._writes.discard)
+
+    async def health(self, name: str) -> Health:
+        """What a service says of itself; never raises for one that is down."""
+        request = health_pb2.HealthCheckRequest()
+        try:
+            reply = await self._health[name].Check(request, timeout=_HEALTH_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return "unreachable"
+        return "serving" if reply.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
+
+
+async def _ask(
+    call: grpc.aio.UnaryUnaryMultiCallable[Request, Reply], request: Request, clock: Clock
+) -> Reply:
+    try:
+        return await call(request, timeout=clock.left_s(), metadata=(("x-request-id", clock.request_id),))
+    except grpc.aio.AioRpcError as error:
+        raise client.error_of(error) from error

@@ -1,0 +1,89 @@
+"""Every error a caller sees, in one shape: ``{"error": {"code", "message", "request_id"}}``."""
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from serving.errors import ImgsearchError, Overloaded, Unavailable, status_of
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = "something went wrong on our side; the request id finds it in our logs"
+
+# What a route that nobody serves, or serves by another method, says; other codes keep Starlette's words.
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that ``telemetry.Telemetry`` gave the request."""
+    request_id: str = scope["state"]["request_id"]
+    return request_id
+
+
+def error_response(
+    scope: Scope, status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The one place that builds the shape."""
+    error = {"code": code, "message": message, "request_id": request_id_of(scope)}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
+
+
+def told(scope: Scope, error: ImgsearchError) -> JSONResponse:
+    """The answer for an error whose message may be shown."""
+    status, _ = status_of(error)
+    headers = {}
+    if isinstance(error, Overloaded | Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return error_response(scope, status, error.code, error.message, headers)
+
+
+def unknown(scope: Scope, error: Exception) -> JSONResponse:
+    """The answer for a mistake of ours: a fixed text; the traceback goes to the log, once."""
+    log.error("request %s failed", request_id_of(scope), exc_info=error)
+    return error_response(scope, 500, "internal", UNKNOWN)
+
+
+async def _known(request: Request, error: ImgsearchError) -> Response:
+    return told(request.scope, error)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    words = {
+        404: f"there is nothing at {path}; /docs lists what there is",
+        405: f"{path} does not take {request.method}; /docs lists what it takes",
+    }
+    code = _HTTP_CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
+    message = words.get(error.status_code, str(error.detail))
+    headers = dict(error.headers) if error.headers else None
+    return error_response(request.scope, error.status_code, code, message, headers)
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    return error_response(request.scope, 422, "bad_input", "; ".join(map(sentence, error.errors())))
+
+
+def sentence(item: dict[str, Any]) -> str:
+    """One pydantic complaint as ``where: what``; never the value itself, which may be a whole picture."""
+    if item["type"] == "json_invalid":
+        return "the body is not JSON"
+    if item["loc"] == ("body",):
+        return "the body must be a JSON object, sent as Content-Type: application/json"
+    where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
+    what = str(item["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def install(app: FastAPI) -> None:
+    """Hangs the handlers on the application. Unknown errors are ``telemetry.Telemetry``'s, outside of it."""
+    # Starlette types a handler by the widest exception; each is called with its own.
+    app.add_exception_handler(ImgsearchError, _known)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]

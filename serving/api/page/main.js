@@ -1,0 +1,216 @@
+// One page, two kinds of view: a picture searched with (and the box chosen on it), or a product.
+
+import * as api from "/page/api.js";
+import * as filters from "/page/filters.js";
+import { count, price, title } from "/page/format.js";
+import { prepare, showBoxes } from "/page/picture.js";
+import { picture, show, showWaiting } from "/page/results.js";
+
+const $ = (id) => document.getElementById(id);
+const PAGE = 24;
+const LOOK_AGAIN_MS = 3000;
+
+const views = []; // what the browser's Back goes through: {file, url, box, boxes} or {productId}
+let view = null;
+let k = PAGE;
+let most = 100;
+let request = null;
+let productNow = null;
+
+function say(text) {
+  $("busy").textContent = text;
+  document.body.classList.toggle("working", text !== "");
+}
+
+function showTrouble(trouble) {
+  $("trouble-title").textContent = trouble.title;
+  $("trouble-text").textContent = trouble.message;
+  $("trouble-again").hidden = !(trouble.retry && view);
+  $("trouble-id").textContent = trouble.requestId ? `If it happens again, mention ${trouble.requestId}.` : "";
+  $("trouble").hidden = false;
+}
+
+function asTrouble(error) {
+  if (error instanceof api.Trouble) return error;
+  console.error(error);
+  return new api.Trouble("Something went wrong", "Please try again.");
+}
+
+async function search({ keep = false } = {}) {
+  request?.abort();
+  const mine = request = new AbortController();
+  $("trouble").hidden = true;
+  $("start").hidden = true;
+  $("found").hidden = false;
+  $("found").setAttribute("aria-busy", "true");
+  say(view.file ? "Looking at the picture…" : "Looking for similar products…");
+  showQuery();
+  if (!keep) showWaiting($("results"), 8);
+  try {
+    const chosen = filters.chosen();
+    const answer = view.file
+      ? await api.searchPicture(view.file, view.box, chosen, k, mine.signal)
+      : await api.searchProduct(view.productId, chosen, k, mine.signal);
+    showAnswer(answer);
+    say("");
+  } catch (error) {
+    if (error.name === "AbortError") return; // a newer search has taken over
+    say("");
+    $("results").replaceChildren();
+    $("count").textContent = "";
+    $("more").hidden = true;
+    const nothingToShow = view.file ? !view.boxes : !productNow;
+    $("found").hidden = nothingToShow;
+    $("start").hidden = !nothingToShow;
+    showTrouble(asTrouble(error));
+  }
+  $("found").removeAttribute("aria-busy");
+}
+
+function showQuery() {
+  $("picture").hidden = !view.file;
+  $("product").hidden = Boolean(view.file) || !productNow;
+  if (view.file) {
+    $("picture-image").src = view.url;
+    $("results-heading").textContent = "Found in the shop";
+    showBoxes($("boxes"), $("choices"), view.boxes ?? [], view.chosen ?? null, chooseBox);
+    $("choices").hidden = !view.boxes;
+  } else {
+    $("results-heading").textContent = "Similar products";
+  }
+}
+
+function showAnswer(answer) {
+  const { results } = answer;
+  if (view.file) {
+    view.boxes = answer.boxes;
+    view.chosen = answer.chosen_box;
+    showQuery();
+  } else if (answer.product) {
+    showProduct(answer.product);
+  }
+  if (results.length) filters.offerPrices(results[0].currency);
+  show($("results"), results, (product) => open({ productId: product.product_id }, product));
+  const products = results.length === 1 ? "1 product" : `${count(results.length)} products`;
+  $("count").textContent = results.length && answer.exhausted ? `${products}, all there are` : products;
+  $("none").hidden = results.length > 0;
+  $("more").hidden = answer.exhausted || results.length < k || k >= most;
+  const took = `${Math.round(answer.timings_ms.total)} ms`;
+  $("provenance").textContent = `Answered from generation ${answer.generation} in ${took}.`;
+}
+
+function showProduct(product) {
+  productNow = product;
+  picture($("product-image"), product.image_url, product.name);
+  $("product-name").textContent = product.name || title(product.category);
+  $("product-facts").textContent = [product.brand, price(product.price, product.currency)].filter(Boolean).join(" · ");
+  $("product").hidden = false;
+}
+
+function chooseBox(box) {
+  open({ ...view, box, chosen: box });
+}
+
+// Makes `next` the view, with an entry in the browser's history, and searches.
+function open(next, product = null) {
+  const url = next.productId ? `/?product=${encodeURIComponent(next.productId)}` : "/";
+  views.push(next);
+  history.pushState({ view: views.length - 1 }, "", url);
+  enter(next, product);
+}
+
+function enter(next, product = null) {
+  const samePicture = view?.file && view.file === next.file;
+  view = next;
+  k = PAGE;
+  productNow = null;
+  if (product) showProduct(product);
+  if (!samePicture) {
+    window.scrollTo({ top: 0 });
+    $("results-heading").focus({ preventScroll: true });
+  }
+  return search();
+}
+
+async function take(file) {
+  if (!file) return;
+  $("trouble").hidden = true;
+  say("Reading the picture…");
+  try {
+    const fit = await prepare(file);
+    open({ file: fit, url: URL.createObjectURL(fit), box: null });
+  } catch (error) {
+    say("");
+    showTrouble(asTrouble(error));
+  }
+}
+
+function restore(state) {
+  const known = state && views[state.view];
+  const productId = new URLSearchParams(location.search).get("product");
+  if (known) return enter(known);
+  if (productId) return enter({ productId });
+  request?.abort();
+  view = null;
+  say("");
+  $("trouble").hidden = true;
+  $("found").hidden = true;
+  $("start").hidden = false;
+}
+
+function listen() {
+  $("file").addEventListener("change", (event) => {
+    take(event.target.files[0]);
+    event.target.value = ""; // so that the same file can be chosen again
+  });
+  addEventListener("paste", (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
+    if (file) take(file);
+  });
+  let over = 0; // dragenter and dragleave come for every element passed
+  addEventListener("dragenter", () => document.body.classList.toggle("dragging", ++over > 0));
+  addEventListener("dragleave", () => document.body.classList.toggle("dragging", --over > 0));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    over = 0;
+    document.body.classList.remove("dragging");
+    take(event.dataTransfer.files[0]);
+  });
+  addEventListener("popstate", (event) => restore(event.state));
+  filters.onChange(() => {
+    k = PAGE;
+    if (view) search({ keep: true });
+  });
+  $("more").addEventListener("click", () => {
+    k = Math.min(most, k + PAGE);
+    search({ keep: true });
+  });
+  $("trouble-again").addEventListener("click", () => search());
+}
+
+// Says how the shop is, and looks again until it is open.
+async function lookIn() {
+  let shop = null;
+  try {
+    shop = await api.status();
+  } catch {
+    $("shop").textContent = "The shop cannot be reached; looking again…";
+  }
+  if (shop) {
+    most = shop.max_k;
+    filters.offerCategories(shop.values.categories);
+    $("shop").textContent = {
+      ready: `${count(shop.products)} products`,
+      empty: "The shelves are still being filled. Products appear as soon as the first catalogue is indexed.",
+      starting: "The shop is just opening; this takes a few seconds…",
+    }[shop.state];
+    document.body.dataset.shop = shop.state;
+    if (!view && shop.generation) $("provenance").textContent = `Generation ${shop.generation}.`;
+  }
+  if (shop?.state !== "ready") setTimeout(lookIn, LOOK_AGAIN_MS);
+}
+
+listen();
+lookIn();
+restore(history.state);

@@ -1,0 +1,200 @@
+"""From what a person shows to products: the one flow behind every search route.
+
+    picture   -> header check -> Detect -> box -> Embed [box, whole picture] -> Search
+    URL       -> feature store, else fetch and as a picture; what was computed is stored
+    product   -> feature store -> Search, else Search with the index's own vectors
+
+A person's own box is searched alone and needs no detection first, so the two run side by side.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.api.backends import Backends
+from serving.api.clock import Clock
+from serving.api.schemas import Answer, BoxFields, FoundBox, Match, Models, Product
+from serving.cache.features import CachedFeatures
+from serving.errors import ModelMismatch, NotFound
+from serving.images.box import Box
+from serving.images.decode import inspect
+from serving.proto import search_pb2
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What every kind of search can ask for."""
+
+    filter: search_pb2.Filter
+    k: int
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a search is made with: unit rows float32 (n, d), and where they come from."""
+
+    vectors: NDArray[np.float32]
+    embedder: str
+    detector: str | None
+    boxes: list[FoundBox]
+    chosen: Box | None
+    source: Literal["computed", "stored"]
+
+
+async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answer:
+    """Products like what is on the picture. Raises ``BadImage`` and what the services raise."""
+    return await _by_features(backends, await _compute(backends, data, wanted.box, clock), wanted, clock)
+
+
+async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> Answer:
+    """The same for the picture at ``url``. Raises ``BadAddress`` where it will or can not be fetched."""
+    embedder = await backends.embedder(clock)
+    with clock.stage("features"):
+        stored = await backends.stored_url(embedder, url)
+    features = None if stored is None else _of_stored(stored, embedder, wanted.box)
+    if features is None:
+        with clock.stage("fetch"):
+            data = await backends.fetch(url)
+        features = await _compute(backends, data, wanted.box, clock)
+        if wanted.box is None:
+            boxes = [Box.whole()] if features.chosen is None else [features.chosen, Box.whole()]
+            backends.store_url(features.embedder, url, CachedFeatures(tuple(boxes), features.vectors))
+    return await _by_features(backends, features, wanted, clock)
+
+
+async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock: Clock) -> Answer:
+    """Products like this one, without it. Raises ``NotFound`` when the generation does not hold it."""
+    embedder = await backends.embedder(clock)
+    with clock.stage("features"):
+        stored, known = await _together(
+            backends.stored_product(embedder, product_id), backends.products([product_id], clock)
+        )
+    if not known.products:
+        raise NotFound(f"product {product_id!r} is not in the index")
+    product = Product.of(known.products[0])
+    if stored is not None:
+        excluding = search_pb2.Filter(excluded_product_ids=[product_id])
+        excluding.MergeFrom(wanted.filter)
+        try:
+            reply = await _search(backends, stored.vectors, embedder, excluding, wanted.k, clock)
+            return _answer(reply, clock, "stored", product=product)
+        except ModelMismatch:
+            pass  # a generation of another model came in between; it brings its own vectors
+    query = search_pb2.Query(product_id=product_id, filter=wanted.filter, k=wanted.k)
+    with clock.stage("search"):
+        reply = await backends.search(search_pb2.SearchRequest(queries=[query]), clock)
+    return _answer(reply, clock, "index", product=product)
+
+
+async def _compute(backends: Backends, data: bytes, box: Box | None, clock: Clock) -> Features:
+    """The vectors of [best box, whole picture], or of ``box`` alone."""
+    settings = backends.settings
+    inspect(data, max_bytes=settings.max_picture_bytes, max_pixels=settings.max_picture_pixels)
+    if box is None:
+        boxes, detector = await _detect(backends, data, clock)
+        chosen = boxes[0].box.box() if boxes else None
+        vectors, embedder = await _embed(
+            backends, data, [chosen, Box.whole()] if chosen else [Box.whole()], clock
+        )
+    else:
+        chosen = box
+        (boxes, detector), (vectors, embedder) = await _together(
+            _detect(backends, data, clock), _embed(backends, data, [box], clock)
+        )
+    return Features(vectors, embedder, detector, boxes, chosen, "computed")
+
+
+async def _detect(backends: Backends, data: bytes, clock: Clock) -> tuple[list[FoundBox], str]:
+    with clock.stage("detect"):
+        detections, detector = await backends.detect(data, clock)
+    boxes = [
+        FoundBox(box=BoxFields.of(item.box), category=item.category, score=round(item.score, 4))
+        for item in detections
+    ]
+    return boxes, detector
+
+
+async def _embed(
+    backends: Backends, data: bytes, boxes: list[Box], clock: Clock
+) -> tuple[NDArray[np.float32], str]:
+    with clock.stage("embed"):
+        return await backends.embed(data, boxes, clock)
+
+
+def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Features | None:
+    """Stored features as a query; None when they lack the box that a person chose."""
+    items = [item for item in stored.boxes if item != Box.whole()]
+    if box is None:
+        vectors, chosen = stored.vectors, next(iter(items), None)
+    elif box in stored.boxes:
+        row = stored.boxes.index(box)
+        vectors, chosen = stored.vectors[row : row + 1], box
+    else:
+        return None
+    found = [FoundBox(box=BoxFields.of(item), category=None, score=None) for item in items]
+    return Features(vectors, embedder, None, found, chosen, "stored")
+
+
+async def _by_features(backends: Backends, features: Features, wanted: Wanted, clock: Clock) -> Answer:
+    reply = await _search(backends, features.vectors, features.embedder, wanted.filter, wanted.k, clock)
+    return _answer(reply, clock, features.source, features=features)
+
+
+async def _search(
+    backends: Backends,
+    vectors: NDArray[np.float32],
+    embedder: str,
+    wanted: search_pb2.Filter,
+    k: int,
+    clock: Clock,
+) -> search_pb2.SearchReply:
+    query = search_pb2.Query(vectors=packed(vectors), filter=wanted, k=k)
+    request = search_pb2.SearchRequest(queries=[query], dim=vectors.shape[1], embedder_version=embedder)
+    with clock.stage("search"):
+        return await backends.search(request, clock)
+
+
+def _answer(
+    reply: search_pb2.SearchReply,
+    clock: Clock,
+    source: Literal["computed", "stored", "index"],
+    *,
+    features: Features | None = None,
+    product: Product | None = None,
+) -> Answer:
+    (result,) = reply.results
+    return Answer(
+        results=[Match.of_hit(hit) for hit in result.hits],
+        boxes=features.boxes if features else [],
+        chosen_box=BoxFields.of(features.chosen) if features and features.chosen else None,
+        product=product,
+        generation=reply.generation,
+        models=Models(detector=features.detector if features else None, embedder=reply.embedder_version),
+        plan=result.plan,
+        exhausted=result.exhausted,
+        features=source,
+        timings_ms=clock.timings_ms,
+    )
+
+
+def packed(vectors: NDArray[np.float32]) -> bytes:
+    """float32 (n, d) -> n * d * 4 little-endian bytes, row-major, as ``search.proto`` wants them."""
+    return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
+
+
+async def _together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both results; the first failure cancels the other and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return one.result(), other.result()

@@ -1,0 +1,50 @@
+"""Whether the shop is open: what each service says of itself, and what is served."""
+
+import asyncio
+from typing import Literal
+
+from serving.api.backends import SERVICES, Backends
+from serving.api.clock import Clock
+from serving.api.schemas import Models, Status, Values
+from serving.errors import Unavailable
+from serving.proto import search_pb2
+from serving.settings import Settings
+
+
+async def generation(backends: Backends, clock: Clock) -> str:
+    """The generation that is served. Raises ``Unavailable`` while there is none."""
+    served = await backends.status(clock)
+    if not served.generation:
+        raise Unavailable("nothing is indexed yet")
+    return served.generation
+
+
+async def status(backends: Backends, settings: Settings, clock: Clock) -> Status:
+    """Never raises for a service that is down: that is its answer."""
+    health = dict(zip(SERVICES, await asyncio.gather(*map(backends.health, SERVICES)), strict=True))
+    try:
+        served = await backends.status(clock)
+    except Unavailable:
+        served = search_pb2.StatusReply()
+    state: Literal["ready", "empty", "starting"]
+    if health["search"] != "unreachable" and not served.generation:
+        state = "empty"
+    else:
+        state = "ready" if set(health.values()) == {"serving"} else "starting"
+    return Status(
+        state=state,
+        services=health,
+        generation=served.generation or None,
+        created_at=served.created_at if served.generation else None,
+        products=served.products,
+        rows=served.rows,
+        models=Models(detector=served.detector_version, embedder=served.embedder_version)
+        if served.generation
+        else None,
+        values=Values(
+            categories=list(served.categories), brands=list(served.brands), colours=list(served.colours)
+        ),
+        stale=served.last_error or None,
+        max_k=settings.max_k,
+        max_picture_bytes=settings.max_picture_bytes,
+    )

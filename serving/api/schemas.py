@@ -1,0 +1,210 @@
+"""What travels over HTTP: checked on the way in, described in ``/openapi.json`` from here."""
+
+from typing import Literal, Self
+
+from fastapi import UploadFile
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, Json, model_validator
+
+from serving.images.box import GRID, Box
+from serving.proto import geometry_pb2, search_pb2
+
+DEFAULT_K = 24
+_BOX = "Search with this part of the picture alone."
+_K = "Most products in the answer."
+
+
+class _In(BaseModel):
+    """A misspelt field is an error, not a filter that silently does nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BoxFields(_In):
+    """A rectangle as fractions 0 to 1 of the upright picture."""
+
+    x0: float = Field(ge=0, le=1, examples=[0.1])
+    y0: float = Field(ge=0, le=1, examples=[0.1])
+    x1: float = Field(ge=0, le=1, examples=[0.9])
+    y1: float = Field(ge=0, le=1, examples=[0.9])
+
+    def box(self) -> Box:
+        """Raises ``BadInput`` when it is empty."""
+        return Box(self.x0, self.y0, self.x1, self.y1)
+
+    @classmethod
+    def of(cls, box: Box | geometry_pb2.Box) -> Self:
+        """On the grid of ``Box``, as a message's float32 carries noise in its last digits."""
+        return cls(**{side: round(getattr(box, side) * GRID) / GRID for side in ("x0", "y0", "x1", "y1")})
+
+
+class Filters(_In):
+    """AND of what is set; each list is any-of; an empty list does not filter."""
+
+    categories: list[str] = Field(default=[], examples=[[]])
+    brands: list[str] = Field(default=[], examples=[[]])
+    colours: list[str] = Field(default=[], examples=[[]])
+    price_min: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
+    )
+    price_max: int | None = Field(
+        default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
+    )
+    in_stock_only: bool = False
+
+    @model_validator(mode="after")
+    def _price_in_order(self) -> Self:
+        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+            raise ValueError(f"price_min ({self.price_min}) is more than price_max ({self.price_max})")
+        return self
+
+
+class SearchBody(_In):
+    """Exactly one of ``image_url``, ``product_id`` and ``image_base64``."""
+
+    image_url: str | None = Field(default=None, max_length=2048)
+    product_id: str | None = Field(default=None, min_length=1, max_length=256)
+    image_base64: Base64Bytes | None = Field(default=None, description="A JPEG, PNG or WebP file as base64.")
+    box: BoxFields | None = Field(default=None, description=_BOX)
+    filters: Filters = Filters()
+    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [
+            name for name in ("image_url", "product_id", "image_base64") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError("give exactly one of image_url, product_id and image_base64")
+        if self.product_id is not None and self.box is not None:
+            raise ValueError("a box belongs to a picture; leave it out with product_id")
+        return self
+
+
+class PictureForm(_In):
+    """The fields of an upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``."""
+
+    image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
+    box: Json[BoxFields] | None = Field(default=None, description=_BOX)
+    filters: Json[Filters] = Filters()
+    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+
+
+class Product(BaseModel):
+    """A product as the generation holds it."""
+
+    product_id: str
+    name: str
+    brand: str
+    category: str
+    colour: str
+    price: int = Field(description="Smallest unit of the currency (cents).")
+    currency: str = Field(description="ISO 4217.")
+    in_stock: bool
+    image_url: str = Field(description="In a result: the picture that matched; else the first.")
+    image_urls: list[str]
+
+    @classmethod
+    def of(cls, product: search_pb2.Product) -> Self:
+        return cls.model_validate(_fields(product, image_url=next(iter(product.image_urls), "")))
+
+
+class Match(Product):
+    """A product found, and which of its pictures looked most alike."""
+
+    score: float = Field(description="Cosine, -1 to 1, of the best pair of pictures.")
+    box: BoxFields | None = Field(description="The part of the picture that matched.")
+
+    @classmethod
+    def of_hit(cls, hit: search_pb2.Hit) -> Self:
+        box = BoxFields.of(hit.box) if hit.HasField("box") else None
+        fields = _fields(hit.product, image_url=hit.image_url)
+        return cls.model_validate({**fields, "score": round(hit.score, 4), "box": box})
+
+
+def _fields(product: search_pb2.Product, image_url: str) -> dict[str, object]:
+    return {
+        "product_id": product.product_id,
+        "name": product.name,
+        "brand": product.brand,
+        "category": product.category,
+        "colour": product.colour,
+        "price": product.price,
+        "currency": product.currency,
+        "in_stock": product.in_stock,
+        "image_url": image_url,
+        "image_urls": list(product.image_urls),
+    }
+
+
+class FoundBox(BaseModel):
+    """Something to search with on the picture; category and score are unknown for stored features."""
+
+    box: BoxFields
+    category: str | None
+    score: float | None
+
+
+class Models(BaseModel):
+    """Versions; the detector's is absent where none was asked."""
+
+    detector: str | None
+    embedder: str
+
+
+class Answer(BaseModel):
+    """Products, best first, out of exactly one generation."""
+
+    results: list[Match]
+    boxes: list[FoundBox] = Field(description="All items seen on the picture, the main one first.")
+    chosen_box: BoxFields | None = Field(description="The box searched with; null: the whole picture.")
+    product: Product | None = Field(description="The product searched with, if it was one.")
+    generation: str
+    models: Models
+    plan: str = Field(description="How the index was searched: exact or graph.")
+    exhausted: bool = Field(description="Fewer than k products exist under these filters.")
+    features: Literal["computed", "stored", "index"] = Field(description="Where the vectors came from.")
+    timings_ms: dict[str, float]
+
+
+class ProductAnswer(BaseModel):
+    product: Product
+    generation: str
+
+
+class Values(BaseModel):
+    """What the filters can be set to in this generation."""
+
+    categories: list[str]
+    brands: list[str]
+    colours: list[str]
+
+
+Health = Literal["serving", "not_serving", "unreachable"]
+
+
+class Status(BaseModel):
+    """``starting``: a service does not answer yet; ``empty``: nothing is indexed; ``ready``: ask away."""
+
+    state: Literal["ready", "empty", "starting"]
+    services: dict[str, Health]
+    generation: str | None
+    created_at: float | None = Field(description="When the generation was made, seconds since 1970.")
+    products: int
+    rows: int = Field(description="Rows of the index: boxes and whole pictures.")
+    models: Models | None
+    values: Values
+    stale: str | None = Field(description="Why a newer generation could not be loaded, if so.")
+    max_k: int
+    max_picture_bytes: int
+
+
+class Told(BaseModel):
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    error: Told

@@ -1,0 +1,110 @@
+"""What a request leaves behind: an id, a line in the log, counts and times. Never its bytes."""
+
+import logging
+import re
+import time
+import uuid
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.errors import unknown
+
+access = logging.getLogger("serving.api.access")
+
+_OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """The API's own Prometheus registry, one per application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "imgsearch_api_requests",
+            "Requests answered, by route template.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "imgsearch_api_request_seconds",
+            "Time from a request's first byte to the last of its answer.",
+            ("route",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.stage_seconds = Histogram(
+            "imgsearch_api_stage_seconds",
+            "Time of each stage of a search.",
+            ("stage",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.features = Counter(
+            "imgsearch_api_features",
+            "Searches by where their vectors came from: stored, computed, or the index itself.",
+            ("source",),
+            registry=self.registry,
+        )
+        self.in_work = Gauge(
+            "imgsearch_api_requests_in_work", "Requests being answered now.", registry=self.registry
+        )
+
+    def searched(self, source: str, timings_ms: dict[str, float]) -> None:
+        """Counts one search by where its vectors came from, and each stage's time."""
+        self.features.labels(source).inc()
+        for stage, took_ms in timings_ms.items():
+            self.stage_seconds.labels(stage).observe(took_ms / 1000)
+
+
+class Telemetry:
+    """The outermost middleware: gives the request its id, answers for unknown errors, counts and logs.
+
+    A caller's own ``X-Request-Id`` is kept when it is a plain short word, so that one id can follow a
+    request through several services; anything else is replaced, as it ends up in logs.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0  # until the answer starts
+        start_s = time.monotonic()
+
+        async def numbered(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        with self._metrics.in_work.track_inprogress():
+            try:
+                await self._app(scope, receive, numbered)
+            except Exception as error:
+                response = unknown(scope, error)
+                if status:  # half an answer is out; closing the connection is all that is left
+                    raise
+                await response(scope, receive, numbered)
+            finally:
+                took_s = time.monotonic() - start_s
+                route = getattr(scope.get("route"), "path", "unmatched")
+                self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+                self._metrics.request_seconds.labels(route).observe(took_s)
+                access.info(
+                    "%s %s %s %d %.1f ms", request_id, scope["method"], scope["path"], status, took_s * 1000
+                )
+
+
+def _request_id(outside: str | None) -> str:
+    if outside is not None and _OUTSIDE_ID.fullmatch(outside):
+        return outside
+    return uuid.uuid4().hex

@@ -1,0 +1,382 @@
+"""A whole front on free ports: three small gRPC services over real channels, Redis, a picture host, uvicorn.
+
+The services really look: the detector finds patches of colour on white, the embedder takes the mean colour
+of a crop, the search compares with a few products. ``house.<service>.fail`` makes the next calls fail.
+"""
+
+import asyncio
+import io
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from aiohttp import web
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from PIL import Image, ImageDraw
+
+from imgsearch_assets.redis_server import redis_command
+from serving.api.app import create_app
+from serving.proto import (
+    detect_pb2,
+    detect_pb2_grpc,
+    embed_pb2,
+    embed_pb2_grpc,
+    geometry_pb2,
+    search_pb2,
+    search_pb2_grpc,
+)
+from serving.settings import Settings
+
+COLOURS = {"red": (200, 40, 50), "green": (60, 140, 80), "blue": (50, 80, 180), "yellow": (230, 190, 60)}
+CATEGORIES = ("dress", "bag", "shirt")
+EMBEDDER, DETECTOR, GENERATION = "embedder-1", "detector-1", "generation-1"
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=92)
+    return out.getvalue()
+
+
+def patches(*colours: str, size: tuple[int, int] = (320, 240)) -> bytes:
+    """A JPEG of coloured patches side by side on white, the first the widest."""
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    left = 20
+    for index, colour in enumerate(colours):
+        right = left + (120 if index == 0 else 60)
+        draw.rectangle((left, 40, right, 200), fill=COLOURS[colour])
+        left = right + 30
+    return jpeg(picture)
+
+
+def patch_boxes(picture: Image.Image) -> list[tuple[float, float, float, float]]:
+    """Columns that are not white, as boxes, the widest first."""
+    dark = np.asarray(picture.convert("L"), dtype=np.uint8) < 235
+    columns = np.flatnonzero(np.diff(np.concatenate([[0], dark.any(axis=0).astype(np.int8), [0]])))
+    rows = np.flatnonzero(dark.any(axis=1))
+    if not len(rows):
+        return []
+    width, height = picture.size
+    top, bottom = rows[0] / height, (rows[-1] + 1) / height
+    runs = [(x0, x1) for x0, x1 in zip(columns[::2], columns[1::2], strict=True) if x1 - x0 > 5]
+    runs.sort(key=lambda run: run[0] - run[1])
+    return [(float(x0 / width), float(top), float(x1 / width), float(bottom)) for x0, x1 in runs]
+
+
+def colour_vector(pixels: np.ndarray) -> np.ndarray:
+    """Mean colour of uint8 (h, w, 3), as a unit row float32 (4,) that keeps red, green and blue apart."""
+    mean = pixels.reshape(-1, 3).mean(axis=0) / 255 - 0.5
+    row = np.append(mean, 0.1).astype(np.float32)
+    return row / np.linalg.norm(row)
+
+
+@dataclass
+class Faulty:
+    """What a test can do to a service."""
+
+    fail: grpc.StatusCode | None = None
+    delay_s: float = 0.0
+    calls: list[Any] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    async def meet(self, request: Any, context: Any) -> None:
+        self.calls.append(request)
+        self.metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        await asyncio.sleep(self.delay_s)
+        if self.fail is not None:
+            await context.abort(self.fail, "told to fail by the test")
+
+    def reset(self) -> None:
+        self.fail, self.delay_s = None, 0.0
+        self.calls.clear()
+
+
+class Detect(Faulty, detect_pb2_grpc.DetectServicer):
+    async def Detect(self, request: Any, context: Any) -> detect_pb2.DetectReply:
+        await self.meet(request, context)
+        images = []
+        for data in request.images:
+            picture = Image.open(io.BytesIO(data)).convert("RGB")
+            found = [
+                detect_pb2.Detection(
+                    box=geometry_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1),
+                    category=CATEGORIES[index % 3],
+                    score=0.95 - 0.2 * index,
+                )
+                for index, (x0, y0, x1, y1) in enumerate(patch_boxes(picture))
+            ]
+            images.append(
+                detect_pb2.ImageDetections(detections=found, width=picture.width, height=picture.height)
+            )
+        return detect_pb2.DetectReply(images=images, model_version=DETECTOR)
+
+
+class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
+    version = EMBEDDER
+
+    async def Embed(self, request: Any, context: Any) -> embed_pb2.EmbedReply:
+        await self.meet(request, context)
+        pictures = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in request.images]
+        rows = []
+        for crop in request.crops:
+            pixels, box = pictures[crop.image], crop.box
+            height, width = pixels.shape[:2]
+            part = pixels[
+                int(box.y0 * height) : int(np.ceil(box.y1 * height)),
+                int(box.x0 * width) : int(np.ceil(box.x1 * width)),
+            ]
+            rows.append(colour_vector(part))
+        vectors = np.stack(rows).astype("<f4")
+        return embed_pb2.EmbedReply(
+            vectors=vectors.tobytes(), dim=vectors.shape[1], model_version=self.version, preprocessing="p"
+        )
+
+
+class Search(Faulty, search_pb2_grpc.SearchServicer):
+    generation = GENERATION
+
+    def __init__(self, picture_host: str) -> None:
+        super().__init__()
+        self.products: dict[str, tuple[search_pb2.Product, np.ndarray]] = {}
+        for place, (colour, rgb) in enumerate(COLOURS.items()):
+            for index, category in enumerate(CATEGORIES):
+                product = search_pb2.Product(
+                    product_id=f"{colour}-{category}",
+                    name=f"{colour.title()} {category}",
+                    brand="Nordlys" if index else "Åkerman & Søn",
+                    category=category,
+                    colour=colour,
+                    price=1900 + 1000 * index + 100 * place,
+                    currency="EUR",
+                    in_stock=category != "bag",
+                    image_urls=[f"{picture_host}/{colour}.jpg"],
+                )
+                tint = np.array(rgb, dtype=np.uint8) + np.uint8(index)
+                self.products[product.product_id] = (product, colour_vector(tint))
+
+    def _kept(self, wanted: search_pb2.Filter) -> list[str]:
+        def fits(product: search_pb2.Product) -> bool:
+            return (
+                (not wanted.categories or product.category in wanted.categories)
+                and (not wanted.colours or product.colour in wanted.colours)
+                and (not wanted.brands or product.brand in wanted.brands)
+                and (not wanted.in_stock_only or product.in_stock)
+                and (not wanted.HasField("price_min") or product.price >= wanted.price_min)
+                and (not wanted.HasField("price_max") or product.price <= wanted.price_max)
+                and product.product_id not in wanted.excluded_product_ids
+            )
+
+        return [key for key, (product, _) in self.products.items() if fits(product)]
+
+    async def Search(self, request: Any, context: Any) -> search_pb2.SearchReply:
+        await self.meet(request, context)
+        if request.embedder_version not in ("", EMBEDDER):
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"vectors of {request.embedder_version} against a generation of {EMBEDDER}",
+            )
+        (query,) = request.queries
+        kept = self._kept(query.filter)
+        if query.product_id:
+            vectors = self.products[query.product_id][1][None, :]
+            kept = [key for key in kept if key != query.product_id]
+        else:
+            vectors = np.frombuffer(query.vectors, dtype="<f4").reshape(-1, request.dim)
+        scored = sorted(((float((vectors @ self.products[key][1]).max()), key) for key in kept), reverse=True)
+        hits = [
+            search_pb2.Hit(
+                product=self.products[key][0],
+                score=score,
+                image_url=self.products[key][0].image_urls[0],
+                box=geometry_pb2.Box(x0=0, y0=0, x1=1, y1=1),
+            )
+            for score, key in scored[: query.k]
+        ]
+        result = search_pb2.Result(
+            hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(kept) < query.k
+        )
+        return search_pb2.SearchReply(results=[result], generation=self.generation, embedder_version=EMBEDDER)
+
+    async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
+        await self.meet(request, context)
+        known = [self.products[key][0] for key in request.product_ids if key in self.products]
+        return search_pb2.GetProductsReply(products=known, generation=self.generation)
+
+    async def Status(self, request: Any, context: Any) -> search_pb2.StatusReply:
+        await self.meet(request, context)
+        if not self.generation:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "no generation is loaded yet")
+        return search_pb2.StatusReply(
+            generation=self.generation,
+            embedder_version=EMBEDDER,
+            detector_version=DETECTOR,
+            dim=4,
+            products=len(self.products),
+            rows=len(self.products),
+            created_at=1.0,
+            categories=sorted(CATEGORIES),
+            brands=["Nordlys", "Åkerman & Søn"],
+            colours=sorted(COLOURS),
+        )
+
+
+@dataclass
+class House:
+    """Everything that runs, and a client of the front."""
+
+    url: str
+    picture_host: str
+    detect: Detect
+    embed: Embed
+    search: Search
+    health: health.aio.HealthServicer
+    http: httpx.Client
+
+    def reset(self) -> None:
+        for service in (self.detect, self.embed, self.search):
+            service.reset()
+        self.search.generation = GENERATION
+        self.embed.version = EMBEDDER
+
+
+async def _grpc_server(register: Any, servicer: Any, health_servicer: Any) -> tuple[grpc.aio.Server, str]:
+    server = grpc.aio.server()
+    register(servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, f"127.0.0.1:{port}"
+
+
+async def _picture_host() -> tuple[web.AppRunner, str]:
+    """``/<colour>.jpg`` and ``/not-a-picture.jpg``; anything else is a 404."""
+
+    async def picture(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "not-a-picture":
+            return web.Response(body=b"<html>hello</html>", content_type="image/jpeg")
+        if name not in COLOURS:
+            raise web.HTTPNotFound
+        return web.Response(body=patches(name, size=(200, 240)), content_type="image/jpeg")
+
+    app = web.Application()
+    app.router.add_get("/{name}.jpg", picture)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://{host}:{port}"
+
+
+@contextmanager
+def run_house(**overrides: Any) -> Iterator[House]:
+    """Starts it all on a loop in a thread of its own, and takes it down again."""
+    up: list[House] = []
+    failed: list[BaseException] = []
+    ready, stop = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        runner, picture_host = await _picture_host()
+        detect, embed, search, healthy = (
+            Detect(),
+            Embed(),
+            Search(picture_host),
+            health.aio.HealthServicer(),
+        )
+        await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+        servers = [
+            await _grpc_server(detect_pb2_grpc.add_DetectServicer_to_server, detect, healthy),
+            await _grpc_server(embed_pb2_grpc.add_EmbedServicer_to_server, embed, healthy),
+            await _grpc_server(search_pb2_grpc.add_SearchServicer_to_server, search, healthy),
+        ]
+        values: dict[str, Any] = {
+            "detect_address": servers[0][1],
+            "embed_address": servers[1][1],
+            "search_address": servers[2][1],
+            "fetch_allow_hosts": {picture_host.removeprefix("http://")},
+            "request_timeout_s": 5.0,
+            **overrides,
+        }
+        config = uvicorn.Config(create_app(Settings(**values)), port=0, log_config=None, access_log=False)
+        front = uvicorn.Server(config)
+        serving = asyncio.create_task(front.serve())
+        while not front.started:
+            if serving.done():
+                serving.result()
+            await asyncio.sleep(0.01)
+        port = front.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        client = httpx.Client(base_url=url, timeout=20)
+        up.append(House(url, picture_host, detect, embed, search, healthy, client))
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        front.should_exit = True
+        await serving
+        for server, _ in servers:
+            await server.stop(None)
+        await runner.cleanup()
+
+    def thread() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    running = threading.Thread(target=thread, name="house", daemon=True)
+    running.start()
+    ready.wait(30)
+    if failed:
+        raise failed[0]
+    try:
+        yield up[0]
+    finally:
+        up[0].http.close()
+        stop.set()
+        running.join(30)
+    if failed:
+        raise failed[0]
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server of our own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(redis_command(port), stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def running_house(redis_url: str) -> Iterator[House]:
+    with run_house(redis_url=redis_url, redis_timeout_s=1.0) as house:
+        yield house
+
+
+@pytest.fixture
+def house(running_house: House) -> House:
+    running_house.reset()
+    return running_house
