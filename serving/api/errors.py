@@ -72,10 +72,11 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 def sentence(item: dict[str, Any]) -> str:
     """One pydantic complaint as ``where: what``; never the value itself, which may be a whole picture."""
-    if item["type"] == "json_invalid":
-        return "the body is not JSON"
-    if item["loc"] == ("body",):
-        return "the body must be a JSON object, sent as Content-Type: application/json"
+    match item["loc"]:
+        case ("body", int()):  # where the parser stopped
+            return "the body is not JSON"
+        case ("body",) if item["type"] == "model_attributes_type":
+            return "the body must be a JSON object, sent as Content-Type: application/json"
     where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
     what = str(item["msg"]).removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

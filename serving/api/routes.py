@@ -29,7 +29,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     "5XX": {"model": ErrorAnswer, "description": "Something behind the API is not there, or slow."},
 }
 
-router = APIRouter(prefix="/v1", responses=_ERRORS)
+router = APIRouter(prefix="/v1", tags=["search"], responses=_ERRORS)
 
 
 def _settings(request: Request) -> Settings:

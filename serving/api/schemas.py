@@ -1,9 +1,10 @@
 """What travels over HTTP: checked on the way in, described in ``/openapi.json`` from here."""
 
-from typing import Literal, Self
+import base64
+from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, Json, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, WithJsonSchema, model_validator
 
 from serving.images.box import GRID, Box
 from serving.proto import geometry_pb2, search_pb2
@@ -58,12 +59,27 @@ class Filters(_In):
         return self
 
 
+def _from_base64(text: object) -> bytes:
+    """Strictly: what is not base64 is told as that, not as a strange picture."""
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except ValueError:
+        raise ValueError(
+            "not base64; send the file's bytes as RFC 4648 base64, without a data: prefix"
+        ) from None
+
+
+Base64 = Annotated[
+    bytes, BeforeValidator(_from_base64), WithJsonSchema({"type": "string", "contentEncoding": "base64"})
+]
+
+
 class SearchBody(_In):
     """Exactly one of ``image_url``, ``product_id`` and ``image_base64``."""
 
     image_url: str | None = Field(default=None, max_length=2048)
     product_id: str | None = Field(default=None, min_length=1, max_length=256)
-    image_base64: Base64Bytes | None = Field(default=None, description="A JPEG, PNG or WebP file as base64.")
+    image_base64: Base64 | None = Field(default=None, description="A JPEG, PNG or WebP file as base64.")
     box: BoxFields | None = Field(default=None, description=_BOX)
     filters: Filters = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=_K)

@@ -35,9 +35,12 @@ async function ask(path, options) {
   const body = await reply.json().catch(() => null);
   if (reply.ok && body) return body;
   const { code, message, request_id: requestId = null } = body?.error ?? {};
-  const say = sentences[code] ?? (() => ["Something went wrong", "It is not your picture; please try again.", true]);
-  const [title, text, retry] = say(message ?? "");
-  throw new Trouble(title, text, { retry, requestId });
+  const say = sentences[code];
+  if (!say) {
+    throw new Trouble("Something went wrong", "It is not your picture. Please try again.", { requestId });
+  }
+  const [title, text, retry] = say(message);
+  throw new Trouble(title, text, { retry });
 }
 
 export function status() {

@@ -125,11 +125,11 @@ function enter(next, product = null) {
   k = PAGE;
   productNow = null;
   if (product) showProduct(product);
+  search(); // shows the results' place at once, so that the focus can go there
   if (!samePicture) {
     window.scrollTo({ top: 0 });
     $("results-heading").focus({ preventScroll: true });
   }
-  return search();
 }
 
 async function take(file) {
@@ -148,8 +148,10 @@ async function take(file) {
 function restore(state) {
   const known = state && views[state.view];
   const productId = new URLSearchParams(location.search).get("product");
-  if (known) return enter(known);
-  if (productId) return enter({ productId });
+  if (known || productId) {
+    enter(known || { productId });
+    return;
+  }
   request?.abort();
   view = null;
   say("");
@@ -159,6 +161,9 @@ function restore(state) {
 }
 
 function listen() {
+  for (const button of document.querySelectorAll(".pick")) {
+    button.addEventListener("click", () => $("file").click());
+  }
   $("file").addEventListener("change", (event) => {
     take(event.target.files[0]);
     event.target.value = ""; // so that the same file can be chosen again
@@ -189,26 +194,25 @@ function listen() {
   $("trouble-again").addEventListener("click", () => search());
 }
 
+const notices = {
+  empty: "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
+  starting: "The shop is just opening. This takes a few seconds.",
+  unreachable: "The shop cannot be reached. Trying again…",
+};
+
 // Says how the shop is, and looks again until it is open.
 async function lookIn() {
-  let shop = null;
-  try {
-    shop = await api.status();
-  } catch {
-    $("shop").textContent = "The shop cannot be reached; looking again…";
-  }
-  if (shop) {
+  const shop = await api.status().catch(() => ({ state: "unreachable" }));
+  document.body.dataset.shop = shop.state;
+  $("notice").textContent = notices[shop.state] ?? "";
+  $("notice").hidden = shop.state === "ready";
+  if (shop.state !== "unreachable") {
     most = shop.max_k;
     filters.offerCategories(shop.values.categories);
-    $("shop").textContent = {
-      ready: `${count(shop.products)} products`,
-      empty: "The shelves are still being filled. Products appear as soon as the first catalogue is indexed.",
-      starting: "The shop is just opening; this takes a few seconds…",
-    }[shop.state];
-    document.body.dataset.shop = shop.state;
+    $("shop").textContent = shop.products ? `${count(shop.products)} products` : "";
     if (!view && shop.generation) $("provenance").textContent = `Generation ${shop.generation}.`;
   }
-  if (shop?.state !== "ready") setTimeout(lookIn, LOOK_AGAIN_MS);
+  if (shop.state !== "ready") setTimeout(lookIn, LOOK_AGAIN_MS);
 }
 
 listen();

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,18 @@ def jpeg(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
+@pytest.fixture(name="patches", scope="session")
+def patches_fixture() -> Callable[..., bytes]:
+    return patches
+
+
+@pytest.fixture(scope="session")
+def large_picture() -> bytes:
+    """As a telephone takes them: several megabytes, and not compressible away."""
+    noise = np.random.default_rng(1).integers(0, 255, (1800, 2400, 3), dtype=np.uint8)
+    return jpeg(Image.fromarray(noise))
+
+
 def patches(*colours: str, size: tuple[int, int] = (320, 240)) -> bytes:
     """A JPEG of coloured patches side by side on white, the first the widest."""
     picture = Image.new("RGB", size, "white")
@@ -75,7 +87,7 @@ def patch_boxes(picture: Image.Image) -> list[tuple[float, float, float, float]]
 
 
 def colour_vector(pixels: np.ndarray) -> np.ndarray:
-    """Mean colour of uint8 (h, w, 3), as a unit row float32 (4,) that keeps red, green and blue apart."""
+    """Mean colour of 0..255 (..., 3), as a unit row float32 (4,) that keeps red, green and blue apart."""
     mean = pixels.reshape(-1, 3).mean(axis=0) / 255 - 0.5
     row = np.append(mean, 0.1).astype(np.float32)
     return row / np.linalg.norm(row)
@@ -145,6 +157,7 @@ class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
 
 class Search(Faulty, search_pb2_grpc.SearchServicer):
     generation = GENERATION
+    results = 1  # what the contract says of one query
 
     def __init__(self, picture_host: str) -> None:
         super().__init__()
@@ -162,7 +175,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
                     in_stock=category != "bag",
                     image_urls=[f"{picture_host}/{colour}.jpg"],
                 )
-                tint = np.array(rgb, dtype=np.uint8) + np.uint8(index)
+                tint = np.array(rgb) * (1 - 0.1 * index)
                 self.products[product.product_id] = (product, colour_vector(tint))
 
     def _kept(self, wanted: search_pb2.Filter) -> list[str]:
@@ -206,7 +219,9 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         result = search_pb2.Result(
             hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(kept) < query.k
         )
-        return search_pb2.SearchReply(results=[result], generation=self.generation, embedder_version=EMBEDDER)
+        return search_pb2.SearchReply(
+            results=[result] * self.results, generation=self.generation, embedder_version=EMBEDDER
+        )
 
     async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
         await self.meet(request, context)
@@ -240,13 +255,20 @@ class House:
     detect: Detect
     embed: Embed
     search: Search
-    health: health.aio.HealthServicer
+    health: dict[str, health.aio.HealthServicer]
+    loop: asyncio.AbstractEventLoop
     http: httpx.Client
 
+    def say(self, name: str, status: int) -> None:
+        """Have a service answer health checks with ``status``."""
+        asyncio.run_coroutine_threadsafe(self.health[name].set("", status), self.loop).result(5)
+
     def reset(self) -> None:
+        for name in self.health:
+            self.say(name, health_pb2.HealthCheckResponse.SERVING)
         for service in (self.detect, self.embed, self.search):
             service.reset()
-        self.search.generation = GENERATION
+        self.search.generation, self.search.results = GENERATION, 1
         self.embed.version = EMBEDDER
 
 
@@ -280,8 +302,13 @@ async def _picture_host() -> tuple[web.AppRunner, str]:
     return runner, f"http://{host}:{port}"
 
 
+@pytest.fixture(scope="session")
+def run_house() -> Callable[..., AbstractContextManager[House]]:
+    return _run_house
+
+
 @contextmanager
-def run_house(**overrides: Any) -> Iterator[House]:
+def _run_house(**overrides: Any) -> Iterator[House]:
     """Starts it all on a loop in a thread of its own, and takes it down again."""
     up: list[House] = []
     failed: list[BaseException] = []
@@ -289,17 +316,12 @@ def run_house(**overrides: Any) -> Iterator[House]:
 
     async def run() -> None:
         runner, picture_host = await _picture_host()
-        detect, embed, search, healthy = (
-            Detect(),
-            Embed(),
-            Search(picture_host),
-            health.aio.HealthServicer(),
-        )
-        await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+        detect, embed, search = Detect(), Embed(), Search(picture_host)
+        healthy = {name: health.aio.HealthServicer() for name in ("detect", "embed", "search")}
         servers = [
-            await _grpc_server(detect_pb2_grpc.add_DetectServicer_to_server, detect, healthy),
-            await _grpc_server(embed_pb2_grpc.add_EmbedServicer_to_server, embed, healthy),
-            await _grpc_server(search_pb2_grpc.add_SearchServicer_to_server, search, healthy),
+            await _grpc_server(detect_pb2_grpc.add_DetectServicer_to_server, detect, healthy["detect"]),
+            await _grpc_server(embed_pb2_grpc.add_EmbedServicer_to_server, embed, healthy["embed"]),
+            await _grpc_server(search_pb2_grpc.add_SearchServicer_to_server, search, healthy["search"]),
         ]
         values: dict[str, Any] = {
             "detect_address": servers[0][1],
@@ -319,7 +341,9 @@ def run_house(**overrides: Any) -> Iterator[House]:
         port = front.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         client = httpx.Client(base_url=url, timeout=20)
-        up.append(House(url, picture_host, detect, embed, search, healthy, client))
+        up.append(
+            House(url, picture_host, detect, embed, search, healthy, asyncio.get_running_loop(), client)
+        )
         ready.set()
         await asyncio.to_thread(stop.wait)
         front.should_exit = True
@@ -341,6 +365,7 @@ def run_house(**overrides: Any) -> Iterator[House]:
     ready.wait(30)
     if failed:
         raise failed[0]
+    up[0].reset()
     try:
         yield up[0]
     finally:
@@ -372,7 +397,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def running_house(redis_url: str) -> Iterator[House]:
-    with run_house(redis_url=redis_url, redis_timeout_s=1.0) as house:
+    with _run_house(redis_url=redis_url, redis_timeout_s=1.0) as house:
         yield house
 
 

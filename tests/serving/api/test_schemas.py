@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from serving.api.schemas import BoxFields, Filters, Match, SearchBody
+from serving.images.box import Box
+from serving.proto import geometry_pb2, search_pb2
+
+side = st.floats(0, 1)
+
+
+@given(side, side, side, side)
+def test_a_box_survives_the_wire(a: float, b: float, c: float, d: float) -> None:
+    """A message's float32 must not make another box of it: boxes are keys."""
+    x0, x1 = sorted((a, c))
+    y0, y1 = sorted((b, d))
+    if round(x0 * 10_000) == round(x1 * 10_000) or round(y0 * 10_000) == round(y1 * 10_000):
+        return
+    box = Box(x0, y0, x1, y1)
+    message = geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1)
+    assert BoxFields.of(message).box() == box
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({}, "give exactly one of image_url, product_id and image_base64"),
+        ({"product_id": "a", "image_url": "b"}, "give exactly one of image_url, product_id and image_base64"),
+        (
+            {"product_id": "a", "box": {"x0": 0, "y0": 0, "x1": 1, "y1": 1}},
+            "a box belongs to a picture; leave it out with product_id",
+        ),
+        ({"product_id": "a", "colour": "red"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_body_asks_for_one_thing(body: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        SearchBody.model_validate(body)
+
+
+def test_prices_come_in_order() -> None:
+    with pytest.raises(ValidationError, match=r"price_min \(5\) is more than price_max \(4\)"):
+        Filters(price_min=5, price_max=4)
+
+
+def test_a_hit_shows_the_picture_that_matched() -> None:
+    product = search_pb2.Product(product_id="a", image_urls=["http://x/1", "http://x/2"])
+    match = Match.of_hit(search_pb2.Hit(product=product, score=0.123456, image_url="http://x/2"))
+    assert (match.image_url, match.score, match.box) == ("http://x/2", 0.1235, None)
