@@ -16,6 +16,7 @@ let k = PAGE;
 let most = 100;
 let request = null;
 let productNow = null;
+let generation = null;
 
 function say(text) {
   $("busy").textContent = text;
@@ -97,6 +98,7 @@ function showAnswer(answer) {
   $("more").hidden = answer.exhausted || results.length < k || k >= most;
   const took = `${Math.round(answer.timings_ms.total)} ms`;
   $("provenance").textContent = `Answered from generation ${answer.generation} in ${took}.`;
+  if (generation !== null && generation !== answer.generation) lookIn(); // new products, perhaps categories
 }
 
 function showProduct(product) {
@@ -207,6 +209,7 @@ async function lookIn() {
   $("notice").textContent = notices[shop.state] ?? "";
   $("notice").hidden = shop.state === "ready";
   if (shop.state !== "unreachable") {
+    generation = shop.generation;
     most = shop.max_k;
     filters.offerCategories(shop.values.categories);
     $("shop").textContent = shop.products ? `${count(shop.products)} products` : "";

@@ -161,7 +161,12 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
 
     def __init__(self, picture_host: str) -> None:
         super().__init__()
-        self.products: dict[str, tuple[search_pb2.Product, np.ndarray]] = {}
+        self._picture_host = picture_host
+        self.products = self.catalogue()
+
+    def catalogue(self) -> dict[str, tuple[search_pb2.Product, np.ndarray]]:
+        """Twelve products by id, each with its vector float32 (4,)."""
+        products = {}
         for place, (colour, rgb) in enumerate(COLOURS.items()):
             for index, category in enumerate(CATEGORIES):
                 product = search_pb2.Product(
@@ -173,10 +178,11 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
                     price=1900 + 1000 * index + 100 * place,
                     currency="EUR",
                     in_stock=category != "bag",
-                    image_urls=[f"{picture_host}/{colour}.jpg"],
+                    image_urls=[f"{self._picture_host}/{colour}.jpg"],
                 )
                 tint = np.array(rgb) * (1 - 0.1 * index)
-                self.products[product.product_id] = (product, colour_vector(tint))
+                products[product.product_id] = (product, colour_vector(tint))
+        return products
 
     def _kept(self, wanted: search_pb2.Filter) -> list[str]:
         def fits(product: search_pb2.Product) -> bool:
@@ -269,6 +275,7 @@ class House:
         for service in (self.detect, self.embed, self.search):
             service.reset()
         self.search.generation, self.search.results = GENERATION, 1
+        self.search.products = self.search.catalogue()
         self.embed.version = EMBEDDER
 
 

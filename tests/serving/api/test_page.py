@@ -102,6 +102,25 @@ def test_a_result_leads_to_similar_ones_and_back(page: Page, patches: Callable[.
     expect(page.get_by_role("heading", name="Seen something you like?")).to_be_visible()
 
 
+def test_more_products_on_demand_and_a_new_generation_is_noticed(
+    page: Page, house: Any, patches: Callable[..., bytes]
+) -> None:
+    for copy in range(3):
+        for product, vector in house.search.catalogue().values():
+            product.product_id += f"-{copy}"
+            house.search.products[product.product_id] = (product, vector)
+    house.search.generation = "generation-2"
+    show(page, patches("red"))
+    expect(page.locator(".card-button")).to_have_count(24)
+    expect(page.locator("#provenance")).to_contain_text("generation generation-2")
+    expect(page.locator("#shop")).to_have_text("48 products")
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".card-button")).to_have_count(48)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#count")).to_have_text("48 products, all there are")
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
 def test_a_product_that_is_gone_is_told_kindly(page: Page, house: Any) -> None:
     page.goto(f"{house.url}/?product=sold-yesterday")
     alert = page.get_by_role("alert")
