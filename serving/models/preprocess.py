@@ -1,0 +1,56 @@
+"""From encoded picture to network input: the one way, in batch and online (promise P12)."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from serving.images.decode import MAX_BYTES, MAX_PIXELS, decode
+
+# A JPEG is decoded at the smallest scale that leaves this many pixels on its shorter side: enough for an
+# item that fills half the picture to reach the networks unmagnified.
+AT_LEAST: Literal[448] = 448
+
+
+def open_picture(
+    data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Encoded bytes to what detector and embedder take: uint8 (h, w, 3) RGB. Raises ``BadImage``."""
+    return decode(data, max_bytes=max_bytes, max_pixels=max_pixels, at_least=AT_LEAST)
+
+
+class Preprocessing(BaseModel):
+    """What is done to a picture before the network sees it; part of a bundle, and of a generation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decode_at_least: Literal[448] = AT_LEAST
+    size: int = 224  # pixels a side; the picture is stretched to a square
+    resample: Literal["bilinear"] = "bilinear"  # Pillow's, which averages when it shrinks
+    mean: float = 127.0
+    scale: float = 128.0  # EfficientNet-Lite's own: (value - 127) / 128
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits, equal exactly for equal preprocessing."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def apply(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pictures or crops, uint8 (h, w, 3) each, to float32 (n, 3, size, size), channels last."""
+        rows = np.empty((len(pictures), self.size, self.size, 3), np.uint8)
+        for row, picture in zip(rows, pictures, strict=True):
+            row[:] = self._fit(picture)
+        # The strides of (n, h, w, c) seen as (n, c, h, w) are exactly torch's channels-last format.
+        return torch.from_numpy(rows).permute(0, 3, 1, 2).to(torch.float32).sub_(self.mean).div_(self.scale)
+
+    def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        if image.size == (self.size, self.size):
+            return picture
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR))
