@@ -1,0 +1,105 @@
+"""Making a generation live, and going back.
+
+The order is that of a careful hand: read the pointer, verify and load the generation as a replica would,
+run the gates, and only then move the pointer, if nobody moved it meanwhile.
+"""
+
+from imgsearch_assets.gates import run_gates
+from serving.errors import NotFound, Unverified
+from serving.index.artifact import load
+from serving.index.store import Pointer, Release, list_manifests, point, read_manifest, read_pointer
+from serving.object_store import ObjectStore
+
+# Generations that stay loadable, for a roll-back.
+KEEP = 3
+
+
+def publish(
+    store: ObjectStore,
+    environment: str,
+    manifest_id: str,
+    who: str,
+    why: str,
+    waive: frozenset[str] = frozenset(),
+) -> Pointer:
+    """Make a generation live in ``environment``; the pointer as it is then.
+
+    One that is live already is left as it is. ``waive`` names gates whose verdict does not matter this time
+    (a shop that really drops half its products). Raises ``NotFound``, ``Unverified`` (the pointer stays) or
+    ``Conflict`` (another publisher was first).
+    """
+    seen = read_pointer(store, environment)
+    manifest = read_manifest(store, manifest_id)
+    if seen.pointer is not None and seen.pointer.live.generation == manifest_id:
+        return seen.pointer
+    live = read_manifest(store, seen.pointer.live.generation) if seen.pointer else None
+    failed = [
+        gate for gate in run_gates(load(store, manifest), live) if not gate.passed and gate.name not in waive
+    ]
+    if failed:
+        reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
+        raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
+    return point(store, environment, manifest, who, why, seen)
+
+
+def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None = None) -> Pointer:
+    """Make an earlier generation live again: the latest that nobody rolled back from, or ``to``.
+
+    Verified and loaded before, but past no gate: it was live. Raises ``NotFound`` when there is none to
+    go back to, ``Unverified`` or ``Conflict``.
+    """
+    seen = read_pointer(store, environment)
+    if seen.pointer is None:
+        raise NotFound(f"nothing was ever released in {environment}")
+    left = seen.pointer.live.generation
+    bad = {left, *(release.rolled_back_from for release in seen.pointer.history)}
+    release = next(
+        (
+            found
+            for found in seen.pointer.earlier
+            if found.generation == to or (to is None and found.generation not in bad)
+        ),
+        None,
+    )
+    if release is None:
+        raise NotFound(
+            f"generation {to} was not live in {environment} before"
+            if to
+            else f"there is no earlier generation in {environment} to go back to"
+        )
+    manifest = read_manifest(store, release.generation, release.manifest_sha256)
+    load(store, manifest)
+    return point(store, environment, manifest, who, why, seen, rolled_back_from=left)
+
+
+def status(store: ObjectStore, environment: str) -> Release | None:
+    """What is live in ``environment``, None before its first release."""
+    pointer = read_pointer(store, environment).pointer
+    return pointer.live if pointer else None
+
+
+def history(store: ObjectStore, environment: str) -> list[Release]:
+    """The releases of ``environment`` that are remembered, the live one first."""
+    pointer = read_pointer(store, environment).pointer
+    return list(pointer.history) if pointer else []
+
+
+def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
+    """Remove generations that nobody can need, with the segments only they name; their ids.
+
+    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last. Call it
+    where no build is under way: segments that no manifest names yet are removed too.
+    """
+    manifests = sorted(list_manifests(store), key=lambda manifest: manifest.created_at, reverse=True)
+    kept = {manifest.id for manifest in manifests[:keep]}
+    for key in store.list("environments"):
+        environment = key.removeprefix("environments/").removesuffix(".json")
+        kept |= {release.generation for release in history(store, environment)[:keep]}
+    removed = [manifest for manifest in manifests if manifest.id not in kept]
+    for manifest in removed:
+        store.delete(manifest.key)
+    named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.segments}
+    for key in list(store.list("segments")):
+        if key not in named:
+            store.delete(key)
+    return [manifest.id for manifest in removed]

@@ -1,0 +1,102 @@
+"""Which products a search may answer with."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from serving.errors import BadInput
+
+# The columns whose values a shop offers to choose from.
+FACETS = ("category", "brand", "colour")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """AND of what is set; each set is any-of; an empty set does not filter."""
+
+    category: frozenset[str] = frozenset()
+    brand: frozenset[str] = frozenset()
+    colour: frozenset[str] = frozenset()
+    price_min: int | None = None
+    price_max: int | None = None
+    in_stock_only: bool = False
+    excluded: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+            raise BadInput(f"filter: price_min {self.price_min} is above price_max {self.price_max}")
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A column as numbers: ``codes`` int32 (products,), the place of each product's value in ``values``."""
+
+    values: list[str]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, column: "pa.ChunkedArray[pa.StringScalar]") -> "Facet":
+        values = pc.unique(column).sort()
+        codes = pc.index_in(column, value_set=values).to_numpy()
+        return cls([str(value) for value in values.to_pylist()], codes.astype(np.int32))
+
+    def mask(self, wanted: frozenset[str]) -> NDArray[np.bool_]:
+        """bool (products,): has one of ``wanted``. A value that no product has fits nothing."""
+        has = np.fromiter((value in wanted for value in self.values), bool, len(self.values))
+        return has[self.codes]
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What products are filtered by, as arrays of one entry a product, in ascending order of product id."""
+
+    ids: "pa.Array[pa.StringScalar]"
+    facets: dict[str, Facet]
+    price: NDArray[np.int64]
+    in_stock: NDArray[np.bool_]
+    _count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_count", len(self.ids))
+
+    @classmethod
+    def of(cls, products: pa.Table) -> "Attributes":
+        """Of a table as ``generation.PRODUCTS``."""
+        return cls(
+            ids=products["product_id"].combine_chunks(),
+            facets={name: Facet.of(products[name]) for name in FACETS},
+            price=products["price"].to_numpy().astype(np.int64),
+            in_stock=products["in_stock"].to_numpy().astype(bool),
+        )
+
+    def place(self, product_id: str) -> int | None:
+        """The product's number, None when it is not in this generation."""
+        low, high = 0, self._count  # a dictionary of a million ids would cost more than the graph's links
+        while low < high:
+            middle = (low + high) // 2
+            if self.ids[middle].as_py() < product_id:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < self._count and self.ids[low].as_py() == product_id else None
+
+    def mask(self, wanted: Filter) -> NDArray[np.bool_] | None:
+        """bool (products,) of those that fit, None when all do."""
+        parts: list[NDArray[np.bool_]] = [
+            self.facets[name].mask(values) for name in FACETS if (values := getattr(wanted, name))
+        ]
+        if wanted.price_min is not None:
+            parts.append(self.price >= wanted.price_min)
+        if wanted.price_max is not None:
+            parts.append(self.price <= wanted.price_max)
+        if wanted.in_stock_only:
+            parts.append(self.in_stock)
+        excluded = [place for name in wanted.excluded if (place := self.place(name)) is not None]
+        if not parts and not excluded:
+            return None
+        allowed = np.logical_and.reduce(parts) if parts else np.ones(self._count, bool)
+        allowed[excluded] = False
+        return allowed

@@ -1,0 +1,150 @@
+"""A generation: everything that is served together, named by one manifest.
+
+Its id is a hash of what went in (rows, products, models, how the graph is built), so the same catalogue
+seen by the same models is the same generation however often it is built. What came out (the graph, built
+by several threads, differs from build to build) is held to the manifest by the hashes of its segments, and
+the manifest itself by the hash in the pointer.
+"""
+
+import hashlib
+import json
+from typing import Literal, Self
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Raised when a reader of the former layout could not read the present one.
+FORMAT: Literal[1] = 1
+
+# M = 32 links a node; vectors as float16, half of float32 at no measurable loss of recall.
+GRAPH = "HNSW32,SQfp16"
+METRIC: Literal["inner_product"] = "inner_product"
+
+# One row a vector, in the order of the graph's ids; rows of one product lie together.
+ITEMS = pa.schema(
+    [
+        pa.field("product_id", pa.string()),
+        pa.field("image_url", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("box", pa.string()),  # ``Box.key``
+    ]
+)
+
+# What products.parquet holds at least, in ascending order of product_id; other columns pass through.
+PRODUCTS = pa.schema(
+    [
+        pa.field("product_id", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("brand", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("colour", pa.string()),
+        pa.field("price", pa.int64()),
+        pa.field("currency", pa.string()),
+        pa.field("in_stock", pa.bool_()),
+        pa.field("image_urls", pa.list_(pa.string())),
+    ]
+)
+
+Kind = Literal["base", "items", "products"]
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Segment(_Frozen):
+    """One immutable file of a generation."""
+
+    kind: Kind
+    key: str = Field(pattern=r"^segments/[0-9a-f]{64}\.[a-z]+$")
+    sha256: str = Field(pattern=_SHA256)
+    size_bytes: int = Field(gt=0)
+
+
+class Golden(_Frozen):
+    """A row searched with its own vector when the graph was built, and the best cosine found."""
+
+    row: int = Field(ge=0)
+    score: float
+
+
+class Figures(_Frozen):
+    """Measured on the float32 vectors while they were at hand."""
+
+    # Share of the exact ten nearest rows that the graph finds, over ``recall_queries`` disturbed rows.
+    recall_at_10: float = Field(ge=0, le=1)
+    recall_queries: int = Field(ge=1)
+    # Largest distance of a row's length from 1.
+    norm_error: float = Field(ge=0)
+
+
+class Manifest(_Frozen):
+    """What a generation consists of; ``generations/<id>/manifest.json``."""
+
+    format: Literal[1] = FORMAT
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    # Seconds since 1970.
+    created_at: float
+    segments: tuple[Segment, ...]
+    products: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    dim: int = Field(ge=1)
+    metric: Literal["inner_product"] = METRIC
+    graph: str = GRAPH
+    faiss_version: str
+    vectors_sha256: str = Field(pattern=_SHA256)
+    embedder: str
+    preprocessing: str
+    detector: str
+    snapshot: str
+    figures: Figures
+    golden: tuple[Golden, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if sorted(segment.kind for segment in self.segments) != ["base", "items", "products"]:
+            raise ValueError("a generation has one base, one items and one products segment")
+        if self.id != self.expected_id():
+            raise ValueError(f"the id {self.id} is not that of what the manifest names")
+        return self
+
+    def segment(self, kind: Kind) -> Segment:
+        return next(segment for segment in self.segments if segment.kind == kind)
+
+    def expected_id(self) -> str:
+        return generation_id(
+            items_sha256=self.segment("items").sha256,
+            products_sha256=self.segment("products").sha256,
+            **self.model_dump(include=set(_INPUTS)),
+        )
+
+    @property
+    def key(self) -> str:
+        return manifest_key(self.id)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=1).encode()
+
+
+_INPUTS = (
+    "format",
+    "metric",
+    "graph",
+    "faiss_version",
+    "vectors_sha256",
+    "embedder",
+    "preprocessing",
+    "detector",
+    "snapshot",
+)
+
+
+def generation_id(*, items_sha256: str, products_sha256: str, **inputs: object) -> str:
+    """The id of a generation made of these inputs (``_INPUTS``): 16 hexadecimal digits of their hash."""
+    named = {"items": items_sha256, "products": products_sha256} | {name: inputs[name] for name in _INPUTS}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def manifest_key(generation: str) -> str:
+    return f"generations/{generation}/manifest.json"

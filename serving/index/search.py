@@ -1,0 +1,163 @@
+"""The nearest products to a few vectors, under a filter: a plan, then its run.
+
+A graph under a tight filter finds too little: nearly everything it meets is not wanted. So what the filter
+keeps is counted first. Little enough, or cheap enough, is compared one by one ("exact"); otherwise the
+graph is asked for so many rows that enough of them fit, and asked again for more, or given up for "exact",
+when they did not. Either way an answer holds nothing outside the filter, and lacks nothing while there is
+more inside.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.index.artifact import Generation
+
+# Microseconds, measured at 256 dimensions on one core: a row compared, a row skipped by its bit, and the
+# graph's beam, whose upkeep grows with its square.
+_COMPARE_US, _SKIP_US = 0.06, 0.0026
+_BEAM_US, _BEAM_SQUARED_US = 0.3, 0.0012
+
+# Rows that are compared one by one without a further thought: half a millisecond.
+EXACT_ROWS = 8_000
+MIN_BEAM = 64
+# Beyond what the plan expects to need: a product is often found by several of its rows.
+_SLACK = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to search: compare what is kept, or ask the graph for ``fetch`` rows a vector."""
+
+    kind: Literal["exact", "graph"]
+    fetch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A product, its best cosine over all pairs of query row and own row, and that own row."""
+
+    product: int
+    row: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Distinct products, best first. ``exhausted``: no further product fits the filter."""
+
+    hits: list[Hit]
+    plan: Literal["exact", "graph"]
+    rows_scanned: int
+    exhausted: bool
+
+
+def plan_search(k: int, kept_rows: int, rows: int, rows_per_product: float) -> Plan:
+    """Exact where it is small or no dearer than the graph."""
+    if kept_rows <= EXACT_ROWS:
+        return Plan("exact")
+    fetch = math.ceil(k * rows_per_product * _SLACK * rows / kept_rows)
+    return _cheaper(fetch, kept_rows, rows)
+
+
+def _cheaper(fetch: int, kept_rows: int, rows: int) -> Plan:
+    beam = _beam(fetch)
+    graph_us = _BEAM_US * beam + _BEAM_SQUARED_US * beam**2
+    exact_us = _COMPARE_US * kept_rows + _SKIP_US * rows
+    return Plan("graph", fetch) if fetch < rows and graph_us < exact_us else Plan("exact")
+
+
+def _beam(fetch: int) -> int:
+    return max(MIN_BEAM, 2 * fetch)
+
+
+def search(
+    generation: Generation,
+    xq: NDArray[np.float32],
+    k: int,
+    allowed: NDArray[np.bool_] | None = None,
+    plan: Plan | None = None,
+) -> Found:
+    """The ``k`` best products for the unit rows ``xq`` float32 (n, d).
+
+    ``allowed`` bool (products,) is what ``Attributes.mask`` keeps. ``plan`` is made here unless given.
+    """
+    rows = generation.manifest.rows
+    keep = None if allowed is None else allowed[generation.row_product]
+    kept_rows = rows if keep is None else int(np.count_nonzero(keep))
+    kept_products = generation.manifest.products if allowed is None else int(np.count_nonzero(allowed))
+    wanted, exhausted = min(k, kept_products), kept_products < k
+    if not kept_rows:
+        return Found([], "exact", 0, exhausted)
+    if plan is None:
+        plan = plan_search(wanted, kept_rows, rows, generation.rows_per_product)
+    scanned = 0
+    while plan.kind == "graph":
+        scanned += len(xq) * plan.fetch
+        hits = _graph(generation, xq, wanted, keep, plan.fetch)
+        if hits is not None:
+            return Found(hits, "graph", scanned, exhausted)
+        plan = _cheaper(plan.fetch * 4, kept_rows, rows)
+    scanned += len(xq) * kept_rows
+    return Found(_exact(generation, xq, wanted, keep, kept_rows), "exact", scanned, exhausted)
+
+
+def _graph(
+    generation: Generation, xq: NDArray[np.float32], k: int, keep: NDArray[np.bool_] | None, fetch: int
+) -> list[Hit] | None:
+    """The best from ``fetch`` rows a vector; None when some vector's rows hold fewer than ``k`` products."""
+    parameters = faiss.SearchParametersHNSW(efSearch=_beam(fetch))
+    scores, found = generation.index.search(xq, fetch, params=parameters)
+    fits = found >= 0
+    if keep is not None:
+        fits &= keep[found]
+    return _best(generation, scores, found, fits, k)
+
+
+def _exact(
+    generation: Generation, xq: NDArray[np.float32], k: int, keep: NDArray[np.bool_] | None, kept_rows: int
+) -> list[Hit]:
+    flat = faiss.downcast_index(generation.index.storage)
+    parameters = None
+    if keep is not None:
+        bits = np.packbits(keep, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(keep), faiss.swig_ptr(bits))
+        parameters = faiss.SearchParameters(sel=selector)
+    fetch = math.ceil(k * generation.rows_per_product * _SLACK)
+    while True:
+        fetch = min(fetch, kept_rows)
+        scores, found = flat.search(xq, fetch, params=parameters)
+        hits = _best(generation, scores, found, found >= 0, k)
+        if hits is not None:
+            return hits
+        fetch *= 4  # ends: all kept rows hold all kept products, of which there are at least k
+
+
+def _best(
+    generation: Generation,
+    scores: NDArray[np.float32],
+    found: NDArray[np.int64],
+    fits: NDArray[np.bool_],
+    k: int,
+) -> list[Hit] | None:
+    """The ``k`` best products of ``found`` rows (int64 (n, fetch), cosines float32 alike) that fit.
+
+    None when a vector's own list holds fewer than ``k`` products: then a product just below that list might
+    belong into the answer. With k of them in every list none does: it would have to beat k better ones.
+    """
+    for row_found, row_fits in zip(found, fits, strict=True):
+        if len(np.unique(generation.row_product[row_found[row_fits]])) < k:
+            return None
+    rows, values = found[fits], scores[fits]
+    order = np.lexsort((rows, -values))  # ties in the order of rows, so that answers repeat
+    rows, values = rows[order], values[order]
+    products, first = np.unique(generation.row_product[rows], return_index=True)
+    best = np.argsort(first)[:k]
+    return [
+        Hit(int(products[place]), int(rows[first[place]]), float(min(values[first[place]], 1.0)))
+        for place in best
+    ]

@@ -1,0 +1,149 @@
+"""Manifests and pointers in the object store.
+
+A pointer, ``environments/<environment>.json``, is the only object that moves: it names the live generation,
+the hash of its manifest and what was live before. It moves by compare-and-set, so of two publishers one
+wins and the other learns it.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from serving.errors import BadInput, NotFound, Unverified
+from serving.index.generation import Manifest, manifest_key
+from serving.object_store import ObjectStore
+
+# Releases a pointer remembers: what `release status` shows and a roll-back can go back to.
+REMEMBERED = 20
+
+
+class Release(BaseModel):
+    """A generation made live: which, by whom, why, when (seconds since 1970)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    generation: str
+    manifest_sha256: str
+    who: str
+    why: str
+    at: float
+    # The generation that this roll-back left; not one that the next roll-back should return to.
+    rolled_back_from: str | None = None
+
+
+class Pointer(BaseModel):
+    """What is live in an environment, and what was before, the latest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    live: Release
+    earlier: tuple[Release, ...] = ()
+
+    @property
+    def previous(self) -> Release | None:
+        """The release before the live one, None for the first."""
+        return self.earlier[0] if self.earlier else None
+
+    @property
+    def history(self) -> tuple[Release, ...]:
+        return (self.live, *self.earlier)
+
+
+class PointerAt(BaseModel):
+    """A pointer with the version that a compare-and-set has to name; both None before the first release."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: Pointer | None = None
+    version: str | None = None
+
+
+def pointer_key(environment: str) -> str:
+    return f"environments/{environment}.json"
+
+
+def read_pointer(store: ObjectStore, environment: str) -> PointerAt:
+    """What is live in ``environment``. Raises ``Unverified`` when the pointer is not one."""
+    key = pointer_key(environment)
+    version = store.version(key)
+    if version is None:
+        return PointerAt()
+    try:
+        pointer = Pointer.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise Unverified(f"{key} is no pointer: {_first(error)}") from None
+    return PointerAt(pointer=pointer, version=version)
+
+
+def point(
+    store: ObjectStore,
+    environment: str,
+    manifest: Manifest,
+    who: str,
+    why: str,
+    seen: PointerAt,
+    rolled_back_from: str | None = None,
+) -> Pointer:
+    """Make ``manifest`` live if ``seen`` is still the state of ``environment``; the new pointer.
+
+    Verifies nothing: ``imgsearch_assets.release.publish`` does. Raises ``Conflict`` when another
+    publisher was first.
+    """
+    if not who or not why:
+        raise BadInput("a release says who makes it and why")
+    release = Release(
+        generation=manifest.id,
+        manifest_sha256=manifest_sha256(store, manifest.id),
+        who=who,
+        why=why,
+        at=time.time(),
+        rolled_back_from=rolled_back_from,
+    )
+    earlier = seen.pointer.history if seen.pointer else ()
+    pointer = Pointer(live=release, earlier=earlier[:REMEMBERED])
+    store.compare_and_set(pointer_key(environment), pointer.model_dump_json(indent=1).encode(), seen.version)
+    return pointer
+
+
+def manifest_sha256(store: ObjectStore, generation: str) -> str:
+    """Hash of a manifest's bytes. Raises ``NotFound``."""
+    return hashlib.sha256(_manifest_bytes(store, generation)).hexdigest()
+
+
+def read_manifest(store: ObjectStore, generation: str, sha256: str | None = None) -> Manifest:
+    """The manifest of a generation, held to ``sha256`` when that is known.
+
+    Raises ``NotFound``, and ``Unverified`` when it is not the one meant or no manifest at all.
+    """
+    data = _manifest_bytes(store, generation)
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise Unverified(f"the manifest of generation {generation} is not the one that was released")
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise Unverified(f"the manifest of generation {generation} cannot be used: {_first(error)}") from None
+    if manifest.id != generation:
+        raise Unverified(f"the manifest of generation {generation} is that of {manifest.id}")
+    return manifest
+
+
+def list_manifests(store: ObjectStore) -> Iterator[Manifest]:
+    """Every complete generation, in order of id."""
+    for key in store.list("generations"):
+        if key.endswith("/manifest.json"):
+            yield read_manifest(store, key.split("/")[1])
+
+
+def _manifest_bytes(store: ObjectStore, generation: str) -> bytes:
+    try:
+        return store.get(manifest_key(generation))
+    except NotFound:
+        raise NotFound(f"there is no generation {generation}") from None
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors()[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else str(found["msg"])
