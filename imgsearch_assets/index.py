@@ -143,7 +143,9 @@ def _in_order(
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    for place, field in enumerate(schema):
+    """The columns of ``schema``, cast, then any others; no text (empty in its stead) and nothing else null."""
+    columns = {}
+    for field in schema:
         if field.name not in table.column_names:
             raise BadInput(f"{name}: the column {field.name} is missing")
         column = table[field.name].cast(field.type)
@@ -151,8 +153,9 @@ def _with_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
             column = pc.fill_null(column, "")
         if column.null_count:
             raise BadInput(f"{name}: {column.null_count} rows have no {field.name}")
-        table = table.drop_columns(field.name).add_column(place, field, column)
-    return table
+        columns[field.name] = column
+    others = {other: table[other] for other in table.column_names if other not in columns}
+    return pa.table(columns | others)
 
 
 def _earlier_graph(store: ObjectStore, inputs: dict[str, object]) -> _Graph | None:

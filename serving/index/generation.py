@@ -8,7 +8,7 @@ the manifest itself by the hash in the pointer.
 
 import hashlib
 import json
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,20 +30,19 @@ ITEMS = pa.schema(
     ]
 )
 
+_PRODUCT_COLUMNS: "list[pa.Field[Any]]" = [
+    pa.field("product_id", pa.string()),
+    pa.field("name", pa.string()),
+    pa.field("brand", pa.string()),
+    pa.field("category", pa.string()),
+    pa.field("colour", pa.string()),
+    pa.field("price", pa.int64()),
+    pa.field("currency", pa.string()),
+    pa.field("in_stock", pa.bool_()),
+    pa.field("image_urls", pa.list_(pa.string())),
+]
 # What products.parquet holds at least, in ascending order of product_id; other columns pass through.
-PRODUCTS = pa.schema(
-    [
-        pa.field("product_id", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("brand", pa.string()),
-        pa.field("category", pa.string()),
-        pa.field("colour", pa.string()),
-        pa.field("price", pa.int64()),
-        pa.field("currency", pa.string()),
-        pa.field("in_stock", pa.bool_()),
-        pa.field("image_urls", pa.list_(pa.string())),
-    ]
-)
+PRODUCTS = pa.schema(_PRODUCT_COLUMNS)
 
 Kind = Literal["base", "items", "products"]
 _SHA256 = r"^[0-9a-f]{64}$"
