@@ -4,6 +4,7 @@ A key is ``/``-separated. ``put`` is atomic: a reader sees the whole object or n
 folder; the cloud one lives beside it when there is a bucket to speak to.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -15,6 +16,8 @@ from typing import Protocol
 
 from serving.errors import BadSettings, Conflict, NotFound
 
+# Linux's own, which Python does not wrap: one file system at once, where os.sync() waits for all of them.
+_SYNCFS = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 _KEY = re.compile(r"[A-Za-z0-9_=.-]+(/[A-Za-z0-9_=.-]+)*")
 
 
@@ -24,8 +27,15 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises ``NotFound``."""
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write the object, atomically and durably; a same-named one is replaced."""
+    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+        """Write the object, atomically and durably; a same-named one is replaced.
+
+        Without ``sync`` it may be lost with the machine's power until ``sync()`` was called: for many
+        small objects at once.
+        """
+
+    def sync(self) -> None:
+        """Return when everything that was put is durable."""
 
     def exists(self, key: str) -> bool: ...
 
@@ -77,7 +87,7 @@ class LocalObjectStore:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotFound(f"there is no object {key}") from None
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not ending in a legal key's character, so that no listing shows a half-written object.
@@ -85,12 +95,23 @@ class LocalObjectStore:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    def sync(self) -> None:
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _SYNCFS is None:
+                os.sync()
+            elif _SYNCFS(folder) != 0:
+                raise OSError(ctypes.get_errno(), "syncfs failed", str(self.root))
+        finally:
+            os.close(folder)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()

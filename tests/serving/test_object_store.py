@@ -56,6 +56,13 @@ def test_a_failed_put_leaves_the_old_object_and_no_litter(store: LocalObjectStor
     assert [path.name for path in store.root.iterdir()] == ["a"]
 
 
+def test_many_objects_are_made_durable_at_once(store: LocalObjectStore) -> None:
+    for name in ("a", "b"):
+        store.put(f"images/{name}", b"x", sync=False)
+    store.sync()
+    assert list(store.list("images")) == ["images/a", "images/b"]
+
+
 def test_compare_and_set_lets_one_writer_win(store: LocalObjectStore) -> None:
     first = store.compare_and_set("pointer", b"1", None)
     assert store.version("pointer") == first
