@@ -125,6 +125,7 @@ class Detector:
         self.categories = bundle.card.categories
         self._prepare = bundle.card.preprocessing.apply
         self._device = device or runtime.device()
+        self.batch = runtime.batch_size(self._device)
         self._network = DetectorNetwork(len(self.categories))
         fill(self._network, bundle.tensors, self._device)
 
@@ -132,8 +133,8 @@ class Detector:
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Pictures, uint8 (h, w, 3) RGB each, to their items, the main one first; none is an empty list."""
         found: list[list[Detection]] = []
-        for start in range(0, len(pictures), runtime.BATCH):
-            x = self._prepare(pictures[start : start + runtime.BATCH]).to(self._device)
+        for start in range(0, len(pictures), self.batch):
+            x = self._prepare(pictures[start : start + self.batch]).to(self._device)
             logits, sides = self._network(x)
             found += items(logits.cpu(), sides.cpu(), self.categories)
         return found

@@ -42,6 +42,7 @@ class Embedder:
         self.dim = bundle.card.dim
         self._prepare = bundle.card.preprocessing.apply
         self._device = device or runtime.device()
+        self.batch = runtime.batch_size(self._device)
         self._network = EmbedderNetwork(self.dim)
         fill(self._network, bundle.tensors, self._device)
 
@@ -49,7 +50,7 @@ class Embedder:
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Crops, uint8 (h, w, 3) RGB each, to float32 (n, dim), rows unit length, in their order."""
         vectors = np.empty((len(crops), self.dim), np.float32)
-        for start in range(0, len(crops), runtime.BATCH):
-            x = self._prepare(crops[start : start + runtime.BATCH]).to(self._device)
-            vectors[start : start + runtime.BATCH] = self._network(x).cpu().numpy()
+        for start in range(0, len(crops), self.batch):
+            x = self._prepare(crops[start : start + self.batch]).to(self._device)
+            vectors[start : start + self.batch] = self._network(x).cpu().numpy()
         return vectors

@@ -15,8 +15,8 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEP_BYTES = 2**30
 
-# Rows of one forward pass on a CPU: small enough that activations stay near the caches.
-BATCH = 4
+# Rows of one forward pass: on a CPU few enough that activations stay near the caches.
+_BATCH_CPU, _BATCH_GPU = 4, 64
 
 
 def cores() -> int:
@@ -42,3 +42,8 @@ def tune(threads: int = 1) -> None:
 def device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def batch_size(place: torch.device) -> int:
+    """How many pictures one forward pass takes."""
+    return _BATCH_GPU if place.type == "cuda" else _BATCH_CPU
