@@ -3,6 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -143,12 +144,12 @@ def _in_order(
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    """The columns of ``schema``, cast, then any others; no text (empty in its stead) and nothing else null."""
-    columns = {}
+    """The columns of ``schema``, cast, then any others. A missing text is empty; nothing else may miss."""
+    columns: dict[str, Any] = {}
     for field in schema:
         if field.name not in table.column_names:
             raise BadInput(f"{name}: the column {field.name} is missing")
-        column = table[field.name].cast(field.type)
+        column: Any = table[field.name].cast(field.type)
         if pa.types.is_string(field.type) and field.name != "product_id":
             column = pc.fill_null(column, "")
         if column.null_count:

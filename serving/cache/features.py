@@ -1,0 +1,179 @@
+"""Features that are known already, in Redis: of a picture by its URL, of a product by its id.
+
+A cache on the way of a request must never be the reason that it fails: what is slow, down, damaged or of
+another layout reads as absent, and for a moment after a failure nobody waits for Redis at all. The
+pipeline, which has to know whether its writes arrived, uses the methods that raise.
+"""
+
+import asyncio
+import hashlib
+import logging
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import redis
+import redis.asyncio
+from numpy.typing import NDArray
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from serving.errors import Unavailable
+from serving.images.box import GRID, Box
+
+log = logging.getLogger(__name__)
+
+# How long what a shopper's request computed is kept; what the pipeline wrote stays until it is replaced.
+URL_TTL_S = 7 * 86_400
+# After a failure Redis counts as down for so long.
+DOWN_FOR_S = 1.0
+
+_LAYOUT = 1
+_HEADER = struct.Struct("<BxHH")  # layout, boxes, dim; then the boxes as uint16 x 4, the rows as float16
+_BATCH = 1_000
+_PIPELINE_TIMEOUT_S = 30.0
+_CONNECTIONS = 64
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """Parts of a picture (or of a product's pictures) and their vectors, float32 (n, d), unit rows."""
+
+    boxes: tuple[Box, ...]
+    vectors: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.boxes):
+            raise ValueError(f"{len(self.boxes)} boxes and vectors of shape {self.vectors.shape}")
+
+    def to_bytes(self) -> bytes:
+        grid = np.array([[box.x0, box.y0, box.x1, box.y1] for box in self.boxes]).reshape(-1, 4) * GRID
+        header = _HEADER.pack(_LAYOUT, *self.vectors.shape)
+        return header + grid.round().astype("<u2").tobytes() + self.vectors.astype("<f2").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self | None:
+        """What ``to_bytes`` wrote, rows again of unit length; None for anything else."""
+        if len(data) < _HEADER.size:
+            return None
+        layout, count, dim = _HEADER.unpack_from(data)
+        rows_at = _HEADER.size + count * 8
+        if layout != _LAYOUT or len(data) != rows_at + count * dim * 2:
+            return None
+        grid = np.frombuffer(data, "<u2", count * 4, _HEADER.size).reshape(count, 4) / GRID
+        rows = np.frombuffer(data, "<f2", count * dim, rows_at).reshape(count, dim).astype(np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        if not (np.isfinite(rows).all() and (lengths > 0).all() and (grid <= 1).all()):
+            return None
+        if (grid[:, :2] >= grid[:, 2:]).any():
+            return None
+        return cls(tuple(Box(*map(float, row)) for row in grid), rows / lengths)
+
+
+def url_key(embedder: str, url: str) -> str:
+    """Where the features of the picture at ``url`` lie; a URL can be long, so its hash."""
+    return f"features:{embedder}:url:{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+
+
+def product_key(embedder: str, product_id: str) -> str:
+    return f"features:{embedder}:product:{product_id}"
+
+
+class FeatureStore:
+    """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
+
+    ``put_many`` and ``missing`` are the pipeline's: they block, take their time, and raise ``Unavailable``.
+    """
+
+    def __init__(self, redis_url: str, timeout_s: float) -> None:
+        self._url = redis_url
+        self._timeout_s = timeout_s
+        self._down_until_s = 0.0
+        self._client = redis.asyncio.Redis.from_url(
+            redis_url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=_CONNECTIONS,
+        )
+
+    async def get_url(self, embedder: str, url: str) -> CachedFeatures | None:
+        return await self._get(url_key(embedder, url))
+
+    async def get_product(self, embedder: str, product_id: str) -> CachedFeatures | None:
+        return await self._get(product_key(embedder, product_id))
+
+    async def put_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
+        """Keep what a request computed, for ``URL_TTL_S``."""
+        if self._down():
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.set(url_key(embedder, url), features.to_bytes(), ex=URL_TTL_S)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+
+    async def _get(self, key: str) -> CachedFeatures | None:
+        if self._down():
+            return None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                data: Any = await self._client.get(key)  # bytes: nothing is decoded
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+            return None
+        return None if data is None else CachedFeatures.from_bytes(data)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    def _down(self) -> bool:
+        return time.monotonic() < self._down_until_s
+
+    def _failed(self, error: Exception) -> None:
+        self._down_until_s = time.monotonic() + DOWN_FOR_S
+        log.warning("the feature store does not answer (%s); features are computed", type(error).__name__)
+
+    def put_many(
+        self, features: Mapping[str, CachedFeatures], advance: Callable[[int], None] | None = None
+    ) -> None:
+        """Write features by key (``url_key``, ``product_key``). ``advance`` is told of every one written.
+
+        Raises ``Unavailable`` when not all arrived; those that did stay.
+        """
+        keys = list(features)
+        with self._blocking() as client:
+            for start in range(0, len(keys), _BATCH):
+                part = keys[start : start + _BATCH]
+                try:
+                    client.mset({key: features[key].to_bytes() for key in part})
+                except (RedisError, OSError) as error:
+                    raise self._unavailable(f"{start} of {len(keys)} were written") from error
+                if advance is not None:
+                    advance(len(part))
+
+    def missing(self, keys: Sequence[str]) -> list[str]:
+        """Those of ``keys`` that have no value, in their order. Raises ``Unavailable``."""
+        lacking: list[str] = []
+        with self._blocking() as client:
+            for start in range(0, len(keys), _BATCH):
+                part = keys[start : start + _BATCH]
+                pipeline = client.pipeline(transaction=False)
+                for key in part:
+                    pipeline.exists(key)
+                try:
+                    there = pipeline.execute()
+                except (RedisError, OSError) as error:
+                    raise self._unavailable("its keys cannot be read") from error
+                lacking += [key for key, found in zip(part, there, strict=True) if not found]
+        return lacking
+
+    def _blocking(self) -> redis.Redis:
+        return redis.Redis.from_url(self._url, socket_timeout=_PIPELINE_TIMEOUT_S)
+
+    def _unavailable(self, what: str) -> Unavailable:
+        return Unavailable(f"the feature store does not answer: {what}")

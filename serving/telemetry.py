@@ -1,0 +1,95 @@
+"""What a process leaves behind: a log of JSON lines, each with the id of its request, and figures.
+
+A request keeps its id through every service: the front sends it along as ``x-request-id``.
+"""
+
+import json
+import logging
+import re
+import sys
+import uuid
+from contextvars import ContextVar
+from typing import TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+REQUEST_ID = "x-request-id"
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+_OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def accepted_id(outside: str | None) -> str:
+    """The caller's id where it is a plain short word (it ends up in logs), a new one otherwise."""
+    if outside is not None and _OUTSIDE_ID.fullmatch(outside):
+        return outside
+    return uuid.uuid4().hex
+
+
+class JsonLines(logging.Formatter):
+    """A record as one JSON object: at (seconds since 1970), level, logger, message, request_id, and more.
+
+    What a call logs as ``extra={"fields": {...}}`` is added as it is.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "at": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if found := request_id.get():
+            line["request_id"] = found
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
+    """Send every log record of this process to ``stream`` as JSON lines."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class RpcMetrics:
+    """The figures of one gRPC server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.calls = Counter(
+            "imgsearch_rpc_calls", "Calls answered, by status.", ("method", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "imgsearch_rpc_seconds",
+            "Time from a request to its reply.",
+            ("method",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.in_work = Gauge("imgsearch_rpc_in_work", "Calls in work now.", registry=self.registry)
+        self.refused = Counter(
+            "imgsearch_rpc_refused", "Calls refused because of too many in work.", registry=self.registry
+        )
+
+
+class IndexMetrics:
+    """What the search service serves, beside its calls."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.created = Gauge(
+            "imgsearch_generation_created_seconds",
+            "When the served generation was made, seconds since 1970; 0 while there is none.",
+            registry=registry,
+        )
+        self.products = Gauge("imgsearch_generation_products", "Products served.", registry=registry)
+        self.rows = Gauge("imgsearch_generation_rows", "Vectors served.", registry=registry)
+        self.swaps = Counter("imgsearch_generation_swaps", "Generations taken into use.", registry=registry)
+        self.failures = Counter(
+            "imgsearch_generation_failures", "Loads of a generation that failed.", registry=registry
+        )
