@@ -27,6 +27,7 @@ from serving.proto import (
 )
 from serving.rpc import client
 from serving.settings import Settings
+from serving.telemetry import REQUEST_ID, request_id
 
 SERVICES = ("search", "detect", "embed")
 
@@ -149,6 +150,6 @@ async def _ask(
     call: grpc.aio.UnaryUnaryMultiCallable[Request, Reply], request: Request, clock: Clock
 ) -> Reply:
     try:
-        return await call(request, timeout=clock.left_s(), metadata=(("x-request-id", clock.request_id),))
+        return await call(request, timeout=clock.left_s(), metadata=((REQUEST_ID, request_id.get()),))
     except grpc.aio.AioRpcError as error:
         raise client.error_of(error) from error

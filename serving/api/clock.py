@@ -1,4 +1,4 @@
-"""One request's id and time: what is left of its deadline, and where it went."""
+"""One request's time: what is left of its deadline, and where it went."""
 
 import time
 from collections.abc import Iterator
@@ -10,8 +10,7 @@ from serving.errors import DeadlinePassed
 class Clock:
     """Started when a request's work starts; stages may overlap, so they need not add up to the total."""
 
-    def __init__(self, timeout_s: float, request_id: str) -> None:
-        self.request_id = request_id
+    def __init__(self, timeout_s: float) -> None:
         self._start_s = time.monotonic()
         self._timeout_s = timeout_s
         self._stages_ms: dict[str, float] = {}

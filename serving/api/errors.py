@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import Scope
 
 from serving.errors import ImgsearchError, Overloaded, Unavailable, status_of
+from serving.telemetry import request_id
 
 log = logging.getLogger(__name__)
 
@@ -21,37 +21,31 @@ UNKNOWN = "something went wrong on our side; the request id finds it in our logs
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-def request_id_of(scope: Scope) -> str:
-    """The id that ``telemetry.Telemetry`` gave the request."""
-    request_id: str = scope["state"]["request_id"]
-    return request_id
-
-
 def error_response(
-    scope: Scope, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """The one place that builds the shape."""
-    error = {"code": code, "message": message, "request_id": request_id_of(scope)}
+    error = {"code": code, "message": message, "request_id": request_id.get()}
     return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
-def told(scope: Scope, error: ImgsearchError) -> JSONResponse:
+def told(error: ImgsearchError) -> JSONResponse:
     """The answer for an error whose message may be shown."""
     status, _ = status_of(error)
     headers = {}
     if isinstance(error, Overloaded | Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return error_response(scope, status, error.code, error.message, headers)
+    return error_response(status, error.code, error.message, headers)
 
 
-def unknown(scope: Scope, error: Exception) -> JSONResponse:
+def unknown(error: Exception) -> JSONResponse:
     """The answer for a mistake of ours: a fixed text; the traceback goes to the log, once."""
-    log.error("request %s failed", request_id_of(scope), exc_info=error)
-    return error_response(scope, 500, "internal", UNKNOWN)
+    log.error("request %s failed", request_id.get(), exc_info=error)
+    return error_response(500, "internal", UNKNOWN)
 
 
-async def _known(request: Request, error: ImgsearchError) -> Response:
-    return told(request.scope, error)
+async def _known(_: Request, error: ImgsearchError) -> Response:
+    return told(error)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
@@ -63,11 +57,11 @@ async def _http(request: Request, error: HTTPException) -> Response:
     code = _HTTP_CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     message = words.get(error.status_code, str(error.detail))
     headers = dict(error.headers) if error.headers else None
-    return error_response(request.scope, error.status_code, code, message, headers)
+    return error_response(error.status_code, code, message, headers)
 
 
-async def _invalid(request: Request, error: RequestValidationError) -> Response:
-    return error_response(request.scope, 422, "bad_input", "; ".join(map(sentence, error.errors())))
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
+    return error_response(422, "bad_input", "; ".join(map(sentence, error.errors())))
 
 
 def sentence(item: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ class BodyLimit:
         try:
             body = await self._read(scope, receive)
         except ImgsearchError as error:
-            response = told(scope, error)
+            response = told(error)
             response.headers["Connection"] = "close"  # the rest of the body is not read
             return await response(scope, receive, send)
         if body is None:
@@ -88,7 +88,7 @@ class Admission:
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             return await self._app(scope, receive, send)
         if self._in_work >= self._max_concurrency:
-            response = told(scope, Overloaded("too many searches at once; try again in a moment"))
+            response = told(Overloaded("too many searches at once; try again in a moment"))
             response.headers["Connection"] = "close"
             return await response(scope, receive, send)
         self._in_work += 1

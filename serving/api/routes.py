@@ -32,18 +32,18 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1", tags=["search"], responses=_ERRORS)
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _backends(request: Request) -> Backends:
+async def _backends(request: Request) -> Backends:
     backends: Backends = request.app.state.backends
     return backends
 
 
-def _clock(request: Request) -> Clock:
-    return Clock(request.app.state.settings.request_timeout_s, request.state.request_id)
+async def _clock(request: Request) -> Clock:
+    return Clock(request.app.state.settings.request_timeout_s)
 
 
 SettingsOf = Annotated[Settings, Depends(_settings)]

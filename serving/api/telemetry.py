@@ -1,19 +1,19 @@
 """What a request leaves behind: an id, a line in the log, counts and times. Never its bytes."""
 
 import logging
-import re
 import time
-import uuid
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import unknown
+from serving.telemetry import REQUEST_ID, accepted_id, request_id
 
 access = logging.getLogger("serving.api.access")
 
-_OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A label takes no word that a caller can make up.
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -63,8 +63,8 @@ class Metrics:
 class Telemetry:
     """The outermost middleware: gives the request its id, answers for unknown errors, counts and logs.
 
-    A caller's own ``X-Request-Id`` is kept when it is a plain short word, so that one id can follow a
-    request through several services; anything else is replaced, as it ends up in logs.
+    A caller's own ``X-Request-Id`` is kept where ``accepted_id`` takes it, so that one id can follow a
+    request through several services.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -74,8 +74,8 @@ class Telemetry:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
+        number = accepted_id(Headers(scope=scope).get(REQUEST_ID))
+        request_id.set(number)  # every request runs in a context of its own
         status = 0  # until the answer starts
         start_s = time.monotonic()
 
@@ -83,28 +83,26 @@ class Telemetry:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                MutableHeaders(scope=message)["X-Request-Id"] = number
             await send(message)
 
         with self._metrics.in_work.track_inprogress():
             try:
                 await self._app(scope, receive, numbered)
             except Exception as error:
-                response = unknown(scope, error)
-                if status:  # half an answer is out; closing the connection is all that is left
+                if status:  # half an answer is out; uvicorn logs, and closes the connection
                     raise
-                await response(scope, receive, numbered)
+                await unknown(error)(scope, receive, numbered)
             finally:
                 took_s = time.monotonic() - start_s
                 route = getattr(scope.get("route"), "path", "unmatched")
-                self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._metrics.requests.labels(method, route, str(status)).inc()
                 self._metrics.request_seconds.labels(route).observe(took_s)
                 access.info(
-                    "%s %s %s %d %.1f ms", request_id, scope["method"], scope["path"], status, took_s * 1000
+                    "%s %s %d",
+                    scope["method"],
+                    scope["path"],
+                    status,
+                    extra={"fields": {"took_ms": round(took_s * 1000, 1)}},
                 )
-
-
-def _request_id(outside: str | None) -> str:
-    if outside is not None and _OUTSIDE_ID.fullmatch(outside):
-        return outside
-    return uuid.uuid4().hex

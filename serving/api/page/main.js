@@ -199,7 +199,7 @@ function listen() {
 const notices = {
   empty: "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
   starting: "The shop is just opening. This takes a few seconds.",
-  unreachable: "The shop cannot be reached. Trying again…",
+  unreachable: "The shop does not answer just now. Trying again…",
 };
 
 // Says how the shop is, and looks again until it is open.

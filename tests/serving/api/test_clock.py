@@ -7,7 +7,7 @@ from serving.errors import DeadlinePassed
 
 
 def test_stages_add_up_by_name_even_when_they_raise() -> None:
-    clock = Clock(5.0, "id")
+    clock = Clock(5.0)
     with clock.stage("search"):
         pass
     with pytest.raises(KeyError):
@@ -18,9 +18,9 @@ def test_stages_add_up_by_name_even_when_they_raise() -> None:
 
 
 def test_time_that_is_over_raises() -> None:
-    assert 0 < Clock(5.0, "id").left_s() <= 5
+    assert 0 < Clock(5.0).left_s() <= 5
     with pytest.raises(DeadlinePassed, match=re.escape("no answer within 1e-09 s")):
-        Clock(1e-9, "id").left_s()
+        Clock(1e-9).left_s()
 
 
 def test_header_follows_the_standard() -> None:

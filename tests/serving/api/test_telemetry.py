@@ -24,10 +24,10 @@ def test_one_line_a_request_and_no_bytes_of_it(
     house: Any, patches: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="serving.api"):
-        reply = house.http.post("/v1/search/image?secret=1", files={"image": ("my-name.jpg", patches("red"))})
-    (line,) = [line.getMessage() for line in caplog.records if line.name == "serving.api.access"]
-    number = re.escape(reply.headers["x-request-id"])
-    assert re.fullmatch(rf"{number} POST /v1/search/image 200 \d+\.\d ms", line)
+        house.http.post("/v1/search/image?secret=1", files={"image": ("my-name.jpg", patches("red"))})
+    (line,) = [line for line in caplog.records if line.name == "serving.api.access"]
+    assert line.getMessage() == "POST /v1/search/image 200"
+    assert line.fields["took_ms"] > 0
     assert "my-name" not in caplog.text
 
 
@@ -35,9 +35,12 @@ def test_counts_and_times_by_route_template(house: Any, patches: Any) -> None:
     house.http.post("/v1/search/image", files={"image": patches("red")})
     house.http.get("/v1/products/red-dress")
     house.http.get("/no/such/thing")
+    house.http.request("BREW", "/no/such/thing")
     text = house.http.get("/metrics").text
     assert 'imgsearch_api_requests_total{method="GET",route="/v1/products/{product_id}",status="200"}' in text
     assert 'imgsearch_api_requests_total{method="GET",route="unmatched",status="404"}' in text
     assert 'imgsearch_api_stage_seconds_count{stage="detect"}' in text
     assert 'imgsearch_api_features_total{source="computed"}' in text
+    assert 'method="other"' in text
     assert "red-dress" not in text
+    assert "BREW" not in text
