@@ -157,6 +157,7 @@ class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
 
 class Search(Faulty, search_pb2_grpc.SearchServicer):
     generation = GENERATION
+    accepts = EMBEDDER
     results = 1  # what the contract says of one query
 
     def __init__(self, picture_host: str) -> None:
@@ -200,10 +201,10 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
 
     async def Search(self, request: Any, context: Any) -> search_pb2.SearchReply:
         await self.meet(request, context)
-        if request.embedder_version not in ("", EMBEDDER):
+        if request.embedder_version not in ("", self.accepts):
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"vectors of {request.embedder_version} against a generation of {EMBEDDER}",
+                f"vectors of {request.embedder_version} against a generation of {self.accepts}",
             )
         (query,) = request.queries
         kept = self._kept(query.filter)
@@ -275,6 +276,7 @@ class House:
         for service in (self.detect, self.embed, self.search):
             service.reset()
         self.search.generation, self.search.results = GENERATION, 1
+        self.search.accepts = EMBEDDER
         self.search.products = self.search.catalogue()
         self.embed.version = EMBEDDER
 

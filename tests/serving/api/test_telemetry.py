@@ -35,7 +35,7 @@ def test_counts_and_times_by_route_template(house: Any, patches: Any) -> None:
     house.http.post("/v1/search/image", files={"image": patches("red")})
     house.http.get("/v1/products/red-dress")
     house.http.get("/no/such/thing")
-    house.http.request("BREW", "/no/such/thing")
+    house.http.request("PROPFIND", "/no/such/thing")
     text = house.http.get("/metrics").text
     assert 'imgsearch_api_requests_total{method="GET",route="/v1/products/{product_id}",status="200"}' in text
     assert 'imgsearch_api_requests_total{method="GET",route="unmatched",status="404"}' in text
@@ -43,4 +43,4 @@ def test_counts_and_times_by_route_template(house: Any, patches: Any) -> None:
     assert 'imgsearch_api_features_total{source="computed"}' in text
     assert 'method="other"' in text
     assert "red-dress" not in text
-    assert "BREW" not in text
+    assert "PROPFIND" not in text
