@@ -114,3 +114,8 @@ def _distance(a: RGB, b: RGB) -> float:
     mean = (a[0] + b[0]) / 2
     dr, dg, db = (x - y for x, y in zip(a, b, strict=True))
     return float(((2 + mean / 256) * dr**2 + 4 * dg**2 + (2 + (255 - mean) / 256) * db**2) ** 0.5)
+
+
+def nearest_family(rgb: RGB) -> str:
+    """What a shop would call the colour of a photo."""
+    return min(COLOURS, key=lambda colour: _distance(colour.rgb, rgb)).family
