@@ -33,19 +33,18 @@ T = TypeVar("T")
 
 SHARD = 256  # pictures: some seconds of work on two cores
 
-DETECTIONS: pa.Schema = pa.schema(
-    [
-        pa.field("sha256", pa.string()),
-        pa.field("status", pa.string()),  # ok | failed
-        pa.field("reason", pa.string()),  # of BadImage.REASONS, null when ok
-        pa.field("width", pa.int32()),  # pixels, as decoded
-        pa.field("height", pa.int32()),
-        # The items, the main one first; three lists of one length.
-        pa.field("boxes", pa.list_(pa.string())),
-        pa.field("categories", pa.list_(pa.string())),
-        pa.field("scores", pa.list_(pa.float32())),
-    ]
-)
+_DETECTION_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("sha256", pa.string()),
+    pa.field("status", pa.string()),  # ok | failed
+    pa.field("reason", pa.string()),  # of BadImage.REASONS, null when ok
+    pa.field("width", pa.int32()),  # pixels, as decoded
+    pa.field("height", pa.int32()),
+    # The items, the main one first; three lists of one length.
+    pa.field("boxes", pa.list_(pa.string())),
+    pa.field("categories", pa.list_(pa.string())),
+    pa.field("scores", pa.list_(pa.float32())),
+]
+DETECTIONS = pa.schema(_DETECTION_FIELDS)
 
 
 def embeddings_schema(dim: int) -> pa.Schema:
