@@ -9,7 +9,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from serving.api import errors, pages, readiness, routes
+from serving.api import errors, pages, routes
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
 from serving.api.telemetry import Metrics, Telemetry
@@ -31,7 +31,7 @@ async def healthz() -> dict[str, str]:
 
 @_probes.get("/readyz", summary="A generation is served: searches can be answered")
 async def readyz(backends: routes.BackendsOf, clock: routes.ClockOf) -> dict[str, str]:
-    return {"status": "ready", "generation": await readiness.generation(backends, clock)}
+    return {"status": "ready", "generation": (await backends.served(clock)).generation}
 
 
 @_probes.get("/metrics", include_in_schema=False)

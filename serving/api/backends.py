@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
+from serving.errors import Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
 from serving.proto import (
@@ -109,13 +110,23 @@ class Backends:
         return await _ask(self._search.GetProducts, request, clock)
 
     async def status(self, clock: Clock) -> search_pb2.StatusReply:
-        """What the search service serves."""
+        """What the search service serves; empty while that is nothing."""
         return await _ask(self._search.Status, search_pb2.StatusRequest(), clock)
 
+    async def served(self, clock: Clock) -> search_pb2.StatusReply:
+        """The same, of a generation. Raises ``Unavailable`` while there is none."""
+        status = await self.status(clock)
+        if not status.generation:
+            raise Unavailable("nothing is indexed yet")
+        return status
+
     async def embedder(self, clock: Clock) -> str:
-        """The version of the embedder that the served generation was made with, at most a moment old."""
+        """The version of the embedder that the served generation was made with, at most a moment old.
+
+        Raises ``Unavailable`` while there is no generation.
+        """
         if time.monotonic() >= self._embedder_until_s:
-            self._embedder = (await self.status(clock)).embedder_version
+            self._embedder = (await self.served(clock)).embedder_version
             self._embedder_until_s = time.monotonic() + _EMBEDDER_FOR_S
         return self._embedder
 

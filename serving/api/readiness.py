@@ -11,14 +11,6 @@ from serving.proto import search_pb2
 from serving.settings import Settings
 
 
-async def generation(backends: Backends, clock: Clock) -> str:
-    """The generation that is served. Raises ``Unavailable`` while there is none."""
-    served = await backends.status(clock)
-    if not served.generation:
-        raise Unavailable("nothing is indexed yet")
-    return served.generation
-
-
 async def status(backends: Backends, settings: Settings, clock: Clock) -> Status:
     """Never raises for a service that is down: that is its answer."""
     health = dict(zip(SERVICES, await asyncio.gather(*map(backends.health, SERVICES)), strict=True))

@@ -238,7 +238,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     async def Status(self, request: Any, context: Any) -> search_pb2.StatusReply:
         await self.meet(request, context)
         if not self.generation:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "no generation is loaded yet")
+            return search_pb2.StatusReply()
         return search_pb2.StatusReply(
             generation=self.generation,
             embedder_version=EMBEDDER,
@@ -337,7 +337,7 @@ def _run_house(**overrides: Any) -> Iterator[House]:
             "embed_address": servers[1][1],
             "search_address": servers[2][1],
             "fetch_allow_hosts": {picture_host.removeprefix("http://")},
-            "request_timeout_s": 5.0,
+            "request_timeout_s": 30.0,
             **overrides,
         }
         config = uvicorn.Config(create_app(Settings(**values)), port=0, log_config=None, access_log=False)
@@ -349,7 +349,7 @@ def _run_house(**overrides: Any) -> Iterator[House]:
             await asyncio.sleep(0.01)
         port = front.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        client = httpx.Client(base_url=url, timeout=20)
+        client = httpx.Client(base_url=url, timeout=40)
         up.append(
             House(url, picture_host, detect, embed, search, healthy, asyncio.get_running_loop(), client)
         )

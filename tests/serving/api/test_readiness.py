@@ -20,7 +20,7 @@ def test_without_a_generation_it_is_alive_but_not_ready(house: Any) -> None:
     house.search.generation = ""
     house.say("search", health_pb2.HealthCheckResponse.NOT_SERVING)
     reply = house.http.get("/readyz")
-    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "unavailable")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (503, "nothing is indexed yet")
     assert house.http.get("/healthz").json() == {"status": "alive"}
     answer = house.http.get("/v1/status").json()
     assert (answer["state"], answer["generation"], answer["models"]) == ("empty", None, None)
