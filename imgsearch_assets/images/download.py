@@ -42,7 +42,7 @@ class Limits:
     max_pixels: int = MAX_PIXELS
     timeout_s: float = 20.0
     connections: int = 64
-    flush_every_s: float = 2.0
+    flush_every_s: float = 1.0
     allow_hosts: Set[str] = frozenset()
 
 
