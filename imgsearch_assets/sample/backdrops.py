@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgsearch_assets.sample.cloth import smooth_surface
-from imgsearch_assets.sample.curves import box, ellipse, outline, xy
+from imgsearch_assets.sample.curves import box, outline, xy
 from imgsearch_assets.sample.painter import Piece
-from imgsearch_assets.sample.palette import COLOURS, RGB, SKIN, ink, mixed, shaded
+from imgsearch_assets.sample.palette import COLOURS, RGB, ink, mixed, shaded
 from imgsearch_assets.sample.textures import UNIT, periodic_noise, texture_tile
 
 Picture = NDArray[np.uint8]
@@ -39,18 +39,18 @@ def studio(rng: np.random.Generator, height: int, width: int, tinted: bool) -> P
 
 
 @lru_cache(maxsize=1)
-def _film() -> NDArray[np.int16]:
-    """Grain to be laid over pictures: int16 (1024, 1024)."""
-    return (np.random.default_rng(99).standard_normal((1024, 1024)) * 16).astype(np.int16)
+def _film() -> Picture:
+    """Grain about ``UNIT``: uint8 (1024, 1024, 3)."""
+    grain = np.random.default_rng(99).standard_normal((1024, 1024)) * 16 + UNIT
+    return np.repeat(np.clip(grain, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def grained(picture: Picture, rng: np.random.Generator, strength: float) -> Picture:
     """The picture with a sensor's noise, ``strength`` 0..1: uint8 (h, w, 3)."""
     height, width = picture.shape[:2]
     y, x = rng.integers(0, 1024 - np.array([height, width]) + 1)
-    # Grain is added about a middle and the middle taken away again: cv2 has no signed add for bytes.
-    film = np.clip(_film()[y : y + height, x : x + width] * strength + UNIT, 0, 255).astype(np.uint8)
-    noisy: Picture = cv2.addWeighted(picture, 1.0, cv2.merge([film] * 3), 1.0, -UNIT)
+    film = _film()[y : y + height, x : x + width]
+    noisy: Picture = cv2.addWeighted(picture, 1.0, film, strength, -UNIT * strength)
     return noisy
 
 
@@ -215,10 +215,10 @@ def _furnish(rng: np.random.Generator, wall: Picture, horizon: int) -> None:
         cv2.line(wall, (x + wide // 2, top), (x + wide // 2, bottom), shaded(rgb, 0.75), 2)
 
 
-def bystander(
+def obstacle(
     rng: np.random.Generator, at_px: tuple[float, float], wide_px: float, height: int
 ) -> list[Piece]:
-    """A pole, a passer-by's arm or a leaf before the camera; coordinates are pixels."""
+    """A pole, a paper cup or a leaf before the camera; coordinates are pixels."""
     x, y = at_px
     rgb = COLOURS[int(rng.integers(len(COLOURS)))].rgb
     kind = int(rng.integers(3))
@@ -229,9 +229,22 @@ def bystander(
                 smooth_surface(shaded(rgb, 0.7), 0, 1, 0.2),
             )
         ]
-    if kind == 1:
-        skin = SKIN[int(rng.integers(len(SKIN)))]
-        return [Piece(ellipse(x, y, wide_px * 0.7, wide_px * 1.3), smooth_surface(skin, 0, 0.8, 0.05))]
+    if kind == 1:  # a paper cup
+        w, h = wide_px * 0.5, wide_px * 0.75
+        cup = xy([(x - w, y - h), (x + w, y - h), (x + w * 0.7, y + h), (x - w * 0.7, y + h)])
+        band = xy(
+            [
+                (x - w * 0.94, y - h * 0.5),
+                (x + w * 0.94, y - h * 0.5),
+                (x + w * 0.78, y + h * 0.4),
+                (x - w * 0.78, y + h * 0.4),
+            ]
+        )
+        lid = box(x - w * 1.1, y - h * 1.2, x + w * 1.1, y - h * 0.95, w * 0.1)
+        colours = ((240, 236, 228), rgb, (250, 248, 244))
+        return [
+            Piece(p, smooth_surface(c, 0, 0.9, 0.1)) for p, c in zip((cup, band, lid), colours, strict=True)
+        ]
     leaf = outline(
         [(x - wide_px, y + wide_px), (x - wide_px * 0.2, y - wide_px * 0.5), (x + wide_px, y - wide_px)],
         [(x + wide_px, y - wide_px), (x + wide_px * 0.3, y + wide_px * 0.6), (x - wide_px, y + wide_px)],

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from imgsearch_assets.sample.design import Design
 from imgsearch_assets.sample.palette import RGB
 from imgsearch_assets.sample.patterns import pattern_tile
-from imgsearch_assets.sample.textures import PX_PER_CM, TILE_PX, UNIT, Hand, hand, texture_tile
+from imgsearch_assets.sample.textures import PX_PER_CM, UNIT, Hand, hand, texture_tile
+
+# The side of the tile of a surface without weave; nothing is cut from it, its one colour is taken.
+SMOOTH_PX = 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Cloth:
 @lru_cache(maxsize=48)
 def plain_cloth(rgb: RGB, texture: str) -> Cloth:
     """Cloth of one colour."""
-    return Cloth.woven(_tinted(np.full((TILE_PX, TILE_PX, 3), rgb, np.uint8), texture), hand(texture))
+    tile = cv2.multiply(texture_tile(texture), (*(channel / UNIT for channel in rgb), 0))
+    return Cloth.woven(tile, hand(texture))
 
 
 @lru_cache(maxsize=24)
@@ -48,15 +52,11 @@ def design_cloth(design: Design) -> Cloth:
     tile = pattern_tile(design)
     if tile is None:
         return plain_cloth(design.colour.rgb, design.texture)
-    return Cloth.woven(_tinted(tile, design.texture), hand(design.texture))
+    tinted = cv2.multiply(tile, texture_tile(design.texture), scale=1 / UNIT)
+    return Cloth.woven(tinted, hand(design.texture))
 
 
 @lru_cache(maxsize=256)
 def smooth_surface(rgb: RGB, folds: float, relief: float, gloss: float) -> Cloth:
     """Skin, hair, rubber, metal: one colour and no weave. The tile is tiny, for speed."""
-    return Cloth((np.full((4, 4, 3), rgb, np.uint8),), Hand(folds, relief, gloss))
-
-
-def _tinted(tile: NDArray[np.uint8], texture: str) -> NDArray[np.uint8]:
-    tinted: NDArray[np.uint8] = cv2.multiply(tile, texture_tile(texture), scale=1 / UNIT)
-    return tinted
+    return Cloth((np.full((SMOOTH_PX, SMOOTH_PX, 3), rgb, np.uint8),), Hand(folds, relief, gloss))

@@ -12,14 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from imgsearch_assets.sample.cloth import Cloth
+from imgsearch_assets.sample.cloth import SMOOTH_PX, Cloth
 from imgsearch_assets.sample.curves import Points, smooth, xy
 from imgsearch_assets.sample.palette import RGB
 from imgsearch_assets.sample.textures import UNIT, periodic_noise
 
 Picture = NDArray[np.uint8]
 _FINE = 4  # fractional bits of cv2's drawing coordinates
-_COARSE = 4  # light is worked out on every fourth pixel
+# Light is worked out on a coarse grid of about so many points a centimetre.
+_LIT_PER_CM = 1.3
+# How far a piece darkens what it lies on, and the most that light makes of a tone.
+_SHADOW_CM = 1.8
+_BRIGHTEST = round(1.3 * UNIT)
 _FOLD_TILE_PX = 256
 
 
@@ -130,17 +134,17 @@ class Layer:
     def _piece(self, piece: Piece, view: View, light: Light, number: int, covered: Picture) -> None:
         points = view.pixels(piece.outline)
         height, width = self.cover.shape
-        pad = 2 * _COARSE
-        x0, y0 = (max(int(v) - pad, 0) // _COARSE * _COARSE for v in points.min(axis=0))
+        coarse = int(2 ** np.clip(round(np.log2(view.px_per_cm / _LIT_PER_CM)), 1, 4))
+        pad = max(coarse, round(_SHADOW_CM * view.px_per_cm))
+        x0, y0 = (max(int(v) - pad, 0) for v in points.min(axis=0))
         x1, y1 = (int(v) + pad + 1 for v in points.max(axis=0))
         x1, y1 = min(x1, width), min(y1, height)
         if x1 - x0 < 2 or y1 - y0 < 2:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillPoly(mask, [_fixed(points - xy([x0, y0]))], 255, cv2.LINE_AA, _FINE)
-        cloth = _cut(piece, view, x0, y0, mask.shape)
-        tone, shine, shadow = _lit(piece, mask, view, light, number)
-        cloth = cv2.multiply(cloth, cv2.merge([tone] * 3), scale=1 / UNIT)
+        tone, shine, shadow = _lit(piece, mask, view, light, number, coarse)
+        cloth = _cut(piece, view, x0, y0, cv2.merge([tone] * 3))
         if shine is not None:
             cloth = cv2.add(cloth, cv2.merge([shine] * 3))
         weight = mask.astype(np.float32) * np.float32(1 / 255)
@@ -227,11 +231,13 @@ def _dashes(points: Points, dash_px: float) -> list[NDArray[np.int32]]:
     return [ends[i : i + 2] for i in range(0, len(ends) - 1, 2)]
 
 
-def _cut(piece: Piece, view: View, x0: int, y0: int, shape: tuple[int, int]) -> Picture:
-    """The cloth as it lies over the piece: uint8 (h, w, 3)."""
+def _cut(piece: Piece, view: View, x0: int, y0: int, tone: Picture) -> Picture:
+    """The cloth as it lies over the piece, lit by ``tone`` (uint8 (h, w, 3)): uint8 (h, w, 3)."""
     tile, tile_px_per_cm = piece.cloth.at(view.px_per_cm)
-    if tile.shape[0] <= 4:
-        return np.full((*shape, 3), tile[0, 0], np.uint8)
+    cut: Picture
+    if tile.shape[0] <= SMOOTH_PX:
+        cut = cv2.multiply(tone, (*(int(channel) / UNIT for channel in tile[0, 0]), 0))
+        return cut
     to_pixels = np.vstack([view.matrix, [0, 0, 1]]).astype(np.float64)
     to_cm = np.linalg.inv(to_pixels)
     c, s = np.cos(piece.angle), np.sin(piece.angle)
@@ -239,7 +245,8 @@ def _cut(piece: Piece, view: View, x0: int, y0: int, shape: tuple[int, int]) -> 
     corner = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1]])
     matrix = (grain @ to_cm @ corner)[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut: Picture = cv2.warpAffine(tile, matrix, shape[::-1], flags=flags, borderMode=cv2.BORDER_WRAP)
+    cut = cv2.warpAffine(tile, matrix, tone.shape[1::-1], flags=flags, borderMode=cv2.BORDER_WRAP)
+    cv2.multiply(cut, tone, cut, scale=1 / UNIT)
     return cut
 
 
@@ -256,13 +263,13 @@ def _fold_tiles() -> tuple[NDArray[np.float32], ...]:
 
 
 def _lit(
-    piece: Piece, mask: Picture, view: View, light: Light, number: int
+    piece: Piece, mask: Picture, view: View, light: Light, number: int, coarse: int
 ) -> tuple[Picture, Picture | None, Picture]:
     """(tone of the piece, highlights to add or ``None``, tone of its shadow below), each uint8 (h, w)."""
     height, width = mask.shape
-    small = cv2.resize(mask, (-(-width // _COARSE), -(-height // _COARSE)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(mask, (-(-width // coarse), -(-height // coarse)), interpolation=cv2.INTER_AREA)
     hand = piece.cloth.hand
-    cm = view.px_per_cm / _COARSE
+    cm = view.px_per_cm / coarse
     height_map = cv2.GaussianBlur(small, (0, 0), max(2.6 * cm, 0.8)).astype(np.float32) / 255
     near = cv2.GaussianBlur(small, (0, 0), max(0.7 * cm, 0.6)).astype(np.float32) / 255
 
@@ -274,7 +281,7 @@ def _lit(
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     folds = cv2.warpAffine(tile, matrix, small.shape[::-1], flags=flags, borderMode=cv2.BORDER_WRAP)
 
-    surface = height_map * (9.0 * piece.relief * hand.relief) + folds * (0.5 * hand.folds * piece.relief)
+    surface = height_map * (7.0 * piece.relief * hand.relief) + folds * (0.5 * hand.folds * piece.relief)
     dx = cv2.Sobel(surface, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     dy = cv2.Sobel(surface, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
     slope = (dx * light.x + dy * light.y) * light.hardness * np.float32(min(cm, 2.0) * 0.62)
@@ -285,14 +292,17 @@ def _lit(
         * (1 - piece.edge * 0.32 * (1 - rim))
     )
     full = (width, height)
-    lit = cv2.resize(np.clip(tone * UNIT, 18, 235).astype(np.uint8), full, interpolation=cv2.INTER_LINEAR)
+    lit = cv2.resize(
+        np.clip(tone * UNIT, 18, _BRIGHTEST).astype(np.uint8), full, interpolation=cv2.INTER_LINEAR
+    )
 
     shine = None
     if hand.gloss > 0:
         glint = np.clip(-slope * 1.6 + 0.25 * folds - 0.12, 0, 1) ** 1.5 * (hand.gloss * 150)
         shine = cv2.resize(np.clip(glint, 0, 120).astype(np.uint8), full, interpolation=cv2.INTER_LINEAR)
 
-    shift = xy([[1, 0, -light.x * 0.5 * cm], [0, 1, -light.y * 0.5 * cm + 0.3 * cm]])
-    dark = cv2.warpAffine(near, shift, small.shape[::-1])
-    shade = np.clip(UNIT * (1 - 0.42 * dark), 0, 255).astype(np.uint8)
+    down = min(max(round(0.8 * cm), 1), small.shape[0] - 1)
+    dark = np.zeros_like(near)
+    dark[down:] = near[: len(near) - down]
+    shade = (UNIT * (1 - 0.42 * dark)).astype(np.uint8)
     return lit, shine, cv2.resize(shade, full, interpolation=cv2.INTER_LINEAR)

@@ -7,26 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgsearch_assets.sample.design import Design
-from imgsearch_assets.sample.palette import RGB, ink, mixed
+from imgsearch_assets.sample.palette import RGB, mixed
 from imgsearch_assets.sample.textures import TILE_PX, periodic_noise
 
 Tile = NDArray[np.uint8]
+_WHITE = np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)
 _FINE = 4  # fractional bits of cv2's drawing coordinates
 
 
 def _flat(rgb: RGB) -> Tile:
-    return np.full((TILE_PX, TILE_PX, 3), rgb, np.uint8)
+    tile: Tile = cv2.multiply(_WHITE, (*(channel / 255 for channel in rgb), 0))
+    return tile
 
 
-def _over(ground: NDArray[np.float32], rgb: RGB, share: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``ground`` (float32 (h, w, 3)) with ``rgb`` over it by ``share`` (float32 (h, w), 0..1)."""
-    laid: NDArray[np.float32] = ground + (ink(rgb) - ground) * share[:, :, None]
+def _over(ground: Tile, rgb: RGB, share: NDArray[np.float32]) -> Tile:
+    """``ground`` (uint8 (h, w, 3)) with ``rgb`` over it by ``share`` (float32 (h, w), 0..1)."""
+    share = share.astype(np.float32, copy=False)
+    laid: Tile = cv2.blendLinear(_flat(rgb), ground, share, 1 - share)
     return laid
 
 
 def _two_tone(design: Design, share: NDArray[np.float32]) -> Tile:
     """The second colour on the first by ``share`` (float32 (TILE_PX, TILE_PX), 0..1)."""
-    return _over(_flat(design.colour.rgb).astype(np.float32), design.second.rgb, share).astype(np.uint8)
+    ramp = np.linspace(design.colour.rgb, design.second.rgb, 256).astype(np.uint8)[:, None]
+    steps = (share * 255).astype(np.uint8)
+    tile: Tile = cv2.LUT(cv2.merge([steps] * 3), ramp)
+    return tile
 
 
 def _bands(across: NDArray[np.float32], design: Design) -> Tile:
@@ -62,34 +68,30 @@ def _turned(tile: Tile) -> Tile:
     return np.ascontiguousarray(tile.transpose(1, 0, 2))
 
 
-def _crossed(a: NDArray[np.float32], rgb: RGB, base: NDArray[np.float32], strength: float) -> None:
-    """Weave bands ``a`` (float32 (TILE_PX,)) of ``rgb`` into ``base``, both ways, in place."""
-    colour = ink(rgb)
-    for weights in (a[:, None, None], a[None, :, None]):
-        base += (colour - base) * (weights * strength)
+def _crossed(ground: Tile, rgb: RGB, bands: NDArray[np.float32], strength: float) -> Tile:
+    """``bands`` (float32 (TILE_PX,)) of ``rgb`` woven into ``ground``, both ways."""
+    down = np.repeat(bands[:, None] * np.float32(strength), TILE_PX, axis=1)
+    return _over(_over(ground, rgb, down), rgb, np.ascontiguousarray(down.T))
 
 
 def _gingham(design: Design) -> Tile:
     period = design.pick("period", (16, 32, 64))
-    base = _flat(design.colour.rgb).astype(np.float32)
-    _crossed(_square(period, period / 2), design.second.rgb, base, 0.55)
-    return base.astype(np.uint8)
+    base = _flat(design.colour.rgb)
+    return _crossed(base, design.second.rgb, _square(period, period / 2), 0.55)
 
 
 def _tartan(design: Design) -> Tile:
     period = design.pick("period", (128, 128, 256))
-    base = _flat(design.colour.rgb).astype(np.float32)
-    _crossed(_square(period, period * 0.42), design.second.rgb, base, 0.5)
-    _crossed(_square(period, period * 0.06, period * 0.37), design.third.rgb, base, 0.8)
-    _crossed(_square(period, period * 0.04, period * 0.12), design.third.rgb, base, 0.6)
-    return base.astype(np.uint8)
+    base = _flat(design.colour.rgb)
+    base = _crossed(base, design.second.rgb, _square(period, period * 0.42), 0.5)
+    base = _crossed(base, design.third.rgb, _square(period, period * 0.06, period * 0.37), 0.8)
+    return _crossed(base, design.third.rgb, _square(period, period * 0.04, period * 0.12), 0.6)
 
 
 def _windowpane(design: Design) -> Tile:
     period = design.pick("period", (64, 128))
-    base = _flat(design.colour.rgb).astype(np.float32)
-    _crossed(_square(period, design.between("width", 3, 6)), design.second.rgb, base, 0.8)
-    return base.astype(np.uint8)
+    base = _flat(design.colour.rgb)
+    return _crossed(base, design.second.rgb, _square(period, design.between("width", 3, 6)), 0.8)
 
 
 def _herringbone(design: Design) -> Tile:
@@ -109,9 +111,9 @@ def _chevron(design: Design) -> Tile:
 def _argyle(design: Design) -> Tile:
     y, x = np.mgrid[0:TILE_PX, 0:TILE_PX].astype(np.float32)
     u, v = np.abs((x % 128) - 64) / 64, np.abs((y % 256) - 128) / 128
-    lozenges = _two_tone(design, np.clip((1 - u - v) * 40 + 0.5, 0, 1)).astype(np.float32)
+    lozenges = _two_tone(design, np.clip((1 - u - v) * 40 + 0.5, 0, 1))
     lines = 0.8 * np.clip(1.6 - np.abs(u - v) * 60, 0, 1)
-    return _over(lozenges, design.third.rgb, lines).astype(np.uint8)
+    return _over(lozenges, design.third.rgb, lines)
 
 
 def _nordic(design: Design) -> Tile:
@@ -216,17 +218,17 @@ def _leaves(design: Design) -> Tile:
 def _layered(design: Design, cells: int, cuts: tuple[float, ...]) -> Tile:
     """Blobs of the second and third colour where smooth noise is high."""
     rng = np.random.default_rng(design.seed)
-    tile = _flat(design.colour.rgb).astype(np.float32)
+    tile = _flat(design.colour.rgb)
     for cut, rgb in zip(cuts, (design.second.rgb, design.third.rgb), strict=False):
         share = np.clip((periodic_noise(rng, cells, cells) - cut) * 12 + 0.5, 0, 1)
         tile = _over(tile, rgb, share)
-    return tile.astype(np.uint8)
+    return tile
 
 
 def _camouflage(design: Design) -> Tile:
     rng = np.random.default_rng(design.seed)
     base = design.colour.rgb
-    tile = _flat(base).astype(np.float32)
+    tile = _flat(base)
     tints = (
         mixed(base, (30, 34, 26), 0.6),
         mixed(base, (225, 215, 180), 0.45),
@@ -235,7 +237,7 @@ def _camouflage(design: Design) -> Tile:
     for rgb in tints:
         share = np.clip((periodic_noise(rng, 7, 9) - 0.55) * 14 + 0.5, 0, 1)
         tile = _over(tile, rgb, share)
-    return tile.astype(np.uint8)
+    return tile
 
 
 def _abstract(design: Design) -> Tile:
@@ -245,11 +247,11 @@ def _abstract(design: Design) -> Tile:
 def _leopard(design: Design) -> Tile:
     rng = np.random.default_rng(design.seed)
     noise = periodic_noise(rng, 20, 20)
-    ground = _flat(mixed(design.colour.rgb, (200, 155, 95), 0.5)).astype(np.float32)
+    ground = _flat(mixed(design.colour.rgb, (200, 155, 95), 0.5))
     inner = np.clip((noise - 0.95) * 9 + 0.5, 0, 1)
     ring = np.clip(2 - np.abs(noise - 0.75) * 9, 0, 1)
     spots = _over(ground, mixed(design.colour.rgb, (125, 80, 40), 0.6), inner)
-    return _over(spots, (34, 26, 22), ring).astype(np.uint8)
+    return _over(spots, (34, 26, 22), ring)
 
 
 def _tie_dye(design: Design) -> Tile:
@@ -258,8 +260,8 @@ def _tie_dye(design: Design) -> Tile:
     dx = (x - 256) + 18 * periodic_noise(rng, 10, 10)
     dy = (y - 256) + 18 * periodic_noise(rng, 10, 10)
     turns = np.hypot(dx, dy) / design.pick("ring", (26, 34, 46))
-    rings = _two_tone(design, 0.5 + 0.5 * np.sin(turns)).astype(np.float32)
-    return _over(rings, design.third.rgb, (0.5 + 0.5 * np.sin(turns * 0.5 + 1)) ** 3).astype(np.uint8)
+    rings = _two_tone(design, 0.5 + 0.5 * np.sin(turns))
+    return _over(rings, design.third.rgb, (0.5 + 0.5 * np.sin(turns * 0.5 + 1)) ** 3)
 
 
 def _melange(design: Design) -> Tile:

@@ -127,8 +127,8 @@ def _box_of(mask: NDArray[np.bool_]) -> Box | None:
     return Box.clipped(x / width, y / height, (x + w) / width, (y + h) / height)
 
 
-def _outfit(main: Design, rng: np.random.Generator) -> list[Design]:
-    """What someone wearing ``main`` has on, ``main`` first."""
+def _outfit(main: Design, rng: np.random.Generator, top_cm: float, bottom_cm: float) -> list[Design]:
+    """What someone wearing ``main`` has on between two heights, ``main`` first."""
     worn = [main]
     have = {main.category}
 
@@ -143,10 +143,11 @@ def _outfit(main: Design, rng: np.random.Generator) -> list[Design]:
         wear(*LOWER)
     if main.category in (*tops, *LOWER, "shoe", "bag", "hat") and not have & set(outers):
         wear(*tops)
-    wear("shoe")
+    if bottom_cm > _ANKLES_CM:
+        wear("shoe")
     if rng.random() < 0.4:
         wear("bag")
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and top_cm < _BROW_CM:
         wear("hat")
     return worn
 
@@ -166,6 +167,7 @@ _FRAMING: dict[str, tuple[float, float]] = {
     "bag": (74, 96),
     "hat": (-18, 66),
 }
+_BROW_CM, _ANKLES_CM = -30.0, 150.0
 # Painted in this order, the next over the last.
 _ORDER = (
     "shoe",
@@ -185,13 +187,15 @@ _ORDER = (
 
 def _worn(main: Design, rng: np.random.Generator) -> Scene:
     height, width = _STREET_SIZES[int(rng.integers(len(_STREET_SIZES)))]
-    designs = _outfit(main, rng)
     pose, wearer, light = Pose.standing(rng), Wearer.drawn(rng), Light.drawn(rng)
     middle_cm, tall_cm = _FRAMING[main.category]
-    scale = height / (tall_cm * rng.uniform(0.95, 1.3))
+    tall_cm *= rng.uniform(0.95, 1.3)
+    middle_cm += rng.normal(0, tall_cm * 0.035)
+    designs = _outfit(main, rng, middle_cm - tall_cm / 2, middle_cm + tall_cm / 2)
+    scale = height / tall_cm
     centre_x = pose.arm(1)[-1][0] * 0.8 if main.category == "bag" else 0.0
     view = View.looking(
-        (centre_x, middle_cm + rng.normal(0, tall_cm * 0.04)),
+        (centre_x, middle_cm),
         (width * rng.uniform(0.42, 0.58), height / 2),
         scale,
         rng.normal(0, 0.04),
@@ -294,7 +298,7 @@ def _occlude(stage: _Stage, main: Design, rng: np.random.Generator, view: View) 
     x = (box.x1 if side > 0 else box.x0) * width
     y = (box.y0 + (box.y1 - box.y0) * rng.uniform(0.2, 0.9)) * height
     wide = (box.x1 - box.x0) * width * rng.uniform(0.1, 0.24)
-    thing = backdrops.bystander(rng, (x + side * wide * 0.4, y), wide, height)
+    thing = backdrops.obstacle(rng, (x + side * wide * 0.4, y), wide, height)
     stage.add(thing, View(xy([[1, 0, 0], [0, 1, 0]]), view.px_per_cm))
 
 

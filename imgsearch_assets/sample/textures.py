@@ -102,7 +102,7 @@ def _weave(rng: np.random.Generator) -> Plane:
 
 
 def _linen(rng: np.random.Generator) -> Plane:
-    return _grain(rng, 0.05, 20, 256) + _grain(rng, 0.05, 256, 20)
+    return _grain(rng, 0.035, 20, 256) + _grain(rng, 0.035, 256, 20)
 
 
 def _rib(rng: np.random.Generator) -> Plane:
@@ -122,7 +122,7 @@ def _twill(rng: np.random.Generator) -> Plane:
 
 def _denim(rng: np.random.Generator) -> Plane:
     x, y = _grid()
-    return 0.07 * _wave(x + 2 * y, 512 / 64) + _grain(rng, 0.07, 256, 128) + _grain(rng, 0.05, 64, 10)
+    return 0.07 * _wave(x + 2 * y, 512 / 64) + _grain(rng, 0.05, 256, 128) + _grain(rng, 0.035, 64, 10)
 
 
 def _stitches(rng: np.random.Generator, width_px: float, strength: float) -> Plane:

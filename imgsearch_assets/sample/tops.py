@@ -414,7 +414,11 @@ def _back(d: Design, cut: Cut, ground: Cloth, second: Cloth) -> list[Shape]:
     """What shows inside the neck: the back of the garment, and its hood."""
     inside = both_sides(
         [(0, -1.2), (cut.neck_width * 0.6, -1.8), (cut.neck_width + 0.5, -3.4)],
-        [(cut.neck_width + 0.5, -3.4), (cut.neck_width + 3, 8), (0, cut.neck_depth + 2)],
+        [
+            (cut.neck_width + 0.5, -3.4),
+            (min(cut.neck_width + 3, 15.5 + cut.drop), 8),
+            (0, cut.neck_depth + 2),
+        ],
     )
     lining = second if d.category in ("jacket", "coat") and d.chance("lining", 0.5) else ground
     shapes: list[Shape] = (
