@@ -1,0 +1,114 @@
+"""Boxes of the items on the pictures, and vectors of the boxes."""
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.features import (
+    Work,
+    detect_pictures,
+    detections_table,
+    embed_boxes,
+    embeddings_table,
+)
+from imgsearch_assets.progress import stage
+from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
+from imgsearch_assets.snapshot import items_of, keep, with_vectors
+from imgsearch_assets.steps import Stopwatch, preview, reasons, step
+from imgsearch_assets.tables import read_parquet
+from serving.errors import BadInput
+from serving.models.bundle import load_bundle
+from serving.models.detector import Detector
+from serving.models.embedder import Embedder
+from serving.object_store import ObjectStore
+
+GROUP = "features"
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"pytorch"},
+    automation_condition=ON_CHANGE,
+    description="Where the items are: a box for the item and one for the whole picture.",
+)
+def item_detections(
+    product_images: Pictures, item_detector: Model, store: dg.ResourceParam[ObjectStore]
+) -> dg.MaterializeResult[Items]:
+    watch = Stopwatch()
+    with step():
+        pictures = read_parquet(store, product_images.key)
+        shas: list[Any] = pc.unique(pictures["sha256"]).to_pylist()
+        detector = Detector(load_bundle(store, item_detector.name, item_detector.version))
+        with stage("items", len(shas)) as advance:
+            work = detect_pictures(store, detector, shas, advance)
+        table = detections_table(store, detector.version)
+        table.compact()
+        items = items_of(pictures, table.read())
+        key = keep(store, product_images.snapshot, "items", items)
+    return dg.MaterializeResult(
+        value=Items(snapshot=product_images.snapshot, key=key, detector=detector.version),
+        data_version=dg.DataVersion(key),
+        metadata={
+            "dagster/row_count": items.num_rows,
+            "detected": work.made,
+            "detector": detector.version,
+            "items": preview(items),
+            **_figures(work, len(shas)),
+            "seconds": watch.seconds,
+        },
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"pytorch"},
+    automation_condition=ON_CHANGE,
+    description="What the items look like: a vector of unit length for every box.",
+)
+def item_embeddings(
+    item_detections: Items, item_embedder: Model, store: dg.ResourceParam[ObjectStore]
+) -> dg.MaterializeResult[EmbeddedItems]:
+    watch = Stopwatch()
+    with step():
+        items = read_parquet(store, item_detections.key)
+        embedder = Embedder(load_bundle(store, item_embedder.name, item_embedder.version))
+        boxes = items.select(["sha256", "box"]).group_by(["sha256", "box"]).aggregate([])
+        with stage("vectors", boxes.num_rows) as advance:
+            work = embed_boxes(store, embedder, boxes, advance)
+        table = embeddings_table(store, embedder.version, embedder.dim)
+        table.compact()
+        embedded = with_vectors(items, table.read()).drop_columns(["vector"])
+        if embedded.num_rows == 0:
+            raise BadInput("no picture of the catalogue has a vector; what is live stays as it is")
+        key = keep(store, item_detections.snapshot, "embedded", embedded)
+    return dg.MaterializeResult(
+        value=EmbeddedItems(
+            snapshot=item_detections.snapshot,
+            key=key,
+            detector=item_detections.detector,
+            embedder=embedder.version,
+        ),
+        data_version=dg.DataVersion(f"{embedder.version}/{key}"),
+        metadata={
+            "dagster/row_count": embedded.num_rows,
+            "embedded": work.made,
+            "embedder": embedder.version,
+            "dim": embedder.dim,
+            "items": preview(pa.table(embedded)),
+            **_figures(work, boxes.num_rows),
+            "seconds": watch.seconds,
+        },
+    )
+
+
+def _figures(work: Work, wanted: int) -> dict[str, Any]:
+    return {
+        "wanted": wanted,
+        "reused": work.reused,
+        "failed": sum(work.failed.values()),
+        "failed_by_reason": reasons(work.failed),
+        "per_second": round(work.per_second, 1),
+    }

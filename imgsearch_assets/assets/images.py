@@ -1,0 +1,91 @@
+"""The pictures that the catalogue names."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.environment import Environment
+from imgsearch_assets.images.download import download
+from imgsearch_assets.images.plan import plan_downloads
+from imgsearch_assets.images.store import fetch_table
+from imgsearch_assets.progress import stage
+from imgsearch_assets.references import Change, Pictures
+from imgsearch_assets.snapshot import (
+    failures_of,
+    keep,
+    pictures_of,
+    products_key,
+    touched_now,
+    urls_of,
+)
+from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.tables import read_parquet
+from serving.errors import BadInput
+from serving.object_store import ObjectStore
+
+
+@dg.asset(
+    group_name="images",
+    kinds={"jpeg"},
+    retry_policy=RETRY,
+    automation_condition=ON_CHANGE,
+    description="Every picture of the snapshot that can be had; only what is new or changed is fetched.",
+)
+def product_images(
+    catalogue_diff: Change,
+    environment: dg.ResourceParam[Environment],
+    store: dg.ResourceParam[ObjectStore],
+) -> dg.MaterializeResult[Pictures]:
+    watch = Stopwatch()
+    now = datetime.now(UTC)
+    with step():
+        urls = urls_of(read_parquet(store, products_key(catalogue_diff.snapshot)))
+        touched = touched_now(urls, read_parquet(store, catalogue_diff.key), now)
+        plan = plan_downloads(touched.rename_columns({"image_url": "url"}), fetch_table(store).read(), now)
+        with stage("pictures", plan.total) as advance:
+            summary = asyncio.run(
+                download(
+                    plan,
+                    store,
+                    politeness=environment.politeness,
+                    limits=environment.limits,
+                    advance=advance,
+                )
+            )
+        fetches = fetch_table(store).read()
+        pictures = pictures_of(urls, fetches)
+        failures = failures_of(urls, fetches)
+        if pictures.num_rows == 0:
+            raise BadInput(
+                f"none of the {urls.num_rows} pictures of the catalogue can be had; what is live stays"
+            )
+        key = keep(store, catalogue_diff.snapshot, "pictures", pictures)
+    taken = pc.count_distinct(pictures["image_url"]).as_py()
+    return dg.MaterializeResult(
+        value=Pictures(
+            snapshot=catalogue_diff.snapshot,
+            key=key,
+            pictures=taken,
+            failed=failures.num_rows,
+        ),
+        data_version=dg.DataVersion(key),
+        metadata={
+            "dagster/row_count": pictures.num_rows,
+            "pictures": taken,
+            "wanted": urls.num_rows,
+            "reused": plan.fresh.num_rows,
+            "waiting": plan.waiting.num_rows,
+            "downloaded": summary.downloaded,
+            "not_modified": summary.not_modified,
+            "failed": summary.failed.total(),
+            "requests": summary.requests,
+            "downloaded_bytes": summary.size_bytes,
+            "failed_by_reason": reasons(summary.failed),
+            "without_picture": failures.num_rows,
+            "failures": preview(failures),
+            "seconds": watch.seconds,
+        },
+    )

@@ -1,0 +1,90 @@
+"""The index as it will be served, and the gates it has to pass."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.environment import Environment
+from imgsearch_assets.features import embeddings_table, vectors_of
+from imgsearch_assets.freshness import DAILY
+from imgsearch_assets.gates import Gate, run_gates
+from imgsearch_assets.index import build_generation
+from imgsearch_assets.progress import stage
+from imgsearch_assets.references import Built, EmbeddedItems
+from imgsearch_assets.snapshot import live_manifest, products_key, with_vectors
+from imgsearch_assets.steps import Stopwatch, step
+from imgsearch_assets.tables import read_parquet
+from serving.index.artifact import load
+from serving.models import embedder
+from serving.models.bundle import load_bundle
+from serving.object_store import ObjectStore
+
+GATES = {
+    "enough_products": "Not many fewer products than are live.",
+    "recall_at_10_vs_exact": "The graph finds what an exact search finds.",
+    "unit_norms": "Every vector has length one.",
+    "golden_queries": "Products are found by their own vectors.",
+    "filters_filled": "Every value of every filter answers in full.",
+}
+
+
+@dg.asset(
+    group_name="index",
+    kinds={"faiss"},
+    automation_condition=ON_CHANGE,
+    freshness_policy=DAILY,
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="ann_index", description=text, blocking=True)
+        for name, text in GATES.items()
+    ],
+    description="A generation of the index: immutable files and a manifest. Its gates stop a bad one.",
+)
+def ann_index(
+    item_embeddings: EmbeddedItems,
+    environment: dg.ResourceParam[Environment],
+    store: dg.ResourceParam[ObjectStore],
+) -> Iterator[dg.MaterializeResult[Built]]:
+    watch = Stopwatch()
+    with step():
+        card = load_bundle(store, embedder.NAME, item_embeddings.embedder).card
+        table = embeddings_table(store, item_embeddings.embedder, card.dim or 0)
+        items = with_vectors(read_parquet(store, item_embeddings.key), table.read())
+        with stage("index", items.num_rows) as advance:
+            manifest = build_generation(
+                store,
+                read_parquet(store, products_key(item_embeddings.snapshot)),
+                items.drop_columns(["vector"]),
+                vectors_of(items),
+                embedder=item_embeddings.embedder,
+                preprocessing=card.preprocessing.fingerprint,
+                detector=item_embeddings.detector,
+                snapshot=item_embeddings.snapshot,
+                advance=advance,
+            )
+        gates = run_gates(load(store, manifest), live_manifest(store, environment.pointer))
+    yield dg.MaterializeResult(
+        value=Built(snapshot=item_embeddings.snapshot, generation=manifest.id),
+        data_version=dg.DataVersion(manifest.id),
+        metadata={
+            "dagster/row_count": manifest.rows,
+            "generation": manifest.id,
+            "products": manifest.products,
+            "vectors": manifest.rows,
+            "dim": manifest.dim,
+            "graph": manifest.graph,
+            "size_bytes": sum(segment.size_bytes for segment in manifest.segments),
+            "recall_at_10_vs_exact": manifest.figures.recall_at_10,
+            "seconds": watch.seconds,
+        },
+        check_results=[_check(gate) for gate in gates],
+    )
+
+
+def _check(gate: Gate) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=gate.name,
+        passed=gate.passed,
+        description=gate.message,
+        metadata={"measured": float(gate.measured), "wanted": float(gate.wanted)},
+    )

@@ -1,0 +1,80 @@
+"""When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
+
+import dagster as dg
+
+from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
+from imgsearch_assets.environment import Environment
+from serving.errors import Unavailable
+
+PRODUCTS = dg.AssetKey("products")
+# By which Dagster knows the data version of what it does not make itself.
+DATA_VERSION_TAG = "dagster/data_version"
+
+# An asset whose upstream changed runs, unless the run that changed it runs this one as well.
+ON_CHANGE = dg.AutomationCondition.eager()
+# Where nothing was ever registered; later models are registered by hand.
+ONCE = dg.AutomationCondition.missing().newly_true()
+
+
+def observation(version: str) -> dg.AssetObservation:
+    """That the catalogue was seen, and with which content."""
+    return dg.AssetObservation(PRODUCTS, tags={DATA_VERSION_TAG: version})
+
+
+def recorded_version(instance: dg.DagsterInstance) -> str | None:
+    """The content of the catalogue as the instance last heard of it."""
+    for record in instance.fetch_observations(PRODUCTS, limit=1).records:
+        if record.asset_observation is not None:
+            return record.asset_observation.tags.get(DATA_VERSION_TAG)
+    return None
+
+
+def catalogue_sensor(poll_s: int) -> dg.SensorDefinition:
+    """Looks at the catalogue and tells of a new content; an unchanged one starts nothing."""
+
+    @dg.sensor(
+        name="catalogue_changes",
+        minimum_interval_seconds=poll_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares the catalogue with what was last seen of it.",
+    )
+    def look(
+        context: dg.SensorEvaluationContext, environment: dg.ResourceParam[Environment]
+    ) -> dg.SensorResult | dg.SkipReason:
+        location = environment.catalogue
+        # Taken before the content: what is written meanwhile is seen next time.
+        stamp = f"{location} {catalogue_stamp(location)}"
+        if stamp == context.cursor:
+            return dg.SkipReason("the catalogue was not written since the last look")
+        try:
+            version = catalogue_version(location)
+        except Unavailable as error:
+            return dg.SkipReason(error.message)
+        if version == recorded_version(context.instance):
+            return dg.SensorResult(
+                cursor=stamp, skip_reason="the catalogue was written, its content is the same"
+            )
+        return dg.SensorResult(cursor=stamp, asset_events=[observation(version)])
+
+    return look
+
+
+def automation_sensor(poll_s: int) -> dg.AutomationConditionSensorDefinition:
+    """Evaluates the conditions on the assets."""
+    return dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=poll_s,
+    )
+
+
+def daily(job_name: str) -> dg.ScheduleDefinition:
+    """The floor: pictures that failed are tried again even when nobody touches the catalogue."""
+    return dg.ScheduleDefinition(
+        name="daily",
+        job_name=job_name,
+        cron_schedule="0 4 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )

@@ -1,0 +1,43 @@
+"""The one code location: every asset, when it runs, and with what."""
+
+import dagster as dg
+
+from imgsearch_assets.assets import catalogue, features, images, index, models, release
+from imgsearch_assets.automation import automation_sensor, catalogue_sensor, daily
+from imgsearch_assets.environment import Environment, read_environment
+from imgsearch_assets.resources import resources_of
+
+ASSETS = (
+    catalogue.products,
+    catalogue.product_snapshot,
+    catalogue.catalogue_diff,
+    images.product_images,
+    models.item_detector,
+    models.item_embedder,
+    features.item_detections,
+    features.item_embeddings,
+    index.ann_index,
+    release.feature_store,
+    release.staging_release,
+)
+REFRESH = "refresh"
+
+
+def build_definitions(environment: Environment) -> dg.Definitions:
+    """Everything, for one environment."""
+    refresh = dg.define_asset_job(
+        REFRESH, dg.AssetSelection.all(), description="From the catalogue to what is searched, whole."
+    )
+    poll_s = environment.pipeline.catalogue_poll_s
+    return dg.Definitions(
+        assets=ASSETS,
+        jobs=[refresh],
+        schedules=[daily(REFRESH)],
+        sensors=[catalogue_sensor(poll_s), automation_sensor(poll_s)],
+        resources=resources_of(environment),
+        # A process a step costs seconds each; every step uses all cores by itself.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(read_environment())

@@ -1,0 +1,104 @@
+"""Which environment this is, and what differs between them: the only file that knows."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from imgsearch_assets.images.download import Limits
+from imgsearch_assets.images.politeness import Politeness
+from serving.cache.features import FeatureStore
+from serving.errors import BadSettings
+from serving.object_store import LocalObjectStore, ObjectStore
+from serving.settings import Settings, read_settings
+
+
+class PipelineSettings(BaseSettings):
+    """Settings of the pipeline alone; what it shares with the services is in ``serving.settings``."""
+
+    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+
+    catalogue: str | None = Field(
+        None, description="FILE.duckdb, FILE.duckdb::TABLE, FILE.parquet or FILE.csv."
+    )
+    catalogue_poll_s: int = Field(5, ge=1, description="How often the catalogue is looked at for a change.")
+    download_connections: int = Field(64, ge=1, description="Pictures in flight over all hosts.")
+    download_per_host: int = Field(16, ge=1, description="Pictures in flight at one host.")
+    download_delay_s: float = Field(0.0, ge=0, description="Least time between two requests to one host.")
+    download_timeout_s: float = Field(20.0, gt=0, description="Whole time to fetch one picture.")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the assets are given to work with."""
+
+    pipeline: PipelineSettings
+    serving: Settings
+
+    @property
+    def catalogue(self) -> str:
+        """Location of the catalogue. Raises ``BadSettings`` when none is set."""
+        if self.pipeline.catalogue is None:
+            raise BadSettings("IMGSEARCH_CATALOGUE is not set; name a .duckdb, .parquet or .csv file")
+        return self.pipeline.catalogue
+
+    @property
+    def store(self) -> ObjectStore:
+        return LocalObjectStore(self.serving.home / "objects")
+
+    @property
+    def feature_store(self) -> FeatureStore:
+        """Raises ``BadSettings`` when no Redis is set."""
+        return FeatureStore(self._redis_url.get_secret_value(), self.serving.redis_timeout_s)
+
+    @property
+    def _redis_url(self) -> SecretStr:
+        if self.serving.redis_url is None:
+            raise BadSettings("IMGSEARCH_REDIS_URL is not set; the feature store needs a Redis")
+        return self.serving.redis_url
+
+    @property
+    def pointer(self) -> str:
+        """The environment whose pointer a release moves: on one machine its own, else staging's first."""
+        return "local" if self.serving.environment == "local" else "staging"
+
+    @cached_property
+    def politeness(self) -> Politeness:
+        return Politeness(
+            concurrency=self.pipeline.download_per_host, min_delay_s=self.pipeline.download_delay_s
+        )
+
+    @cached_property
+    def limits(self) -> Limits:
+        return Limits(
+            max_bytes=self.serving.max_picture_bytes,
+            max_pixels=self.serving.max_picture_pixels,
+            timeout_s=self.pipeline.download_timeout_s,
+            connections=self.pipeline.download_connections,
+            allow_hosts=self.serving.fetch_allow_hosts,
+        )
+
+
+def read_environment(**overrides: object) -> Environment:
+    """This process's; ``overrides`` are of the pipeline. Raises ``BadSettings`` naming every wrong key."""
+    try:
+        pipeline = PipelineSettings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"IMGSEARCH_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise BadSettings(wrong) from None
+    serving = read_settings()
+    if serving.environment != "local" and (pipeline.catalogue is None or serving.redis_url is None):
+        lacking = [
+            name
+            for name, value in (
+                ("IMGSEARCH_CATALOGUE", pipeline.catalogue),
+                ("IMGSEARCH_REDIS_URL", serving.redis_url),
+            )
+            if value is None
+        ]
+        raise BadSettings(f"{' and '.join(lacking)} must be set in {serving.environment}")
+    return Environment(pipeline, serving)

@@ -1,0 +1,89 @@
+"""What the feature store holds of a generation: features of every picture, by URL, and of every product."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from imgsearch_assets.progress import Advance, silent
+from imgsearch_assets.tables import GrowingTable
+from serving.cache.features import CachedFeatures, FeatureStore, product_key, url_key
+from serving.errors import Unavailable
+from serving.images.box import Box
+from serving.object_store import ObjectStore
+
+# What was written, so that what has not changed is not written again.
+WRITTEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
+_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Values wanted, there already, and written."""
+
+    wanted: int
+    reused: int
+    written: int
+
+
+def written_table(store: ObjectStore, embedder: str) -> GrowingTable:
+    return GrowingTable(store, f"feature_store/{embedder}", WRITTEN, ("key",))
+
+
+def features_by_key(
+    embedder: str, items: pa.Table, vectors: NDArray[np.float32]
+) -> Iterator[tuple[str, CachedFeatures]]:
+    """Key and features of every picture and product. ``items`` are ``ITEMS`` with ``vectors`` float32 (n, d).
+
+    A URL that several products share counts as the first one's picture.
+    """
+    columns = (items[name].to_pylist() for name in ("product_id", "image_url", "box"))
+    rows = sorted((*row, number) for number, row in enumerate(zip(*columns, strict=True)))
+    seen: set[str] = set()
+
+    def features(some: list[tuple[str, str, str, int]]) -> CachedFeatures:
+        boxes = tuple(Box.from_key(box) for _, _, box, _ in some)
+        return CachedFeatures(boxes, vectors[[number for *_, number in some]])
+
+    for product, of_product in groupby(rows, key=lambda row: row[0]):
+        all_rows = list(of_product)
+        yield product_key(embedder, product), features(all_rows)
+        for url, of_url in groupby(all_rows, key=lambda row: row[1]):
+            if url not in seen:
+                seen.add(url)
+                yield url_key(embedder, url), features(list(of_url))
+
+
+def fill_feature_store(
+    store: ObjectStore,
+    feature_store: FeatureStore,
+    embedder: str,
+    items: pa.Table,
+    vectors: NDArray[np.float32],
+    advance: Advance = silent,
+) -> Filled:
+    """Write what is lacking or has changed, then look that all is there. ``advance`` counts values.
+
+    Raises ``Unavailable`` when the store is not complete at the end.
+    """
+    table = written_table(store, embedder)
+    before = dict(zip(*(column.to_pylist() for column in table.read().columns), strict=True))
+    wanted = reused = lacking = 0
+    values = features_by_key(embedder, items, vectors)
+    while batch := dict(islice(values, _BATCH)):
+        hashes = {key: hashlib.sha256(value.to_bytes()).hexdigest() for key, value in batch.items()}
+        absent = set(feature_store.missing(list(batch)))
+        todo = [key for key in batch if key in absent or before.get(key) != hashes[key]]
+        feature_store.put_many({key: batch[key] for key in todo})
+        table.append(pa.table({"key": todo, "sha256": [hashes[key] for key in todo]}, schema=WRITTEN))
+        lacking += len(feature_store.missing(list(batch)))
+        wanted, reused = wanted + len(batch), reused + len(batch) - len(todo)
+        advance(len(batch))
+    if lacking:
+        raise Unavailable(f"the feature store lost {lacking} of {wanted} values; is its memory full?")
+    table.compact()
+    return Filled(wanted, reused, wanted - reused)

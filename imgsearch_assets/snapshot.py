@@ -1,0 +1,149 @@
+"""Snapshots of the catalogue and the tables that lead from one to an index: immutable, named by content."""
+
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgsearch_assets.catalogue import content_version, read_catalogue
+from imgsearch_assets.contract import Checked, check_rows
+from imgsearch_assets.diff import Difference
+from imgsearch_assets.features import detections_of
+from imgsearch_assets.tables import parquet_bytes, read_parquet
+from serving.errors import BadInput
+from serving.index.artifact import verify
+from serving.index.generation import ITEMS, Manifest
+from serving.index.store import read_manifest, read_pointer
+from serving.models.detection import item_boxes
+from serving.object_store import ObjectStore
+
+CHANGES = pa.schema([("product_id", pa.string()), ("change", pa.string())])
+PICTURES = pa.schema([(name, pa.string()) for name in ("product_id", "category", "image_url", "sha256")])
+
+
+def products_key(snapshot: str) -> str:
+    return f"snapshots/{snapshot}/products.parquet"
+
+
+def rejected_key(snapshot: str) -> str:
+    return f"snapshots/{snapshot}/rejected.parquet"
+
+
+def take_snapshot(store: ObjectStore, location: str) -> tuple[str, Checked]:
+    """Read, check and keep the catalogue; the snapshot's id and content.
+
+    Raises as ``read_catalogue``, and ``BadInput`` when no row can be used.
+    """
+    rows = read_catalogue(location)
+    checked = check_rows(rows)
+    if checked.products.num_rows == 0:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in checked.rejections().items())
+        raise BadInput(f"none of the {rows.num_rows} rows of {location} can be used ({reasons})")
+    snapshot = content_version(checked.products, checked.rejected)
+    store.put(rejected_key(snapshot), parquet_bytes(checked.rejected))
+    store.put(products_key(snapshot), parquet_bytes(checked.products))
+    return snapshot, checked
+
+
+def live_manifest(store: ObjectStore, environment: str) -> Manifest | None:
+    """The manifest of what is live in ``environment``, None before the first release."""
+    pointer = read_pointer(store, environment).pointer
+    if pointer is None:
+        return None
+    return read_manifest(store, pointer.live.generation, pointer.live.manifest_sha256)
+
+
+def live_products(store: ObjectStore, environment: str) -> pa.Table | None:
+    """The products of the generation that is live in ``environment``, None before the first release.
+
+    Raises ``Unverified`` when they are not what was released.
+    """
+    manifest = live_manifest(store, environment)
+    if manifest is None:
+        return None
+    segment = manifest.segment("products")
+    verify(store, segment)
+    return read_parquet(store, segment.key)
+
+
+def keep(store: ObjectStore, snapshot: str, name: str, table: pa.Table) -> str:
+    """Put a table that belongs to a snapshot into the store; its key, which holds a hash of the content."""
+    key = f"snapshots/{snapshot}/{name}-{content_version(table)}.parquet"
+    if not store.exists(key):
+        store.put(key, parquet_bytes(table))
+    return key
+
+
+def changes_of(change: Difference) -> pa.Table:
+    """``CHANGES``: every changed product with the name of its change."""
+    tables = {name: getattr(change, name) for name in change.counts if name != "unchanged"}
+    parts = [
+        pa.table([table["product_id"], pa.array([name] * table.num_rows, pa.string())], schema=CHANGES)
+        for name, table in tables.items()
+    ]
+    return pa.concat_tables(parts)
+
+
+def urls_of(products: pa.Table) -> pa.Table:
+    """A row a picture (product_id, category, image_url, updated_at), each once a product."""
+    parents = pc.list_parent_indices(products["image_urls"])
+    flat = pc.list_flatten(products["image_urls"])
+    columns = {name: products[name].take(parents) for name in ("product_id", "category", "updated_at")}
+    exploded = pa.table({**columns, "image_url": flat})
+    numbered = exploded.append_column("_row", pa.array(range(exploded.num_rows), pa.int64()))
+    first = numbered.group_by(["product_id", "image_url"]).aggregate([("_row", "min")])["_row_min"]
+    return exploded.take(first.combine_chunks().sort())
+
+
+def pictures_of(urls: pa.Table, fetches: pa.Table) -> pa.Table:
+    """``PICTURES``: those of ``urls_of`` that are in the store, in order of product and URL."""
+    good = fetches.filter(pc.equal(fetches["status"], pa.scalar("ok"))).select(["url", "sha256"])
+    found = urls.join(good, "image_url", "url", join_type="inner")
+    return found.select(PICTURES.names).sort_by([("product_id", "ascending"), ("image_url", "ascending")])
+
+
+def items_of(pictures: pa.Table, detections: pa.Table) -> pa.Table:
+    """``ITEMS``: the boxes of every picture that get a vector; none of a picture without a good row."""
+    good = detections.filter(pc.equal(detections["status"], pa.scalar("ok")))
+    found = {row["sha256"]: detections_of(row) for row in good.to_pylist()}
+    rows = [
+        {**row, "box": box.key}
+        for row in pictures.to_pylist()
+        if row["sha256"] in found
+        for box in item_boxes(found[row["sha256"]], row["category"])
+    ]
+    return pa.Table.from_pylist(rows, schema=ITEMS)
+
+
+def with_vectors(items: pa.Table, embeddings: pa.Table) -> pa.Table:
+    """``items`` that have a good row of ``embeddings``, in their order, with its ``vector``."""
+    good = embeddings.filter(pc.equal(embeddings["status"], pa.scalar("ok")))
+    place: Any = pc.index_in(_pair(items), value_set=_pair(good).combine_chunks())
+    there = pc.is_valid(place)
+    vectors = good["vector"].combine_chunks().take(place.filter(there).combine_chunks())
+    return items.filter(there).append_column("vector", vectors)
+
+
+def _pair(rows: pa.Table) -> Any:
+    """sha256 and box of each row as one text."""
+    join: Any = pc.binary_join_element_wise  # whose stub forgets the separator
+    return join(rows["sha256"], rows["box"], " ")
+
+
+def touched_now(urls: pa.Table, changes: pa.Table, now: datetime) -> pa.Table:
+    """``urls_of`` with ``updated_at`` at ``now`` where the product is touched.
+
+    A catalogue may write days, or its clock may be wrong: that the column moved says more than what it says.
+    """
+    touched = changes.filter(pc.equal(changes["change"], pa.scalar("touched")))["product_id"].combine_chunks()
+    instant = pa.scalar(now, urls.schema.field("updated_at").type)
+    updated_at = pc.if_else(pc.is_in(urls["product_id"], value_set=touched), instant, urls["updated_at"])
+    return urls.set_column(urls.schema.get_field_index("updated_at"), "updated_at", updated_at)
+
+
+def failures_of(urls: pa.Table, fetches: pa.Table) -> pa.Table:
+    """The pictures that could not be had (product_id, image_url, reason), in order of product."""
+    failed = fetches.filter(pc.equal(fetches["status"], pa.scalar("failed"))).select(["url", "reason"])
+    found = urls.join(failed, "image_url", "url", join_type="inner")
+    return found.select(["product_id", "image_url", "reason"]).sort_by("product_id")

@@ -1,0 +1,58 @@
+"""What every step of the pipeline does alike: tell what went wrong, how long it took, and show a table."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+import pyarrow as pa
+
+from serving.errors import ImgsearchError, Unavailable
+
+# The outside world may be back in a moment; nothing else gets better by trying again.
+RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
+
+_PREVIEW_ROWS = 10
+
+
+@contextmanager
+def step() -> Iterator[None]:
+    """Turn an error we know into a failure with its sentence; only what is away is tried again."""
+    try:
+        yield
+    except ImgsearchError as error:
+        raise dg.Failure(error.message, allow_retries=isinstance(error, Unavailable)) from error
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> dg.FloatMetadataValue:
+        return dg.MetadataValue.float(round(time.monotonic() - self._started, 2))
+
+
+def preview(table: pa.Table) -> dg.MarkdownMetadataValue:
+    """The first rows as a table to read."""
+    names = table.column_names
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    lines += [
+        f"| {' | '.join(_cell(row[name]) for name in names)} |"
+        for row in table.slice(0, _PREVIEW_ROWS).to_pylist()
+    ]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def reasons(failed: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    """Failures by reason, as a table to read."""
+    return preview(
+        pa.table({"reason": pa.array(failed, pa.string()), "count": pa.array(failed.values(), pa.int64())})
+    )
+
+
+def _cell(value: object) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:80].replace("|", "\\|").replace("\n", " ")
