@@ -1,32 +1,27 @@
 """The ``imgsearch`` command. Heavy modules are imported by the command that needs them."""
 
-import json
 import runpy
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from imgsearch_assets import release_cli
+from imgsearch_assets.terminal import one_sentence
 from serving.__main__ import app as serve
-from serving.errors import ImgsearchError
 
 app = typer.Typer(
     help="Visual product search: photograph a garment, find it in the shop.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-release = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
 app.add_typer(serve, name="serve", help="Run one service of the search platform.")
-app.add_typer(release, name="release")
+app.add_typer(release_cli.app, name="release")
 
 Home = Annotated[
-    Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of everything this installation keeps.")
+    Path,
+    typer.Option(envvar="IMGSEARCH_HOME", help="Folder in which each catalogue has its own installation."),
 ]
 ApiPort = Annotated[int, typer.Option(help="Port of the page and the HTTP API.", min=1, max=65535)]
 DagsterPort = Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)]
@@ -39,29 +34,8 @@ RedisUrl = Annotated[
         envvar="REDIS_URL", help="A Redis that runs already; without it one is started.", show_default=False
     ),
 ]
-Environment = Annotated[str, typer.Option(help="The environment whose pointer is meant.")]
 
 HOME = Path(".imgsearch")
-
-
-def _stop(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn an error we know into its sentence and exit status 1, and a stop by signal into status 130."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    except ImgsearchError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"imgsearch: {error.message}", highlight=False, markup=False
-        )
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped")
-        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -137,11 +111,6 @@ def bench(
     for name in names or there:
         sys.argv = [name, *(["--json"] if as_json else [])]
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
-
-
-def print_json(value: object) -> None:
-    """One line on standard output."""
-    print(json.dumps(value), flush=True)
 
 
 if __name__ == "__main__":

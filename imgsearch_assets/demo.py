@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,11 @@ from imgsearch_assets import progress
 from imgsearch_assets.installation import Addresses, Ports, check_home, only_one
 from imgsearch_assets.measure import PictureQuery, recall_through_api
 from imgsearch_assets.processes import ProcessGroup
-from imgsearch_assets.refresh import Refreshed, run_refresh
+from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
 from imgsearch_assets.sample.evaluate import photo_queries, street_queries
 from imgsearch_assets.services import Services, dagster_home
-from serving.errors import BadSettings, Unavailable
+from serving.errors import Unavailable
 
 # Everything but the last JSON line goes to standard error, so that the line can be piped on.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,12 +52,22 @@ class Prepared:
 
 
 class Source(Protocol):
-    """Where a catalogue comes from. ``prepare`` raises ``BadSettings`` when there is nothing to read."""
+    """Where a catalogue comes from; each has its own installation, in the folder ``name``."""
 
-    def prepare(self, home: Path, ports: Ports) -> Prepared: ...
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self, home: Path, ports: Ports) -> Prepared:
+        """Raises ``NotFound`` when there is nothing to read."""
 
 
-def _served(sample: Sample, ports: Ports, yardstick: Yardstick, *hints: str) -> Prepared:
+def _served(sample: Sample, ports: Ports, yardstick: Yardstick, drop: str) -> Prepared:
+    hints = (
+        f"drop a picture on the page: {drop}",
+        "change the catalogue, and search follows by itself: "
+        f"{sys.executable} -m imgsearch_assets.sample.change {sample.folder} --bad-rows",
+        "open ann_index in the Dagster UI: what is searchable, since when, made from what",
+    )
     allow = frozenset({f"127.0.0.1:{ports.pictures}"})
     return Prepared(str(sample.catalogue), allow, sample.folder, yardstick, hints)
 
@@ -68,12 +79,14 @@ class Drawn:
     products: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        return f"drawn-{self.products}-{self.seed}"
+
     def prepare(self, home: Path, ports: Ports) -> Prepared:
         sample = generate_sample(home / "sample", self.products, self.seed, ports.pictures)
         yardstick = Yardstick("street_to_shop_recall_at_10", 10, lambda limit: street_queries(sample, limit))
-        return _served(
-            sample, ports, yardstick, f"drop a picture from {sample.folder / 'street'} on the page"
-        )
+        return _served(sample, ports, yardstick, f"one of {sample.queries[0].path.parent}/")
 
 
 @dataclass(frozen=True)
@@ -82,10 +95,14 @@ class Photos:
 
     folder: Path
 
+    @property
+    def name(self) -> str:
+        return f"photos-{self.folder.resolve().name}"
+
     def prepare(self, home: Path, ports: Ports) -> Prepared:
         sample = photos_sample(home / "sample", self.folder, ports.pictures)
         yardstick = Yardstick("self_recall_at_1", 1, lambda limit: photo_queries(sample, limit))
-        return _served(sample, ports, yardstick, f"drop a cut-out of a photo from {self.folder} on the page")
+        return _served(sample, ports, yardstick, f"a cut-out of one of {self.folder.resolve()}/")
 
 
 @dataclass(frozen=True)
@@ -95,8 +112,15 @@ class Catalogue:
     location: str
     allow_hosts: frozenset[str]
 
+    @property
+    def name(self) -> str:
+        return f"catalogue-{Path(self.location.partition('::')[0]).stem}"
+
     def prepare(self, home: Path, ports: Ports) -> Prepared:
-        return Prepared(self.location, self.allow_hosts, hints=("drop a picture of a product on the page",))
+        path, table = self.location.partition("::")[::2]
+        location = f"{Path(path).absolute()}{'::' * bool(table)}{table}"
+        hints = ("drop a picture of a product on the page", "change the table, and search follows by itself")
+        return Prepared(location, self.allow_hosts, hints=hints)
 
 
 @dataclass
@@ -119,7 +143,7 @@ def run(
 
     Raises ``ImgsearchError`` with one sentence for anything a person can mend.
     """
-    home = home.absolute()
+    home = home.absolute() / source.name
     check_home(home)
     with only_one(home):
         ports.check()

@@ -1,0 +1,77 @@
+"""``imgsearch release``: which generation is live, and moving the pointer by hand."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imgsearch_assets.terminal import one_sentence
+from serving.object_store import LocalObjectStore, ObjectStore
+
+app = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
+
+Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
+Environment = Annotated[str, typer.Option(help="The environment whose pointer is meant.")]
+Why = Annotated[str, typer.Option(help="Kept with the release.", prompt=True)]
+
+
+def _store(home: Path) -> ObjectStore:
+    return LocalObjectStore(home / "objects")
+
+
+def _time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
+
+
+@app.command()
+def status(home: Home, environment: Environment = "local") -> None:
+    """The releases that are remembered, the live one first."""
+    from imgsearch_assets.release import history
+
+    with one_sentence():
+        releases = history(_store(home), environment)
+        table = Table("generation", "since", "by", "why")
+        for release in releases:
+            table.add_row(release.generation, _time(release.at), release.who, release.why)
+        Console().print(table if releases else f"nothing was ever released in {environment}")
+
+
+@app.command()
+def promote(
+    home: Home,
+    why: Why,
+    source: Annotated[str, typer.Option("--from", help="Environment whose live generation it is.")] = "local",
+    to: Annotated[str, typer.Option(help="Environment that gets it.")] = "production",
+) -> None:
+    """Make what is live in one environment live in another: the same files, past the gates again."""
+    from imgsearch_assets.release import publish
+    from imgsearch_assets.release import status as live
+    from serving.errors import NotFound
+
+    with one_sentence():
+        release = live(_store(home), source)
+        if release is None:
+            raise NotFound(f"nothing was ever released in {source}")
+        pointer = publish(_store(home), to, release.generation, getpass.getuser(), why)
+        typer.echo(f"{pointer.live.generation} is live in {to}")
+
+
+@app.command()
+def rollback(
+    home: Home,
+    why: Why,
+    environment: Environment = "local",
+    to: Annotated[
+        str | None, typer.Option(help="A generation that was live.", show_default="the last good")
+    ] = None,
+) -> None:
+    """Make an earlier generation live again; the services follow within a second."""
+    from imgsearch_assets.release import rollback
+
+    with one_sentence():
+        pointer = rollback(_store(home), environment, getpass.getuser(), why, to)
+        typer.echo(f"{pointer.live.generation} is live in {environment}")

@@ -1,0 +1,210 @@
+"""Everything as a person starts it: the demo, its page, API and Dagster, and a changed catalogue."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from dagster import AssetKey, DagsterInstance
+from playwright.sync_api import expect, sync_playwright
+
+from imgsearch_assets.processes import free_port, port_is_free
+from imgsearch_assets.sample.catalogue import Sample, generate_sample
+from imgsearch_assets.sample.change import change_catalogue
+from imgsearch_assets.sample.evaluate import street_queries
+
+PRODUCTS = 40
+IMGSEARCH = Path(sys.executable).parent / "imgsearch"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def until(ask: Callable[[], object], what: str, timeout_s: float = 300) -> None:
+    """Wait for a truthy answer; fails saying that ``what`` did not happen."""
+    deadline = time.monotonic() + timeout_s
+    while not ask():
+        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s:.0f} s"
+        time.sleep(0.3)
+
+
+@dataclass
+class Demo:
+    """A running demo; ``home`` is the folder of its installation."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    ports: dict[str, int]
+    http: httpx.Client
+
+    @property
+    def sample(self) -> Sample:
+        return generate_sample(self.home / "sample", PRODUCTS, 7, self.ports["pictures"])
+
+    @property
+    def instance(self) -> DagsterInstance:
+        return DagsterInstance.from_config(str(self.home / "dagster"))
+
+    def search(self, picture: bytes, **fields: object) -> list[str]:
+        reply = self.http.post(
+            "/v1/search/image", files={"image": ("street.jpg", picture)}, data={"k": "10", **fields}
+        )
+        assert reply.status_code == 200, reply.text
+        return [hit["product"]["product_id"] for hit in reply.json()["results"]]
+
+    def metadata(self, asset: str) -> dict[str, object]:
+        event = self.instance.get_latest_materialization_event(AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def start(home: Path, *options: str, ports: dict[str, int] | None = None) -> subprocess.Popen[str]:
+    chosen = [word for name, port in (ports or {}).items() for word in (f"--{name}-port", str(port))]
+    command = [IMGSEARCH, "demo", "--products", str(PRODUCTS), "--home", home, *chosen, *options]
+    environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=home.parent
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    home = tmp_path_factory.mktemp("demo") / "home"
+    ports = {name: free_port() for name in ("api", "dagster", "pictures")}
+    process = start(home, ports=ports)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "Ctrl-C stops everything" in line:
+            break
+    else:
+        pytest.fail("the demo ended: " + "".join(said))
+    with httpx.Client(base_url=f"http://127.0.0.1:{ports['api']}", timeout=60) as http:
+        yield Demo(process, home / f"drawn-{PRODUCTS}-7", ports, http)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    # Whatever a test did before, nothing may stay behind.
+    assert all(port_is_free(port) for port in ports.values())
+
+
+def test_a_street_picture_finds_its_product(demo: Demo) -> None:
+    queries = street_queries(demo.sample, 10)
+    found = [product in demo.search(picture) for picture, product in queries]
+    assert sum(found) >= 6
+
+
+def test_a_product_finds_others_and_not_itself(demo: Demo) -> None:
+    product = demo.search(street_queries(demo.sample, 1)[0][0])[0]
+    similar = demo.http.get(f"/v1/products/{product}/similar").json()["results"]
+    ids = [hit["product"]["product_id"] for hit in similar]
+    assert ids
+    assert product not in ids
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_page_finds_a_dropped_picture(demo: Demo, tmp_path: Path) -> None:
+    picture = tmp_path / "street.jpg"
+    picture.write_bytes(street_queries(demo.sample, 1)[0][0])
+    chromium = shutil.which("chromium")
+    assert chromium, "install chromium (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{demo.ports['api']}/")
+        page.set_input_files("input[type=file]", picture)
+        results = page.locator("#results li")
+        expect(results.first).to_be_visible(timeout=30_000)
+        photo = results.first.locator("img")
+        page.wait_for_function(
+            "image => image.complete && image.naturalWidth > 0", arg=photo.element_handle()
+        )
+        browser.close()
+
+
+def test_dagster_shows_where_a_result_came_from(demo: Demo) -> None:
+    query = "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { runId } } }"
+    reply = httpx.post(f"http://127.0.0.1:{demo.ports['dagster']}/graphql", json={"query": query}, timeout=60)
+    nodes = {
+        node["assetKey"]["path"][-1]: node["assetMaterializations"]
+        for node in reply.json()["data"]["assetNodes"]
+    }
+    chain = ("product_snapshot", "catalogue_diff", "product_images", "item_detections", "item_embeddings")
+    for asset in (*chain, "ann_index", "feature_store", "staging_release"):
+        assert nodes[asset], f"{asset} was never materialized"
+
+
+def test_a_changed_catalogue_is_searchable_by_itself(demo: Demo) -> None:
+    def pictures_served() -> dict[str, int]:
+        stats = httpx.get(f"http://127.0.0.1:{demo.ports['pictures']}/_stats").json()
+        return {path: counts["200"] for path, counts in stats["paths"].items() if counts.get("200")}
+
+    served = pictures_served()
+    generation = demo.http.get("/v1/status").json()["generation"]
+    runs = demo.instance.get_runs_count()
+    time.sleep(5)
+    assert demo.instance.get_runs_count() == runs, "an unchanged catalogue started a run"
+
+    change = change_catalogue(demo.sample, add=10, remove=5, repicture=1, seed=1)
+    until(lambda: demo.http.get("/v1/status").json()["generation"] != generation, "a new generation")
+
+    for product in change.added:
+        assert demo.http.get(f"/v1/products/{product}").status_code == 200
+    for product in change.removed:
+        assert demo.http.get(f"/v1/products/{product}").status_code == 404
+    # Only the difference moved: what was served before is not served again.
+    again = {path: count - served.get(path, 0) for path, count in pictures_served().items()}
+    fetched = [path for path, count in again.items() if count]
+    assert sum(again.values()) == len(fetched) == demo.metadata("product_images")["downloaded"]
+    assert 10 < len(fetched) <= 11 * 3
+    assert demo.metadata("item_detections")["detected"] == len(fetched)
+    assert 0 < demo.metadata("item_embeddings")["embedded"] <= 2 * len(fetched)
+
+
+def test_a_second_demo_on_the_same_folder_is_refused(demo: Demo) -> None:
+    second = start(demo.home.parent, ports={name: free_port() for name in demo.ports})
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert said.strip() == (
+        f"imgsearch: process {demo.process.pid} already works in {demo.home}; "
+        "stop it or choose another with --home"
+    )
+
+
+def test_a_taken_port_is_one_sentence(demo: Demo, tmp_path: Path) -> None:
+    second = start(tmp_path / "home", ports=demo.ports)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert said.strip() == (
+        f"imgsearch: port {demo.ports['api']} is taken; free it or choose another with --api-port"
+    )
+
+
+def test_ctrl_c_stops_everything_and_a_second_start_reuses_what_is_there(demo: Demo) -> None:
+    demo.process.send_signal(signal.SIGINT)
+    _, said = demo.process.communicate(timeout=60)
+    assert demo.process.returncode == 130, said
+    assert all(port_is_free(port) for port in demo.ports.values())
+
+    again = start(demo.home.parent, "--once", "--json", ports=demo.ports)
+    out, said = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    figures = json.loads(out.splitlines()[-1])
+    assert set(figures) == {
+        *("products", "pictures", "indexed", "download_failures", "recall_at_10_vs_exact"),
+        *("street_to_shop_recall_at_10", "seconds", "generation"),
+    }
+    assert "reuse" in said
+    assert demo.metadata("product_images")["downloaded"] == 0
+    assert demo.metadata("item_embeddings")["embedded"] == 0
+    assert figures["recall_at_10_vs_exact"] >= 0.95

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from imgsearch_assets.cli import app
+
+run = CliRunner().invoke
+
+
+def test_nothing_released_yet(tmp_path: Path) -> None:
+    done = run(app, ["release", "status", "--home", str(tmp_path)])
+    assert (done.exit_code, done.output) == (0, "nothing was ever released in local\n")
+
+
+def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
+    back = run(app, ["release", "rollback", "--home", str(tmp_path), "--why", "worse shoes"])
+    assert (back.exit_code, back.stderr) == (1, "imgsearch: nothing was ever released in local\n")
+    on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine"])
+    assert (on.exit_code, on.stderr) == (1, "imgsearch: nothing was ever released in local\n")
+
+
+def test_a_benchmark_that_is_not_there() -> None:
+    done = run(app, ["bench", "moon"])
+    assert done.exit_code == 2
+    assert "no benchmark moon; there are" in done.stderr
