@@ -117,8 +117,9 @@ def embed_boxes(store: ObjectStore, embedder: Embedder, wanted: pa.Table, advanc
     ``advance`` counts rows. Raises ``NotFound`` when a picture is not in the store.
     """
     table = embeddings_table(store, embedder.version, embedder.dim)
+    wanted = wanted.select(table.key).cast(pa.schema([table.schema.field(name) for name in table.key]))
     todo = table.lacking(wanted).sort_by([("sha256", "ascending"), ("box", "ascending")])
-    distinct = wanted.select(["sha256", "box"]).group_by(["sha256", "box"]).aggregate([]).num_rows
+    distinct = wanted.group_by(list(table.key)).aggregate([]).num_rows
     advance(wanted.num_rows - todo.num_rows)
     pairs = zip(texts(todo, "sha256"), texts(todo, "box"), strict=True)
     by_picture = [(sha, [box for _, box in group]) for sha, group in groupby(pairs, key=lambda pair: pair[0])]

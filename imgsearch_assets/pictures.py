@@ -1,0 +1,90 @@
+"""Pictures that say at a glance what a step made, for the metadata of its materialization."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from serving.images.box import Box
+from serving.models.detection import Detection
+
+TILE = 128  # pixels a side
+_GAP = 4
+_PAPER = (250, 250, 249)
+_MAIN, _OTHER = (214, 40, 57), (69, 104, 220)
+
+Picture = NDArray[np.uint8]
+
+
+def contact_sheet(pictures: Sequence[Picture], columns: int = 8) -> bytes:
+    """A JPEG of ``pictures`` (uint8 (h, w, 3) each) in rows of ``columns``; of nothing, an empty sheet."""
+    return _jpeg(_grid([_tile(picture) for picture in pictures], columns))
+
+
+def boxes_drawn(found: Sequence[tuple[Picture, Sequence[Detection]]], columns: int = 6) -> bytes:
+    """A JPEG of pictures with the items found on them: the main one red and named, the others blue."""
+    return _jpeg(_grid([_marked(picture, items) for picture, items in found], columns))
+
+
+def neighbours(rows: Sequence[tuple[Picture, Box, Sequence[Picture]]]) -> bytes:
+    """A JPEG with a row a query: the query with its box, then what is most like it, the nearest first."""
+    width = 1 + max((len(answers) for _, _, answers in rows), default=0)
+    tiles: list[Image.Image] = []
+    for query, box, answers in rows:
+        row = [_marked(query, [Detection(box, "", 1.0)]), *map(_tile, answers)]
+        tiles += row + [Image.new("RGB", (TILE, TILE), _PAPER) for _ in range(width - len(row))]
+    return _jpeg(_grid(tiles, width))
+
+
+def _fitted(picture: Picture) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture within a tile, and where on the tile it goes."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.thumbnail((TILE, TILE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return image, ((TILE - image.width) // 2, (TILE - image.height) // 2)
+
+
+def _tile(picture: Picture) -> Image.Image:
+    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile.paste(*_fitted(picture))
+    return tile
+
+
+def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
+    image, at = _fitted(picture)
+    draw = ImageDraw.Draw(image)
+    # The main item last, so that no other's frame covers its own.
+    for number, item in reversed(list(enumerate(items))):
+        box, colour = item.box, _OTHER if number else _MAIN
+        corners = (
+            box.x0 * (image.width - 1),
+            box.y0 * (image.height - 1),
+            box.x1 * (image.width - 1),
+            box.y1 * (image.height - 1),
+        )
+        draw.rectangle(corners, outline=colour, width=1 if number else 2)
+        if item.category and not number:
+            text, font = f"{item.category} {item.score:.2f}", ImageFont.load_default(10)
+            ground = draw.textbbox((corners[0] + 3, corners[1] + 2), text, font=font)
+            draw.rectangle(ground, fill=colour)
+            draw.text((corners[0] + 3, corners[1] + 2), text, fill="white", font=font)
+    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile.paste(image, at)
+    return tile
+
+
+def _grid(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    columns = max(1, min(columns, len(tiles)))
+    rows = max(1, -(-len(tiles) // columns))
+    step = TILE + _GAP
+    sheet = Image.new("RGB", (columns * step + _GAP, rows * step + _GAP), _PAPER)
+    for number, tile in enumerate(tiles):
+        sheet.paste(tile, (_GAP + number % columns * step, _GAP + number // columns * step))
+    return sheet
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=85)
+    return sink.getvalue()

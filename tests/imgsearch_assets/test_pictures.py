@@ -1,0 +1,46 @@
+import io
+
+import numpy as np
+from PIL import Image
+
+from imgsearch_assets.pictures import TILE, boxes_drawn, contact_sheet, neighbours
+from serving.images.box import Box
+from serving.models.detection import Detection
+
+BLACK = np.zeros((60, 40, 3), np.uint8)
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    assert image.format == "JPEG"
+    return image
+
+
+def test_a_contact_sheet_has_a_tile_a_picture() -> None:
+    image = opened(contact_sheet([BLACK] * 5, columns=3))
+    assert image.width == 3 * TILE + 4 * 4
+    assert image.height == 2 * TILE + 3 * 4
+    dark = np.asarray(image.convert("L")) < 60
+    assert abs(dark.sum() - 5 * TILE * TILE * 40 / 60) < 600
+
+
+def test_sheets_of_nothing_are_pictures_too() -> None:
+    for data in (contact_sheet([]), boxes_drawn([]), neighbours([])):
+        assert min(opened(data).size) > 0
+
+
+def test_the_main_item_is_red_and_the_others_blue() -> None:
+    items = [
+        Detection(Box(0.3, 0.3, 0.9, 0.9), "hat", 0.9),
+        Detection(Box(0.05, 0.05, 0.25, 0.25), "shoe", 0.5),
+    ]
+    pixels = np.asarray(opened(boxes_drawn([(np.full((128, 128, 3), 255, np.uint8), items)]))).astype(int)
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
+    blue = (pixels[..., 2] > 150) & (pixels[..., 0] < 140)
+    assert red.sum() > blue.sum() > 20
+
+
+def test_neighbours_are_a_row_a_query() -> None:
+    image = opened(neighbours([(BLACK, Box.whole(), [BLACK, BLACK]), (BLACK, Box.whole(), [])]))
+    assert image.width == 3 * TILE + 4 * 4
+    assert image.height == 2 * TILE + 3 * 4

@@ -1,0 +1,22 @@
+import os
+
+import torch
+
+from serving.models import runtime
+
+
+def test_tune_sets_the_threads_of_a_forward_pass() -> None:
+    before = torch.get_num_threads()
+    try:
+        runtime.tune(threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_cores_are_those_of_this_process() -> None:
+    assert runtime.cores() == len(os.sched_getaffinity(0))
+
+
+def test_batches_are_small_on_a_cpu_and_large_on_an_accelerator() -> None:
+    assert runtime.batch_size(torch.device("cpu")) < runtime.batch_size(torch.device("cuda"))
