@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-import tenacity
-
 from imgsearch_assets.images.plan import DownloadPlan, Target
 from imgsearch_assets.images.politeness import Closed, Politeness, Slot, retry_after_s
 from imgsearch_assets.images.store import PERMANENT, Fetch, fetch_rows, fetch_table, picture_key
@@ -131,11 +129,6 @@ class _Run:
         self._advance = advance
         self._connections = asyncio.Semaphore(limits.connections)
         self._rows: list[Fetch] = []
-        self._stop = tenacity.stop_after_attempt(politeness.attempts)
-        self._wait = tenacity.wait_exponential_jitter(
-            multiplier=politeness.backoff_s, max=politeness.max_pause_s, jitter=politeness.backoff_s
-        )
-        self._retry = tenacity.retry_if_exception(lambda error: isinstance(error, _Failed) and error.again)
 
     async def all(self, plan: DownloadPlan) -> None:
         hosts: dict[str, deque[Target]] = {}
@@ -153,7 +146,7 @@ class _Run:
                             workers.create_task(self._work(queue, slot))
                 finished.set()
         finally:
-            self._flush()
+            self._write(self._taken())
 
     async def _work(self, queue: deque[Target], slot: Slot) -> None:
         while queue:
@@ -168,10 +161,14 @@ class _Run:
             try:
                 await asyncio.wait_for(finished.wait(), self._limits.flush_every_s)
             except TimeoutError:
-                await loop.run_in_executor(None, self._flush)
+                await loop.run_in_executor(None, self._write, self._taken())
 
-    def _flush(self) -> None:
+    def _taken(self) -> list[Fetch]:
+        """The rows not yet written; on the event loop, where they are added."""
         rows, self._rows = self._rows, []
+        return rows
+
+    def _write(self, rows: list[Fetch]) -> None:
         if rows:
             self._store.sync()
             fetch_table(self._store).append(fetch_rows(rows))
@@ -189,30 +186,30 @@ class _Run:
 
     async def _row(self, target: Target, slot: Slot) -> Fetch:
         """Ask for one URL until there is something to say about it."""
-        began = datetime.now(UTC)
-        retrying = tenacity.AsyncRetrying(stop=self._stop, wait=self._wait, retry=self._retry, reraise=True)
-        attempts = 0
+        began, attempts = datetime.now(UTC), 0
+        while True:
+            attempts += 1
+            try:
+                fetched = await self._ask(target, slot)
+                break
+            except Closed as error:
+                postponed = _Failed("postponed", not_before=error.until)
+                return _failed(target, postponed, began, attempts - 1)
+            except _Failed as error:
+                if not error.again or attempts >= self._politeness.attempts:
+                    return _failed(target, error, began, attempts)
+            await asyncio.sleep(self._politeness.backoff(attempts))
+        if fetched.status == 304 and target.previous is not None:
+            return _unchanged(target.previous, fetched, began)
+        loop = asyncio.get_running_loop()
         try:
-            async for attempt in retrying:
-                attempts = attempt.retry_state.attempt_number
-                with attempt:
-                    fetched = await self._ask(target, slot)
-            if fetched.status == 304 and target.previous is not None:
-                return _unchanged(target.previous, fetched, began)
-            loop = asyncio.get_running_loop()
             sha256, header = await loop.run_in_executor(self._threads, self._accept, fetched.data)
-            return _fetched(target.url, fetched, sha256, header, began, attempts)
         except BadImage as error:
-            failed = _Failed(error.reason, 200)
-        except Closed as error:
-            attempts -= 1  # it was not asked this time
-            failed = _Failed("postponed", not_before=error.until)
-        except _Failed as error:
-            failed = error
-        return _failed(target, failed, began, attempts)
+            return _failed(target, _Failed(error.reason, fetched.status), began, attempts)
+        return _fetched(target.url, fetched, sha256, header, began, attempts)
 
     async def _ask(self, target: Target, slot: Slot) -> Fetched:
-        """One request. Raises ``_Failed``, ``Closed`` and ``BadImage`` (too many bytes)."""
+        """One request, when the host's slot has a place for it. Raises ``_Failed`` and ``Closed``."""
         etag, last_modified = self._validators(target.previous)
         async with slot.request(), self._connections:
             self.summary.requests += 1
@@ -221,6 +218,8 @@ class _Run:
                 fetched = await self._fetcher.fetch(target.url, etag, last_modified)
             except BadAddress:
                 raise _Failed("bad_address") from None
+            except BadImage as error:  # too many bytes
+                raise _Failed(error.reason, 200) from None
             except DeadlinePassed:
                 slot.silent()
                 raise _passing("timeout", slot) from None

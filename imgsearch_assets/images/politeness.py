@@ -36,6 +36,10 @@ class Politeness:
     unreachable_limit: int = 30
     unreachable_pause_s: float = 300.0
 
+    def backoff(self, attempts: int) -> float:
+        """Seconds before the next try of a URL: twice as long after each, and never the same for two."""
+        return min(self.backoff_s * 2.0 ** (attempts - 1), self.max_pause_s) * random.uniform(0.5, 1.5)
+
 
 class Pace:
     """When the next request to a host may start; plain arithmetic on a clock that is handed in."""

@@ -48,6 +48,14 @@ def test_a_date_and_seconds_say_the_same(seconds: int) -> None:
     assert retry_after_s(date, NOW) == retry_after_s(str(seconds), NOW) == seconds
 
 
+def test_the_backoff_doubles_with_jitter_up_to_the_longest_pause() -> None:
+    politeness = Politeness(backoff_s=1.0, max_pause_s=5.0)
+    for attempts, middle in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 5.0), (30, 5.0)):
+        waits = [politeness.backoff(attempts) for _ in range(50)]
+        assert all(0.5 * middle <= wait <= 1.5 * middle for wait in waits)
+        assert len(set(waits)) > 40
+
+
 def test_the_pace_follows_the_latency() -> None:
     pace = Pace(Politeness(concurrency=4))
     assert pace.delay_s == 0.0
