@@ -7,7 +7,7 @@ from imgsearch_assets.sample.cloth import Cloth, design_cloth, plain_cloth
 from imgsearch_assets.sample.curves import along, both_sides, box, outline, smooth, tube, xy
 from imgsearch_assets.sample.design import Design
 from imgsearch_assets.sample.painter import Piece, Seam, Shape, Stud
-from imgsearch_assets.sample.tops import METAL
+from imgsearch_assets.sample.palette import METAL
 
 _WAIST_Y = 42.0
 _WAIST, _HIPS = 16.0, 19.5

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from imgsearch_assets.sample.accessories import bag_shapes, hat_shapes, shoe_shapes
+from imgsearch_assets.sample.bags import bag_shapes
 from imgsearch_assets.sample.body import Pose
 from imgsearch_assets.sample.bottoms import legs_shapes, skirt_shapes
 from imgsearch_assets.sample.design import CATEGORIES, Design, new_design
+from imgsearch_assets.sample.hats import hat_shapes
 from imgsearch_assets.sample.painter import Piece, Shape
+from imgsearch_assets.sample.shoes import shoe_shapes
 from imgsearch_assets.sample.tops import top_shapes
 
 __all__ = ["CATEGORIES", "Design", "extent", "garment", "new_design"]

@@ -63,6 +63,7 @@ COLOURS: tuple[Colour, ...] = tuple(
 )
 BY_NAME = {colour.name: colour for colour in COLOURS}
 
+METAL: RGB = (178, 172, 158)
 SKIN: tuple[RGB, ...] = ((241, 208, 181), (226, 180, 147), (196, 143, 106), (150, 102, 72), (99, 65, 46))
 HAIR: tuple[RGB, ...] = (
     (38, 30, 28),
