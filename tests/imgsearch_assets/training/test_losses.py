@@ -22,6 +22,7 @@ def test_heat_near_a_centre_is_forgiven_more_than_heat_far_off() -> None:
     heat = torch.zeros(1, 1, 4, 4)
     heat[0, 0, 0, 0], heat[0, 0, 0, 1] = 1, 0.8
     near, far = torch.full_like(heat, -8), torch.full_like(heat, -8)
+    near[0, 0, 0, 0] = far[0, 0, 0, 0] = 8
     near[0, 0, 0, 1] = far[0, 0, 3, 3] = 4
     assert heat_loss(near, heat) < heat_loss(far, heat) / 10
 
