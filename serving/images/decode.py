@@ -39,6 +39,7 @@ _REFUSED_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "
 # What Pillow's readers were seen to raise on damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
+_STRIP = 1024  # rows converted at once
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
@@ -80,7 +81,10 @@ def decode(
     """
     image = _open(data, max_bytes, max_pixels)
     _load(image, at_least)
-    return _upright(np.array(_rgb(image)), _orientation(image))
+    orientation = _orientation(image)
+    pixels = _pixels(image)
+    del image  # a large picture is not held twice while it is turned
+    return _upright(pixels, orientation)
 
 
 def _open(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
@@ -151,6 +155,15 @@ def _load(image: Image.Image, at_least: int | None) -> None:
         image.load()
     except _DAMAGED:
         raise BadImage("truncated", "the picture is damaged or breaks off") from None
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """uint8 (h, w, 3) RGB, strip by strip, so that no second picture of full size is made on the way."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = np.asarray(_rgb(image.crop((0, top, image.width, bottom))))
+    return pixels
 
 
 def _rgb(image: Image.Image) -> Image.Image:

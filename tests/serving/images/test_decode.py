@@ -120,6 +120,12 @@ def test_every_kind_of_colour_becomes_rgb_on_white(data: bytes, colour: tuple[in
     assert np.abs(pixels.astype(int) - colour).max() <= 1
 
 
+def test_a_tall_picture_is_put_together_from_strips() -> None:
+    picture = gradient(8, 2500).convert("RGBA")
+    expected = np.asarray(picture.convert("RGB"))
+    assert (decode(encoded(picture, "PNG")) == expected).all()
+
+
 GIF = encoded(gradient(20, 20), "GIF")
 STILL, MOVED = gradient(20, 20), gradient(20, 20).rotate(90)
 JPEG = encoded(gradient(200, 100), "JPEG")
