@@ -7,7 +7,7 @@ from imgsearch_assets.pictures import TILE, boxes_drawn, contact_sheet, neighbou
 from serving.images.box import Box
 from serving.models.detection import Detection
 
-BLACK = np.zeros((60, 40, 3), np.uint8)
+BLACK = np.zeros((360, 240, 3), np.uint8)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -21,7 +21,7 @@ def test_a_contact_sheet_has_a_tile_a_picture() -> None:
     assert image.width == 3 * TILE + 4 * 4
     assert image.height == 2 * TILE + 3 * 4
     dark = np.asarray(image.convert("L")) < 60
-    assert abs(dark.sum() - 5 * TILE * TILE * 40 / 60) < 600
+    assert abs(dark.sum() - 5 * TILE * TILE * 2 / 3) < 600
 
 
 def test_sheets_of_nothing_are_pictures_too() -> None:
