@@ -16,17 +16,19 @@ ON_CHANGE = dg.AutomationCondition.eager()
 ONCE = dg.AutomationCondition.missing().newly_true()
 
 
-def observation(version: str) -> dg.AssetObservation:
-    """That the catalogue was seen, and with which content."""
-    return dg.AssetObservation(PRODUCTS, tags={DATA_VERSION_TAG: version})
+def sighting(version: str) -> dg.AssetMaterialization:
+    """That the catalogue was seen with a new content.
+
+    A materialization, though another made it: conditions do not hear of observations of an external asset.
+    """
+    return dg.AssetMaterialization(PRODUCTS, tags={DATA_VERSION_TAG: version})
 
 
 def recorded_version(instance: dg.DagsterInstance) -> str | None:
     """The content of the catalogue as the instance last heard of it."""
-    for record in instance.fetch_observations(PRODUCTS, limit=1).records:
-        if record.asset_observation is not None:
-            return record.asset_observation.tags.get(DATA_VERSION_TAG)
-    return None
+    event = instance.get_latest_materialization_event(PRODUCTS)
+    seen = event.asset_materialization if event else None
+    return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
 
 
 def catalogue_sensor(poll_s: int) -> dg.SensorDefinition:
@@ -54,7 +56,7 @@ def catalogue_sensor(poll_s: int) -> dg.SensorDefinition:
             return dg.SensorResult(
                 cursor=stamp, skip_reason="the catalogue was written, its content is the same"
             )
-        return dg.SensorResult(cursor=stamp, asset_events=[observation(version)])
+        return dg.SensorResult(cursor=stamp, asset_events=[sighting(version)])
 
     return look
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # the public constructors take no overrides
 
-from imgsearch_assets.automation import observation
+from imgsearch_assets.automation import recorded_version, sighting
 from imgsearch_assets.catalogue import catalogue_version
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
@@ -74,7 +74,8 @@ def quiet_instance() -> dg.DagsterInstance:
 
 def _refresh(instance: dg.DagsterInstance, version: str, definitions: dg.Definitions) -> Refreshed:
     # Before the run: had the catalogue changed meanwhile, the sensor would see another version afterwards.
-    instance.report_runless_asset_event(observation(version))
+    if version != recorded_version(instance):
+        instance.report_runless_asset_event(sighting(version))
     run_id = str(uuid.uuid4())
     result = definitions.resolve_job_def(REFRESH).execute_in_process(
         instance=instance, run_config=_QUIET, run_id=run_id, raise_on_error=False
