@@ -24,7 +24,7 @@ async def _ranked(session: aiohttp.ClientSession, picture: bytes, k: int) -> lis
         body = await reply.json()
         if reply.status != 200:
             raise Unavailable(f"the API answered a picture with {reply.status}: {body['error']['message']}")
-        return [hit["product"]["product_id"] for hit in body["results"]]
+        return [hit["product_id"] for hit in body["results"]]
 
 
 async def _recall(api: str, queries: Sequence[PictureQuery], k: int, advance: Advance) -> float:

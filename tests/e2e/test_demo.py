@@ -57,7 +57,7 @@ class Demo:
             "/v1/search/image", files={"image": ("street.jpg", picture)}, data={"k": "10", **fields}
         )
         assert reply.status_code == 200, reply.text
-        return [hit["product"]["product_id"] for hit in reply.json()["results"]]
+        return [hit["product_id"] for hit in reply.json()["results"]]
 
     def metadata(self, asset: str) -> dict[str, object]:
         event = self.instance.get_latest_materialization_event(AssetKey(asset))
@@ -105,7 +105,7 @@ def test_a_street_picture_finds_its_product(demo: Demo) -> None:
 def test_a_product_finds_others_and_not_itself(demo: Demo) -> None:
     product = demo.search(street_queries(demo.sample, 1)[0][0])[0]
     similar = demo.http.get(f"/v1/products/{product}/similar").json()["results"]
-    ids = [hit["product"]["product_id"] for hit in similar]
+    ids = [hit["product_id"] for hit in similar]
     assert ids
     assert product not in ids
     assert len(set(ids)) == len(ids)
