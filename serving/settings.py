@@ -36,8 +36,12 @@ class Settings(BaseSettings):
     max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer.")
     max_filter_values: int = Field(100, ge=1, description="Most values in one list of a filter.")
     max_batch: int = Field(64, ge=1, description="Most pictures, crops or queries in one call.")
+    max_message_bytes: int = Field(32 * 2**20, gt=0, description="Largest gRPC request.")
     max_concurrency: int = Field(64, ge=1, description="Calls in work at once; more are refused at once.")
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
+    drain_pause_s: float = Field(
+        0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."
+    )
     fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
     fetch_allow_hosts: frozenset[str] = Field(
         frozenset(), description="host:port that may be fetched though not global; local environment only."

@@ -54,6 +54,8 @@ def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # It tells of every kind of processor that it was not built for.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 
 class RpcMetrics:

@@ -1,6 +1,7 @@
 """Errors on the wire: ours as a status with a code, all others as a fixed text and the request id."""
 
 import logging
+import re
 from typing import Any, NoReturn
 
 import grpc
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 # Trailing metadata beside the status, from which a client makes the same error again.
 CODE, REASON, RETRY_AFTER_S = "imgsearch-code", "imgsearch-reason", "imgsearch-retry-after-s"
 
+# How gRPC says that a message is larger than the server's bound.
+_TOO_LARGE = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
+
 _BY_CODE: dict[str, type[ImgsearchError]] = {
     error.code: error
     for error in (
@@ -47,7 +51,7 @@ _BY_CODE: dict[str, type[ImgsearchError]] = {
 class Errors(UnaryInterceptor):
     """Turns what a servicer raises into a status."""
 
-    async def call(self, behaviour: Behaviour, request: Any, context: Context) -> Any:
+    async def call(self, method: str, behaviour: Behaviour, request: Any, context: Context) -> Any:
         try:
             return await behaviour(request, context)
         except ImgsearchError as error:
@@ -98,8 +102,8 @@ def _of_grpc(status: grpc.StatusCode, message: str) -> ImgsearchError:
             return Unavailable("a service behind this one cannot be reached")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlinePassed("the time for this request ran out")
-        case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in message:
-            return BadInput("the request is larger than a service takes")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED if sizes := _TOO_LARGE.search(message):
+            return BadInput(f"the request has {sizes[1]} bytes; at most {sizes[2]} are taken")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Overloaded("a service behind this one has too much to do")
         case grpc.StatusCode.INVALID_ARGUMENT:

@@ -16,8 +16,8 @@ _OURS = "/imgsearch."
 class UnaryInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Runs ``call`` around every unary call of our own services."""
 
-    async def call(self, behaviour: Behaviour, request: Any, context: Context) -> Any:
-        """The reply; ``await behaviour(request, context)`` is what lies further in."""
+    async def call(self, method: str, behaviour: Behaviour, request: Any, context: Context) -> Any:
+        """The reply to ``/package.Service/Method``; ``behaviour`` is what lies further in."""
         raise NotImplementedError
 
     async def intercept_service(
@@ -26,12 +26,13 @@ class UnaryInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(_OURS):
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_OURS):
             return handler  # type: ignore[no-any-return]
         behaviour: Behaviour = handler.unary_unary
 
         async def around(request: Any, context: Context) -> Any:
-            return await self.call(behaviour, request, context)
+            return await self.call(method, behaviour, request, context)
 
         return grpc.unary_unary_rpc_method_handler(
             around,

@@ -1,0 +1,135 @@
+"""The generation that is served: one reference, exchanged while searches go on.
+
+A reader takes ``current()`` once and keeps to it; the old generation ends with its last reader. Whatever goes
+wrong with a new one, the old one is served on, and the reason can be asked for.
+"""
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from serving.errors import ImgsearchError, Unavailable, Unverified
+from serving.index import memory
+from serving.index.artifact import Generation, load
+from serving.index.store import PointerAt, Release, read_manifest, read_pointer
+from serving.object_store import ObjectStore
+from serving.telemetry import IndexMetrics
+
+log = logging.getLogger(__name__)
+
+# How long a swap waits for the old generation's last reader before its memory is given back.
+_LAST_READER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the newest generation is not served; ``generation`` is empty when the pointer could not be read."""
+
+    generation: str
+    reason: str
+
+
+class Holder:
+    """Follows the pointer of ``environment``. ``on_swap`` is awaited after each exchange."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        environment: str,
+        metrics: IndexMetrics,
+        on_swap: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._environment = environment
+        self._metrics = metrics
+        self._on_swap = on_swap
+        self._current: Generation | None = None
+        # The pointer that leads to a generation that must not be served: not tried again until it moves.
+        self._refused: str | None = None
+        self.failure: Failure | None = None
+
+    def current(self) -> Generation:
+        """What to search. Raises ``Unavailable`` before the first generation."""
+        if self._current is None:
+            raise Unavailable("no generation is loaded yet")
+        return self._current
+
+    @property
+    def loaded(self) -> Generation | None:
+        return self._current
+
+    async def follow(self, poll_interval_s: float) -> None:
+        """Look at the pointer again and again, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(poll_interval_s)
+
+    async def look(self) -> None:
+        """Look at the pointer once and, when it names another generation, take that into use."""
+        try:
+            seen = await asyncio.to_thread(read_pointer, self._store, self._environment)
+        except (ImgsearchError, OSError) as error:
+            self._failed("", error)
+            return
+        live = seen.pointer.live if seen.pointer else None
+        if live is None or (self._current is not None and self._current.manifest.id == live.generation):
+            self.failure, self._refused = None, None
+        elif seen.version != self._refused:
+            await self._take(live, seen)
+
+    async def _take(self, live: Release, seen: PointerAt) -> None:
+        try:
+            generation = await asyncio.to_thread(self._load, live)
+        except (Unavailable, OSError) as error:  # the next look may find memory, or the store
+            self._failed(live.generation, error)
+            return
+        except Exception as error:
+            # Whatever a damaged file makes a reader raise, it is no reason to stop serving the old one.
+            self._refused = seen.version
+            self._failed(live.generation, error)
+            return
+        self.failure, self._refused = None, None
+        before, gone = self._current, asyncio.Event()
+        last_reader = asyncio.get_running_loop().call_soon_threadsafe
+        ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
+        self._current = generation
+        self._record(generation)
+        await self._on_swap()
+        if ended is not None:
+            del before
+            await _give_back(gone)
+            ended.detach()
+
+    def _load(self, live: Release) -> Generation:
+        manifest = read_manifest(self._store, live.generation, live.manifest_sha256)
+        return load(self._store, manifest)
+
+    def _record(self, generation: Generation) -> None:
+        manifest = generation.manifest
+        self._metrics.swaps.inc()
+        self._metrics.created.set(manifest.created_at)
+        self._metrics.products.set(manifest.products)
+        self._metrics.rows.set(manifest.rows)
+        fields = {"generation": manifest.id, "products": manifest.products, "rows": manifest.rows}
+        log.info("generation %s is served", manifest.id, extra={"fields": fields})
+
+    def _failed(self, generation: str, error: Exception) -> None:
+        known = isinstance(error, ImgsearchError)
+        reason = str(error) if known else f"{type(error).__name__} while reading it"
+        failure = Failure(generation, reason)
+        if failure != self.failure:  # a look a second would fill the log with the same sentence
+            self._metrics.failures.inc()
+            trace = None if isinstance(error, Unverified | Unavailable) else error
+            log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
+        self.failure = failure
+
+
+async def _give_back(gone: asyncio.Event) -> None:
+    """Return the memory of an old generation, after its last reader when that one is not too slow."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_READER_S):
+            await gone.wait()
+    await asyncio.to_thread(memory.give_back)

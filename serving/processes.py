@@ -1,0 +1,171 @@
+"""What each process of the search platform is made of, from its settings to its last reply.
+
+Every function listens, calls ``ready`` with ``host:port``, and returns after SIGTERM or SIGINT, when what was
+in work is done. Heavy modules are imported by the process that needs them.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from prometheus_client import start_http_server
+
+from serving.errors import BadSettings
+from serving.object_store import LocalObjectStore
+from serving.rpc.server import Server, until_told_to_stop
+from serving.settings import Settings
+from serving.telemetry import IndexMetrics, RpcMetrics
+
+Ready = Callable[[str], None]
+
+
+async def search(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
+    """The search service. Ready for searches, as its health says, from the first generation on."""
+    import faiss
+
+    from serving.index.holder import Holder
+    from serving.proto import search_pb2, search_pb2_grpc
+    from serving.services.search import SearchServicer
+
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
+    holder = Holder(
+        _store(settings),
+        settings.environment,
+        IndexMetrics(metrics.registry),
+        on_swap=lambda: server.set_ready(True),
+    )
+    # A core a search: threads inside FAISS would fight over the same cores. How many it may use is a
+    # property of each thread that calls it.
+    with ThreadPoolExecutor(_cores(), "search", faiss.omp_set_num_threads, (1,)) as executor:
+        servicer = SearchServicer(holder, settings, executor)
+        server.add(
+            search_pb2.DESCRIPTOR.services_by_name["Search"],
+            search_pb2_grpc.add_SearchServicer_to_server,
+            servicer,
+        )
+        address = await _listen(server, settings, port, metrics, metrics_port)
+        await holder.look()
+        following = asyncio.create_task(holder.follow(settings.poll_interval_s))
+        ready(address)
+        stop = asyncio.create_task(until_told_to_stop())
+        await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
+        await server.drain()
+        if following.done():
+            await following  # raises what ended it: without it no generation would ever be taken again
+        following.cancel()
+
+
+async def detect(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
+    """The detect service, with the detector that is live when it starts."""
+    from serving.models import detector, runtime
+    from serving.models.bundle import load_bundle
+    from serving.proto import detect_pb2, detect_pb2_grpc
+    from serving.services.detect import DetectServicer
+
+    runtime.tune(settings.torch_threads)
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
+    model = detector.Detector(load_bundle(_store(settings), detector.NAME))
+    with ThreadPoolExecutor(_model_calls(settings), "detect") as executor:
+        server.add(
+            detect_pb2.DESCRIPTOR.services_by_name["Detect"],
+            detect_pb2_grpc.add_DetectServicer_to_server,
+            DetectServicer(model, settings, executor),
+        )
+        address = await _listen(server, settings, port, metrics, metrics_port)
+        await _until_stopped(server, address, ready)
+
+
+async def embed(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
+    """The embed service, with the embedder that is live when it starts."""
+    from serving.models import embedder, runtime
+    from serving.models.bundle import load_bundle
+    from serving.proto import embed_pb2, embed_pb2_grpc
+    from serving.services.embed import EmbedServicer
+
+    runtime.tune(settings.torch_threads)
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
+    model = embedder.Embedder(load_bundle(_store(settings), embedder.NAME))
+    with ThreadPoolExecutor(_model_calls(settings), "embed") as executor:
+        server.add(
+            embed_pb2.DESCRIPTOR.services_by_name["Embed"],
+            embed_pb2_grpc.add_EmbedServicer_to_server,
+            EmbedServicer(model, settings, executor),
+        )
+        address = await _listen(server, settings, port, metrics, metrics_port)
+        await _until_stopped(server, address, ready)
+
+
+async def api(settings: Settings, port: int, ready: Ready) -> None:
+    """The HTTP front."""
+    import uvicorn
+
+    from serving.api.app import create_app
+
+    class Front(uvicorn.Server):
+        """Says when it listens, and leaves the signals to us: uvicorn itself would end with the signal."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and sockets:
+                ready(f"{settings.host}:{sockets[0].getsockname()[1]}")
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, port))
+    except OSError as error:
+        listener.close()
+        raise BadSettings(f"cannot listen on {settings.host}:{port}: {error.strerror}") from None
+    front = Front(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,  # its records go where all others go
+            access_log=False,  # the application writes its own, with request ids
+            timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,
+        )
+    )
+    serving = asyncio.create_task(front.serve(sockets=[listener]))
+    stop = asyncio.create_task(until_told_to_stop())
+    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    front.should_exit = True
+    await serving
+
+
+async def _listen(
+    server: Server, settings: Settings, port: int, metrics: RpcMetrics, metrics_port: int | None
+) -> str:
+    address = await server.start(port)
+    if metrics_port is not None:
+        start_http_server(metrics_port, settings.host, metrics.registry)
+    return address
+
+
+async def _until_stopped(server: Server, address: str, ready: Ready) -> None:
+    await server.set_ready(True)
+    ready(address)
+    await until_told_to_stop()
+    await server.drain()
+
+
+def _store(settings: Settings) -> LocalObjectStore:
+    return LocalObjectStore(settings.home / "objects")
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0))
+
+
+def _model_calls(settings: Settings) -> int:
+    """Forward passes at once."""
+    return max(1, _cores() // settings.torch_threads)

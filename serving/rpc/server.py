@@ -1,0 +1,107 @@
+"""One gRPC server: services behind an ordered list of interceptors, health, a drain at the end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from serving.errors import BadSettings
+from serving.rpc.admission import Admission, Deadline
+from serving.rpc.errors import Errors
+from serving.rpc.recording import Recording
+from serving.settings import Settings
+from serving.telemetry import RpcMetrics
+
+log = logging.getLogger(__name__)
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+# Connections are closed after a while, politely, so that clients spread over new replicas.
+_MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
+
+
+def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE_MS),
+        ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
+        # The channels of ``client`` ask every 30 s whether we are there; by default that is an attack.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Two processes on one port must be meant; by default the second would quietly take half the calls.
+        ("grpc.so_reuseport", 0),
+    )
+
+
+class Server:
+    """A server of one process. ``add`` what it serves, ``start`` it, ``drain`` it."""
+
+    def __init__(self, settings: Settings, metrics: RpcMetrics) -> None:
+        self._settings = settings
+        self._names: list[str] = []
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[  # outermost first
+                Recording(metrics),
+                Errors(),
+                Admission(settings.max_concurrency, metrics.refused),
+                Deadline(settings.request_timeout_s),
+            ],
+            options=_options(settings),
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def add(
+        self,
+        service: ServiceDescriptor,
+        register: Callable[[Any, grpc.aio.Server], None],
+        servicer: object,
+    ) -> None:
+        """Serve ``service`` by ``servicer``; ``register`` is the generated ``add_..._to_server``."""
+        register(servicer, self._server)
+        self._names.append(service.full_name)
+
+    async def start(self, port: int) -> str:
+        """Listen; the address, ``host:port``. Not yet ready: see ``set_ready``.
+
+        Raises ``BadSettings`` when the port cannot be had.
+        """
+        if self._settings.environment == "local":
+            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+        host = self._settings.host
+        try:
+            port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError:
+            raise BadSettings(f"cannot listen on {host}:{port}; is it taken?") from None
+        await self.set_ready(False)
+        await self._server.start()
+        return f"{host}:{port}"
+
+    async def set_ready(self, ready: bool) -> None:
+        """What the health service says of this process and of each of its services."""
+        for name in ("", *self._names):
+            await self._health.set(name, _SERVING if ready else _NOT_SERVING)
+
+    async def drain(self) -> None:
+        """Not ready any more; after a pause in which callers notice, finish what is in work and stop."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.drain_pause_s)
+        await self._server.stop(self._settings.request_timeout_s)
+
+
+async def until_told_to_stop() -> None:
+    """Return on SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    await stop.wait()
+    log.info("told to stop")
