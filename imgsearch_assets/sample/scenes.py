@@ -22,7 +22,8 @@ PACKSHOT_HEIGHT, PACKSHOT_WIDTH = 720, 600
 PACKSHOTS = ("front", "turned", "near")
 _STREET_SIZES = ((800, 600), (800, 640), (720, 720), (600, 760))
 # An item that is mostly hidden or cut off is not one a shopper means.
-_LEAST_SEEN, _LEAST_AREA = 0.3, 0.006
+_LEAST_SEEN, _LEAST_AREA = 0.35, 0.006
+_TRIES = 6
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,14 @@ def packshot(design: Design, rng: np.random.Generator, kind: str) -> Scene:
 
 def street(design: Design, rng: np.random.Generator) -> Scene:
     """The garment as a shopper photographs it: worn, or laid down among others."""
-    return _worn(design, rng) if rng.random() < 0.65 else _laid(design, rng)
+    for _ in range(_TRIES):
+        stage, ground, designs = _worn(design, rng) if rng.random() < 0.65 else _laid(design, rng, 2)
+        if stage.seen(1) is not None:
+            break
+    else:  # something stood before it every time
+        stage, ground, designs = _laid(design, rng, 0)
+    stage.layer.laid_on(ground)
+    return Scene(_camera(ground, rng), stage.truth(designs))
 
 
 def training_scene(rng: np.random.Generator) -> tuple[Picture, Truth]:
@@ -117,6 +125,10 @@ class _Stage:
         """Items are numbered from 1, in the order of ``designs``."""
         boxes = ((self.seen(number), design) for number, design in enumerate(designs, 1))
         return [(box, design.category) for box, design in boxes if box is not None]
+
+
+# A stage, the ground it stands on, and whose clothes are on it, the main one first.
+_Set = tuple[_Stage, Picture, list[Design]]
 
 
 def _box_of(mask: NDArray[np.bool_]) -> Box | None:
@@ -185,7 +197,8 @@ _ORDER = (
 )
 
 
-def _worn(main: Design, rng: np.random.Generator) -> Scene:
+def _worn(main: Design, rng: np.random.Generator) -> _Set:
+    """Someone out of doors in an outfit."""
     height, width = _STREET_SIZES[int(rng.integers(len(_STREET_SIZES)))]
     pose, wearer, light = Pose.standing(rng), Wearer.drawn(rng), Light.drawn(rng)
     middle_cm, tall_cm = _FRAMING[main.category]
@@ -232,9 +245,8 @@ def _worn(main: Design, rng: np.random.Generator) -> Scene:
         )
     ground = backdrops.street(rng, height, width)
     cast_shadow(stage.layer.cover, ground, -light.x * 18, 10, 30, 0.3)
-    _occlude(stage, main, rng, view)
-    stage.layer.laid_on(ground)
-    return Scene(_camera(ground, rng), _with_main(stage, designs))
+    _occlude(stage, rng, view)
+    return stage, ground, designs
 
 
 def _attached(
@@ -251,18 +263,11 @@ def _attached(
     return View(np.column_stack([linear, offset]).astype(np.float32), view.px_per_cm * scale)
 
 
-def _with_main(stage: _Stage, designs: Sequence[Design]) -> Truth:
-    """The truth, with the main item first even when little of it shows."""
-    truth = stage.truth(designs)
-    if not truth or truth[0][1] != designs[0].category:
-        truth.insert(0, (Box.whole(), designs[0].category))
-    return truth
-
-
-def _laid(main: Design, rng: np.random.Generator) -> Scene:
+def _laid(main: Design, rng: np.random.Generator, most_others: int) -> _Set:
+    """The garment on a bed or a floor, on top of up to so many others."""
     height, width = _STREET_SIZES[int(rng.integers(len(_STREET_SIZES)))]
     light = Light.drawn(rng)
-    others = [new_design(rng) for _ in range(int(rng.integers(1, 3)))]
+    others = [new_design(rng) for _ in range(int(rng.integers(min(most_others, 1), most_others + 1)))]
     ground = backdrops.surface(rng, height, width)
     stage = _Stage(height, width, light)
     designs = [main, *others]
@@ -283,12 +288,11 @@ def _laid(main: Design, rng: np.random.Generator) -> Scene:
         )
         stage.add(shapes, view, number)
     cast_shadow(stage.layer.cover, ground, -light.x * 8, -light.y * 8, 12, 0.35)
-    _occlude(stage, main, rng, View.looking((0, 0), (width / 2, height / 2), height / 90))
-    stage.layer.laid_on(ground)
-    return Scene(_camera(ground, rng), _with_main(stage, designs))
+    _occlude(stage, rng, View.looking((0, 0), (width / 2, height / 2), height / 90))
+    return stage, ground, designs
 
 
-def _occlude(stage: _Stage, main: Design, rng: np.random.Generator, view: View) -> None:
+def _occlude(stage: _Stage, rng: np.random.Generator, view: View) -> None:
     """Now and then something that is nobody's stands before an edge of the main item."""
     box = stage.seen(1)
     if box is None or rng.random() > 0.35:
