@@ -108,6 +108,7 @@ def bench(
     if unknown or not there:
         known = ", ".join(there) or "none here: run it in the root of a checkout"
         raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are {known}")
+    sys.path.insert(0, str(Path.cwd()))  # benchmarks are of a checkout, not of the installed package
     for name in names or there:
         sys.argv = [name, *(["--json"] if as_json else [])]
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")

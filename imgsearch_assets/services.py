@@ -1,5 +1,6 @@
 """The processes of one installation, started in the order in which they lean on each other."""
 
+import json
 import os
 import shutil
 import urllib.request
@@ -24,6 +25,19 @@ def _ok(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 our own address
             return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def _has_code(dagster_url: str) -> bool:
+    """Whether the Dagster UI has our assets. Up without them, it would look like an empty platform."""
+    body = json.dumps({"query": "{ assetNodes { id } }"}).encode()
+    request = urllib.request.Request(  # noqa: S310 our own address
+        f"{dagster_url}/graphql", body, {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+            return bool(json.load(reply)["data"]["assetNodes"])
     except OSError:
         return False
 
@@ -72,7 +86,7 @@ class Services:
         command = ("dev", "--host", "127.0.0.1", "--port", str(self.ports.dagster))
         workspace = ("--workspace", str(ROOT / "workspace.yaml"))
         self.group.start("dagster", python_module("dagster", *command, *workspace), DAGSTER_HOME=str(home))
-        self.group.wait_ready("dagster", lambda: _ok(f"{self.dagster_url}/server_info"), _START_S)
+        self.group.wait_ready("dagster", lambda: _has_code(self.dagster_url), _START_S)
 
 
 def dagster_home(home: Path) -> Path:
