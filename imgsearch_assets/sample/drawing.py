@@ -27,7 +27,7 @@ TRUTH = ("file", "product_id", "category", "box")
 # Products in one unit of work: what an interrupted run loses at most on each core.
 _CHUNK = 20
 # Every product below the first number has a street picture, and one in so many after it.
-_STREET_FIRST, _STREET_EVERY = 300, 4
+_STREET_FIRST, _STREET_EVERY = 300, 10
 PACKSHOT_QUALITY, _STREET_QUALITY = 88, 82
 
 
