@@ -20,7 +20,7 @@ from serving.errors import BadInput, Unavailable
 
 DEFAULT_TABLE = "products"
 # Another process may hold a DuckDB file while it writes; a writer that stays longer is reported.
-_HELD_FOR_S = 10.0
+HELD_FOR_S = 10.0
 _CSV_FIELD_CHARACTERS = 2**20
 
 
@@ -115,22 +115,23 @@ class _Held(Exception):
 
 
 def _read_duckdb(path: Path, table: str) -> pa.Table:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_Held),
+        stop=tenacity.stop_after_delay(HELD_FOR_S),
+        wait=tenacity.wait_random_exponential(0.05, max=1),
+        reraise=True,
+    )
     try:
-        return _read_duckdb_retrying(path, table)
+        rows: pa.Table = retrying(_read_duckdb_once, path, table)
+        return rows
     except _Held as error:
         raise Unavailable(
-            f"the catalogue {path} is held by another process for more than {_HELD_FOR_S:.0f} s; "
+            f"the catalogue {path} is held by another process for more than {HELD_FOR_S:g} s; "
             "close its connection"
         ) from error
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_type(_Held),
-    stop=tenacity.stop_after_delay(_HELD_FOR_S),
-    wait=tenacity.wait_random_exponential(0.05, max=1),
-    reraise=True,
-)
-def _read_duckdb_retrying(path: Path, table: str) -> pa.Table:
+def _read_duckdb_once(path: Path, table: str) -> pa.Table:
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             there = [

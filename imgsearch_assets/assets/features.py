@@ -16,6 +16,7 @@ from imgsearch_assets.features import (
 )
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
+from imgsearch_assets.sheets import boxes_of
 from imgsearch_assets.snapshot import items_of, keep, with_vectors
 from imgsearch_assets.steps import Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
@@ -46,8 +47,13 @@ def item_detections(
             work = detect_pictures(store, detector, shas, advance)
         table = detections_table(store, detector.version)
         table.compact()
-        items = items_of(pictures, table.read())
+        detections = table.read()
+        detections = detections.filter(
+            pc.is_in(detections["sha256"], value_set=pictures["sha256"].combine_chunks())
+        )
+        items = items_of(pictures, detections)
         key = keep(store, product_images.snapshot, "items", items)
+        drawn = boxes_of(store, detections)
     return dg.MaterializeResult(
         value=Items(snapshot=product_images.snapshot, key=key, detector=detector.version),
         data_version=dg.DataVersion(key),
@@ -56,6 +62,7 @@ def item_detections(
             "detected": work.made,
             "detector": detector.version,
             "items": preview(items),
+            "boxes": drawn,
             **_figures(work, len(shas)),
             "seconds": watch.seconds,
         },

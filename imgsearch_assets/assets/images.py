@@ -13,6 +13,7 @@ from imgsearch_assets.images.plan import plan_downloads
 from imgsearch_assets.images.store import fetch_table
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Change, Pictures
+from imgsearch_assets.sheets import sheet_of
 from imgsearch_assets.snapshot import (
     failures_of,
     keep,
@@ -43,7 +44,8 @@ def product_images(
     now = datetime.now(UTC)
     with step():
         urls = urls_of(read_parquet(store, products_key(catalogue_diff.snapshot)))
-        touched = touched_now(urls, read_parquet(store, catalogue_diff.key), now)
+        changes = read_parquet(store, catalogue_diff.key)
+        touched = touched_now(urls, changes, now)
         plan = plan_downloads(touched.rename_columns({"image_url": "url"}), fetch_table(store).read(), now)
         with stage("pictures", plan.total) as advance:
             summary = asyncio.run(
@@ -63,6 +65,7 @@ def product_images(
                 f"none of the {urls.num_rows} pictures of the catalogue can be had; what is live stays"
             )
         key = keep(store, catalogue_diff.snapshot, "pictures", pictures)
+        sheet = sheet_of(store, pictures, changes["product_id"])
     taken = pc.count_distinct(pictures["image_url"]).as_py()
     return dg.MaterializeResult(
         value=Pictures(
@@ -86,6 +89,7 @@ def product_images(
             "failed_by_reason": reasons(summary.failed),
             "without_picture": failures.num_rows,
             "failures": preview(failures),
+            "new_pictures": sheet,
             "seconds": watch.seconds,
         },
     )

@@ -12,6 +12,7 @@ from imgsearch_assets.gates import Gate, run_gates
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
+from imgsearch_assets.sheets import neighbours_of
 from imgsearch_assets.snapshot import live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
@@ -62,7 +63,9 @@ def ann_index(
                 snapshot=item_embeddings.snapshot,
                 advance=advance,
             )
-        gates = run_gates(load(store, manifest), live_manifest(store, environment.pointer))
+        generation = load(store, manifest)
+        gates = run_gates(generation, live_manifest(store, environment.pointer))
+        neighbours = neighbours_of(store, generation)
     yield dg.MaterializeResult(
         value=Built(snapshot=item_embeddings.snapshot, generation=manifest.id),
         data_version=dg.DataVersion(manifest.id),
@@ -75,6 +78,7 @@ def ann_index(
             "graph": manifest.graph,
             "size_bytes": sum(segment.size_bytes for segment in manifest.segments),
             "recall_at_10_vs_exact": manifest.figures.recall_at_10,
+            "neighbours": neighbours,
             "seconds": watch.seconds,
         },
         check_results=[_check(gate) for gate in gates],

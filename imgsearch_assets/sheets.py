@@ -1,0 +1,72 @@
+"""Pictures for the eyes of whoever looks at a materialization: small JPEGs inside the metadata itself."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imgsearch_assets.features import detections_of
+from imgsearch_assets.images.store import picture_key
+from imgsearch_assets.pictures import Picture, boxes_drawn, contact_sheet, neighbours
+from serving.images.box import Box
+from serving.images.decode import decode
+from serving.index.artifact import Generation
+from serving.index.search import search
+from serving.object_store import ObjectStore
+
+T = TypeVar("T")
+
+_SHEET = 24
+_BOXES = 18
+_QUERIES, _NEIGHBOURS = 5, 6
+# Scaled decoding: a tile is smaller.
+_AT_LEAST = 160
+
+
+def sheet_of(store: ObjectStore, pictures: pa.Table, first: pa.ChunkedArray[Any]) -> dg.MarkdownMetadataValue:
+    """A contact sheet of ``PICTURES``: of the products ``first`` where they have any, else of all."""
+    wanted = pictures.filter(pc.is_in(pictures["product_id"], value_set=first.combine_chunks()))
+    shas = _some((wanted if wanted.num_rows else pictures)["sha256"].to_pylist(), _SHEET)
+    return _inline("new pictures", contact_sheet([_open(store, str(sha)) for sha in shas]))
+
+
+def boxes_of(store: ObjectStore, detections: pa.Table) -> dg.MarkdownMetadataValue:
+    """Rows of a detections table, some of them, with their boxes drawn."""
+    good = detections.filter(pc.equal(detections["status"], pa.scalar("ok")))
+    rows = good.take(pa.array(_some(range(good.num_rows), _BOXES))).to_pylist()
+    found = [(_open(store, row["sha256"]), detections_of(row)) for row in rows]
+    return _inline("items found", boxes_drawn(found))
+
+
+def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMetadataValue:
+    """Some products and the pictures by which others are most like them, as the index answers."""
+
+    def picture(row: int) -> Picture:
+        return _open(store, generation.items["sha256"][row].as_py())
+
+    rows = []
+    for product in _some(range(generation.manifest.products), _QUERIES):
+        row = int(generation.first_row[product])
+        box = Box.from_key(str(generation.items["box"][row]))
+        hits = search(generation, generation.vectors(product), _NEIGHBOURS + 1).hits
+        others = [hit.row for hit in hits if hit.product != product][:_NEIGHBOURS]
+        rows.append((picture(row), box, [picture(other) for other in others]))
+    return _inline("products and their neighbours", neighbours(rows))
+
+
+def _some(things: Sequence[T], count: int) -> list[T]:
+    """At most ``count`` of ``things``, spread over them."""
+    places = range(len(things)) if len(things) <= count else np.linspace(0, len(things) - 1, count)
+    return [things[int(place)] for place in places]
+
+
+def _open(store: ObjectStore, sha: str) -> Picture:
+    return decode(store.get(picture_key(sha)), at_least=_AT_LEAST)
+
+
+def _inline(title: str, jpeg: bytes) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"![{title}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})")

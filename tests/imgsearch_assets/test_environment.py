@@ -1,0 +1,62 @@
+"""What the pipeline is told."""
+
+from pathlib import Path
+
+import pytest
+
+from imgsearch_assets.environment import read_environment
+from serving.errors import BadSettings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CATALOGUE", "REDIS_URL", "ENVIRONMENT", "HOME", "FETCH_ALLOW_HOSTS"):
+        monkeypatch.delenv(f"IMGSEARCH_{name}", raising=False)
+
+
+def test_what_is_missing_is_named_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = read_environment()
+    with pytest.raises(BadSettings) as refused:
+        _ = environment.catalogue
+    assert str(refused.value) == ("IMGSEARCH_CATALOGUE is not set; name a .duckdb, .parquet or .csv file")
+    with pytest.raises(BadSettings, match="IMGSEARCH_REDIS_URL is not set; the feature store needs a Redis"):
+        _ = environment.feature_store
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", "c.csv")
+    assert read_environment().catalogue == "c.csv"
+
+
+def test_half_a_configuration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSEARCH_ENVIRONMENT", "production")
+    with pytest.raises(
+        BadSettings, match=r"^IMGSEARCH_CATALOGUE and IMGSEARCH_REDIS_URL must be set in production$"
+    ):
+        read_environment()
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", "c.csv")
+    with pytest.raises(BadSettings, match=r"^IMGSEARCH_REDIS_URL must be set in production$"):
+        read_environment()
+
+
+def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSEARCH_DOWNLOAD_PER_HOST", "0")
+    with pytest.raises(BadSettings, match=r"IMGSEARCH_DOWNLOAD_PER_HOST: .* greater than or equal to 1"):
+        read_environment()
+
+
+def test_a_release_moves_the_pointer_of_the_machine_or_of_staging(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_environment().pointer == "local"
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", "c.csv")
+    monkeypatch.setenv("IMGSEARCH_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("IMGSEARCH_ENVIRONMENT", "production")
+    assert read_environment().pointer == "staging"
+
+
+def test_limits_follow_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IMGSEARCH_HOME", str(tmp_path))
+    monkeypatch.setenv("IMGSEARCH_MAX_PICTURE_BYTES", "1000")
+    monkeypatch.setenv("IMGSEARCH_FETCH_ALLOW_HOSTS", '["127.0.0.1:8090"]')
+    environment = read_environment(download_per_host=3, download_delay_s=0.5)
+    assert environment.limits.max_bytes == 1000
+    assert environment.limits.allow_hosts == {"127.0.0.1:8090"}
+    assert (environment.politeness.concurrency, environment.politeness.min_delay_s) == (3, 0.5)
+    environment.store.put("a", b"1")
+    assert (tmp_path / "objects" / "a").read_bytes() == b"1"
