@@ -1,11 +1,20 @@
-"""A web site on loopback for tests that fetch: every path answers as the test says, and is counted."""
+"""A web site on loopback for tests that fetch, and a small shop for tests that search."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from aiohttp import web
 from hypothesis import settings
+from numpy.typing import NDArray
+
+from imgsearch_assets.index import build_generation
+from serving.images.box import Box
+from serving.index.generation import ITEMS, PRODUCTS, Manifest
+from serving.object_store import LocalObjectStore
 
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)
@@ -15,7 +24,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Site:
-    """Answers on ``host``; ``requests`` counts them by path, ``most_at_once`` over all."""
+    """A web site on ``host``: every path answers as the test says.
+
+    ``requests`` counts by path, ``most_at_once`` over all.
+    """
 
     def __init__(self) -> None:
         self.host = ""
@@ -63,3 +75,60 @@ async def site() -> AsyncIterator[Site]:
     found.host = f"{host}:{port}"
     yield found
     await runner.cleanup()
+
+
+class Shop:
+    """Products with one to three pictures, each with a row for its item and one for the whole picture."""
+
+    embedder = "embedder-1"
+
+    def __init__(self, root: Path, products: int = 60, dim: int = 16, seed: int = 0) -> None:
+        self.store = LocalObjectStore(root)
+        rng = np.random.default_rng(seed)
+        self.dim = dim
+        self.ids = [f"p{number:05d}" for number in rng.permutation(products)]
+        self.products = pa.table(
+            {
+                "product_id": self.ids,
+                "name": [f"garment {name}" for name in self.ids],
+                "brand": [f"brand {number % 7}" for number in range(products)],
+                "category": [("dress", "shirt", "shoe")[number % 3] for number in range(products)],
+                "colour": [("red", "blue")[number % 2] for number in range(products)],
+                "price": [1_000 + number for number in range(products)],
+                "currency": ["EUR"] * products,
+                "in_stock": [number % 5 > 0 for number in range(products)],
+                "image_urls": [[f"http://shop/{name}.jpg"] for name in self.ids],
+            },
+            schema=PRODUCTS,
+        )
+        pictures = [(name, shot) for name in self.ids for shot in range(rng.integers(1, 4))]
+        rows = [
+            (name, f"http://shop/{name}-{shot}.jpg", f"{number:064x}", box.key)
+            for number, (name, shot) in enumerate(pictures)
+            for box in (Box(0.1, 0.1, 0.9, 0.8), Box.whole())
+        ]
+        columns = zip(*rows, strict=True)
+        self.items = pa.table(dict(zip(ITEMS.names, map(list, columns), strict=True)), schema=ITEMS)
+        own = {name: rng.normal(size=dim) for name in self.ids}
+        vectors = np.stack([own[row[0]] + rng.normal(size=dim) * 0.4 for row in rows])
+        self.vectors: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+            np.float32
+        )
+
+    def build(self, snapshot: str = "snapshot-1", **changes: str) -> Manifest:
+        """A generation of everything in the shop."""
+        models = {"embedder": self.embedder, "preprocessing": "pre-1", "detector": "detector-1"} | changes
+        return build_generation(
+            self.store, self.products, self.items, self.vectors, snapshot=snapshot, **models
+        )
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "objects")
+
+
+@pytest.fixture(scope="session")
+def big_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Large enough that the graph is searched; tests only read it."""
+    return Shop(tmp_path_factory.mktemp("big") / "objects", products=6_000, dim=24, seed=1)

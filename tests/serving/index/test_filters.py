@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving.errors import BadInput
+from serving.index.artifact import load
+from serving.index.filters import Attributes, Filter
+
+
+@pytest.fixture
+def attributes(shop) -> Attributes:
+    return load(shop.store, shop.build()).attributes
+
+
+any_of = st.frozensets(
+    st.sampled_from(["dress", "shirt", "shoe", "red", "blue", "brand 1", "unknown"]), max_size=3
+)
+filters = st.builds(
+    Filter,
+    category=any_of,
+    brand=any_of,
+    colour=any_of,
+    price_min=st.none() | st.integers(900, 1_030),
+    price_max=st.none() | st.integers(1_030, 1_100),
+    in_stock_only=st.booleans(),
+    excluded=st.frozensets(st.sampled_from(["p00001", "p00002", "nobody"])),
+)
+
+
+@given(wanted=filters)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_mask_is_what_a_person_would_tick(shop, attributes: Attributes, wanted: Filter) -> None:
+    def fits(row: dict) -> bool:
+        return (
+            (not wanted.category or row["category"] in wanted.category)
+            and (not wanted.brand or row["brand"] in wanted.brand)
+            and (not wanted.colour or row["colour"] in wanted.colour)
+            and (wanted.price_min is None or row["price"] >= wanted.price_min)
+            and (wanted.price_max is None or row["price"] <= wanted.price_max)
+            and (not wanted.in_stock_only or row["in_stock"])
+            and row["product_id"] not in wanted.excluded
+        )
+
+    ticked = {row["product_id"] for row in shop.products.to_pylist() if fits(row)}
+    mask = attributes.mask(wanted)
+    everything = np.array(attributes.ids.to_pylist())
+    assert set(everything if mask is None else everything[mask]) == ticked
+
+
+def test_nothing_asked_is_no_mask(attributes: Attributes) -> None:
+    assert attributes.mask(Filter()) is None
+    assert attributes.mask(Filter(excluded=frozenset({"nobody"}))) is None
+
+
+def test_an_unknown_value_fits_nothing(attributes: Attributes) -> None:
+    mask = attributes.mask(Filter(category=frozenset({"spaceship"})))
+    assert mask is not None
+    assert not mask.any()
+
+
+def test_a_product_has_its_place(shop, attributes: Attributes) -> None:
+    assert [attributes.place(name) for name in sorted(shop.ids)] == list(range(len(shop.ids)))
+    for stranger in ("", "p", "p00000x", "zzz", "p00060", "Ωmega"):
+        assert attributes.place(stranger) is None
+
+
+def test_a_range_that_is_none_is_refused() -> None:
+    with pytest.raises(BadInput, match="filter: price_min 3 is above price_max 2"):
+        Filter(price_min=3, price_max=2)

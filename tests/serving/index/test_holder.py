@@ -1,0 +1,222 @@
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving.errors import Unavailable
+from serving.index import memory
+from serving.index.holder import Failure, Holder
+from serving.index.search import search
+from serving.index.store import PointerAt, point, pointer_key, read_pointer
+from serving.telemetry import IndexMetrics
+
+
+class Swaps:
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def swaps() -> Swaps:
+    return Swaps()
+
+
+@pytest.fixture
+def holder(shop, registry: CollectorRegistry, swaps: Swaps) -> Holder:
+    return Holder(shop.store, "local", IndexMetrics(registry), swaps)
+
+
+def release(shop, manifest: Any) -> None:
+    point(shop.store, "local", manifest, "test", "test", read_pointer(shop.store, "local"))
+
+
+async def test_nothing_is_served_before_the_first_release(holder: Holder, swaps: Swaps) -> None:
+    await holder.look()
+    assert (holder.loaded, holder.failure, swaps.count) == (None, None, 0)
+    with pytest.raises(Unavailable, match="no generation is loaded yet"):
+        holder.current()
+
+
+async def test_it_follows_the_pointer(
+    shop, holder: Holder, swaps: Swaps, registry: CollectorRegistry
+) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    for manifest in (first, second, first):
+        release(shop, manifest)
+        await holder.look()
+        await holder.look()
+        assert holder.current().manifest == manifest
+    assert swaps.count == 3
+    assert registry.get_sample_value("imgsearch_generation_rows") == first.rows
+    assert registry.get_sample_value("imgsearch_generation_swaps_total") == 3
+
+
+async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
+    shop, holder: Holder, swaps: Swaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = shop.build("s1"), shop.build("s2")
+    release(shop, good)
+    await holder.look()
+    items = bad.segment("items")
+    data = shop.store.get(items.key)
+    shop.products = shop.products.slice(1)  # so that the next generation has files of its own
+    release(shop, bad)
+    shop.store.put(items.key, data[:-1] + b"?")
+    await holder.look()
+    assert holder.current().manifest == good
+    reason = f"{items.key} does not have the hash that its name says"
+    assert holder.failure == Failure(bad.id, reason)
+    looked = []
+    monkeypatch.setattr(holder, "_load", looked.append)
+    await holder.look()
+    assert looked == [], "the same pointer leads to the same file"
+    monkeypatch.undo()
+    shop.store.put(items.key, data)
+    release(shop, bad)  # moves the pointer: there is a reason to look again
+    await holder.look()
+    assert (holder.current().manifest, holder.failure, swaps.count) == (bad, None, 2)
+
+
+async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Holder) -> None:
+    good, bad = shop.build("s1"), shop.build("s2")
+    release(shop, good)
+    await holder.look()
+    release(shop, bad)
+    shop.store.put(bad.key, b"{}")
+    await holder.look()
+    assert holder.failure == Failure(
+        bad.id, f"the manifest of generation {bad.id} is not the one that was released"
+    )
+    release(shop, good)
+    await holder.look()
+    assert holder.failure is None
+
+
+async def test_what_may_be_over_in_a_moment_is_tried_again(
+    shop, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(shop, shop.build())
+    with monkeypatch.context() as scarce:
+        scarce.setattr(memory, "available_bytes", lambda: 0)
+        await holder.look()
+    assert holder.loaded is None
+    assert holder.failure is not None
+    assert "MiB of memory and 0 MiB are free" in holder.failure.reason
+    await holder.look()
+    assert holder.loaded is not None
+    assert holder.failure is None
+
+
+async def test_a_store_that_is_away_leaves_what_is_served(
+    shop, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(shop, shop.build())
+    await holder.look()
+
+    def away(key: str) -> None:
+        raise OSError("cut off")
+
+    monkeypatch.setattr(shop.store, "version", away)
+    await holder.look()
+    assert holder.loaded is not None
+    assert holder.failure == Failure("", "OSError while reading it")
+
+
+async def test_a_pointer_that_is_none_leaves_what_is_served(shop, holder: Holder) -> None:
+    release(shop, shop.build())
+    await holder.look()
+    shop.store.put(pointer_key("local"), b"nonsense")
+    await holder.look()
+    assert holder.loaded is not None
+    assert holder.failure is not None
+    assert holder.failure.reason.startswith("environments/local.json is no pointer: ")
+
+
+async def test_a_reader_keeps_its_generation(shop, holder: Holder) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, first)
+    await holder.look()
+    mine = holder.current()
+    release(shop, second)
+    looking = asyncio.create_task(holder.look())
+    await until(lambda: holder.current().manifest == second)
+    assert mine.manifest == first
+    assert search(mine, mine.vectors(0), 3).hits[0].product == 0
+    del mine
+    await asyncio.wait_for(looking, 5)  # ends with its last reader
+
+
+async def test_swaps_under_load_lose_no_search(shop, holder: Holder) -> None:
+    """Four threads search while generations are exchanged; each answer is of exactly one of them."""
+    manifests = [shop.build("s1")]
+    shop.products = shop.products.slice(0, 40)
+    kept = set(shop.products["product_id"].to_pylist())
+    rows = [place for place, name in enumerate(shop.items["product_id"].to_pylist()) if name in kept]
+    shop.items, shop.vectors = shop.items.take(rows), shop.vectors[rows]
+    manifests.append(shop.build("s2"))
+    release(shop, manifests[0])
+    await holder.look()
+
+    stop, searched, failed = threading.Event(), [0] * 4, []
+
+    def reader(number: int) -> None:
+        while not stop.is_set():
+            try:
+                generation = holder.current()
+                found = search(generation, generation.vectors(7), 60)
+                if len(found.hits) != generation.manifest.products or found.hits[0].product != 7:
+                    failed.append(found)
+                searched[number] += 1
+                del generation
+            except Exception as error:
+                failed.append(error)
+                raise
+
+    threads = [threading.Thread(target=reader, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    process = psutil.Process()
+    swapped, at_start, deadline = 0, None, time.monotonic() + 3
+    while time.monotonic() < deadline:
+        release(shop, manifests[(swapped + 1) % 2])
+        await holder.look()
+        swapped += 1
+        if at_start is None and swapped == 5:  # by then every part of the machinery was used once
+            at_start = (process.num_fds(), process.num_threads())
+    at_end = (process.num_fds(), process.num_threads())
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert min(searched) > 10
+    assert swapped >= 5
+    assert at_start is not None
+    assert at_end[0] <= at_start[0] + 2, "descriptors stay"
+    assert at_end[1] <= at_start[1] + 4, "threads stay"
+
+
+async def test_it_goes_on_looking(shop, holder: Holder) -> None:
+    following = asyncio.create_task(holder.follow(poll_interval_s=0.01))
+    manifest = shop.build()
+    point(shop.store, "local", manifest, "test", "test", PointerAt())
+    await until(lambda: holder.loaded is not None)
+    following.cancel()
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not done():  # noqa: ASYNC110 what is awaited has no event
+            await asyncio.sleep(0.01)
