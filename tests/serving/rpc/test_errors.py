@@ -1,0 +1,80 @@
+import logging
+
+import pytest
+
+from serving.errors import (
+    BadAddress,
+    BadImage,
+    BadInput,
+    BadSettings,
+    Conflict,
+    DeadlinePassed,
+    ImgsearchError,
+    ModelMismatch,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    Unverified,
+)
+
+ERRORS = [
+    BadInput("k is 0"),
+    BadImage("truncated", "the picture breaks off"),
+    BadAddress("that is inside"),
+    NotFound("no such product"),
+    ModelMismatch("other vectors"),
+    Overloaded("too much", retry_after_s=2.5),
+    DeadlinePassed("too late"),
+    Unavailable("not yet", retry_after_s=0.25),
+    Unverified("a flipped bit"),
+    Conflict("somebody else was first"),
+    BadSettings("IMGSEARCH_X"),
+    ImgsearchError("something"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+async def test_an_error_of_ours_arrives_as_itself(opened, error: ImgsearchError) -> None:
+    async with opened() as line:
+
+        async def fail() -> None:
+            raise error
+
+        line.servicer.behave = fail
+        with pytest.raises(ImgsearchError) as caught:
+            await line.call()
+    assert type(caught.value) is type(error)
+    assert caught.value.message == error.message
+    for name in ("reason", "retry_after_s"):
+        assert getattr(caught.value, name, None) == getattr(error, name, None)
+
+
+async def test_any_other_error_shows_nothing_of_our_insides(opened, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as line:
+
+        async def fail() -> None:
+            raise RuntimeError("password in here")
+
+        line.servicer.behave = fail
+        with caplog.at_level(logging.ERROR), pytest.raises(ImgsearchError) as caught:
+            await line.call(metadata=(("x-request-id", "abc-1"),))
+    assert str(caught.value) == "internal error; request id abc-1"
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "password in here"
+
+
+async def test_nobody_listens(opened) -> None:
+    async with opened() as line:
+        await line.server.drain()
+        with pytest.raises(Unavailable) as caught:
+            await line.call(timeout=5)
+    assert str(caught.value) == "a service behind this one cannot be reached"
+
+
+async def test_a_request_that_is_too_large_names_the_bound(opened) -> None:
+    async with opened(max_message_bytes=1_000) as line:
+        assert await line.call((b"x" * 900,)) == "done"
+        with pytest.raises(BadInput) as caught:
+            await line.call((b"x" * 1_001,))
+    assert str(caught.value) == "the request has 1004 bytes; at most 1000 are taken"

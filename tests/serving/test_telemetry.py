@@ -1,0 +1,78 @@
+import io
+import json
+import logging
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.telemetry import JsonLines, accepted_id, log_json, request_id
+
+
+def line(**fields: object) -> dict:
+    record = logging.LogRecord("a.b", logging.INFO, "f.py", 1, "seen %s", ("Ω",), None)
+    for name, value in fields.items():
+        setattr(record, name, value)
+    return json.loads(JsonLines().format(record))
+
+
+def test_a_record_is_one_object() -> None:
+    found = line(fields={"method": "Search", "took_ms": 1.5})
+    assert found.pop("at") > 1e9
+    assert found == {
+        "level": "info",
+        "logger": "a.b",
+        "message": "seen Ω",
+        "method": "Search",
+        "took_ms": 1.5,
+    }
+
+
+def test_a_record_in_a_request_has_its_id() -> None:
+    token = request_id.set("abc")
+    try:
+        assert line()["request_id"] == "abc"
+    finally:
+        request_id.reset(token)
+
+
+def test_an_exception_stays_on_its_line() -> None:
+    try:
+        raise ValueError("no\nway")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, "f.py", 1, "failed", (), sys.exc_info())
+    text = JsonLines().format(record)
+    assert "\n" not in text
+    assert "ValueError: no\nway" in json.loads(text)["exception"]
+
+
+@given(st.text())
+def test_an_id_from_outside_is_a_plain_word_or_ours(outside: str) -> None:
+    found = accepted_id(outside)
+    assert found.isascii()
+    assert 1 <= len(found) <= 64
+    assert not set(found) & set(" \n\"'{}\\/")
+
+
+def test_ids() -> None:
+    assert accepted_id("abc-1.2_X") == "abc-1.2_X"
+    assert accepted_id(None) != accepted_id(None)
+
+
+@pytest.fixture
+def untouched_logging():
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("untouched_logging")
+def test_every_logger_writes_lines() -> None:
+    stream = io.StringIO()
+    log_json(stream)
+    logging.getLogger("one").info("first")
+    logging.getLogger("two").debug("not this")
+    assert [json.loads(text)["message"] for text in stream.getvalue().splitlines()] == ["first"]
