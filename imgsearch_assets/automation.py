@@ -13,7 +13,7 @@ DATA_VERSION_TAG = "dagster/data_version"
 # An asset whose upstream changed runs, unless the run that changed it runs this one as well.
 ON_CHANGE = dg.AutomationCondition.eager()
 # Where nothing was ever registered; later models are registered by hand.
-ONCE = dg.AutomationCondition.missing().newly_true()
+ONCE = dg.AutomationCondition.missing().newly_true().with_label("once")
 
 
 def sighting(version: str) -> dg.AssetMaterialization:

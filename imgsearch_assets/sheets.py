@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dagster as dg
 import numpy as np
@@ -27,9 +27,11 @@ _QUERIES, _NEIGHBOURS = 5, 6
 _AT_LEAST = 160
 
 
-def sheet_of(store: ObjectStore, pictures: pa.Table, first: pa.ChunkedArray[Any]) -> dg.MarkdownMetadataValue:
-    """A contact sheet of ``PICTURES``: of the products ``first`` where they have any, else of all."""
-    wanted = pictures.filter(pc.is_in(pictures["product_id"], value_set=first.combine_chunks()))
+def sheet_of(store: ObjectStore, pictures: pa.Table, changes: pa.Table) -> dg.MarkdownMetadataValue:
+    """A contact sheet of ``PICTURES``: of products of ``changes`` where they have any, else of all."""
+    wanted = pictures.filter(
+        pc.is_in(pictures["product_id"], value_set=changes["product_id"].combine_chunks())
+    )
     shas = _some((wanted if wanted.num_rows else pictures)["sha256"].to_pylist(), _SHEET)
     return _inline("new pictures", contact_sheet([_open(store, str(sha)) for sha in shas]))
 

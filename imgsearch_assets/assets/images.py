@@ -65,7 +65,7 @@ def product_images(
                 f"none of the {urls.num_rows} pictures of the catalogue can be had; what is live stays"
             )
         key = keep(store, catalogue_diff.snapshot, "pictures", pictures)
-        sheet = sheet_of(store, pictures, changes["product_id"])
+        sheet = sheet_of(store, pictures, changes)
     taken = pc.count_distinct(pictures["image_url"]).as_py()
     return dg.MaterializeResult(
         value=Pictures(

@@ -1,0 +1,139 @@
+"""A change of the catalogue starts one run through the whole chain; nothing starts nothing."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from imgsearch_assets.assets import catalogue
+from imgsearch_assets.automation import PRODUCTS, catalogue_sensor, recorded_version, sighting
+from imgsearch_assets.catalogue import catalogue_version
+from imgsearch_assets.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.definitions import build_definitions
+from imgsearch_assets.environment import Environment, read_environment
+from serving.errors import BadInput
+
+CHAIN = {
+    "product_snapshot",
+    "catalogue_diff",
+    "product_images",
+    "item_detections",
+    "item_embeddings",
+    "ann_index",
+    "feature_store",
+    "staging_release",
+}
+MODELS = {"item_detector", "item_embedder"}
+
+
+def write(path: Path, price: int) -> None:
+    row = {
+        **dict.fromkeys(CONTRACT.names, ""),
+        "product_id": "a",
+        "price": price,
+        "in_stock": True,
+        "image_urls": ["http://shop.example/1.jpg"],
+        "updated_at": None,
+    }
+    pq.write_table(pa.Table.from_pylist([row], schema=CONTRACT), path)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", str(tmp_path / "c.parquet"))
+    write(tmp_path / "c.parquet", 1)
+    return read_environment()
+
+
+class Watch:
+    """The sensor, tick after tick."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.cursor: str | None = None
+        self._environment = environment
+
+    def tick(self) -> str:
+        """What it said: a version, or why nothing."""
+        context = dg.build_sensor_context(
+            self.instance, cursor=self.cursor, resources={"environment": self._environment}
+        )
+        result = catalogue_sensor(5)(context)
+        if isinstance(result, dg.SkipReason):
+            return str(result.skip_message)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        for event in result.asset_events:
+            assert isinstance(event, dg.AssetMaterialization)
+            self.instance.report_runless_asset_event(event)
+        if result.skip_reason is not None:
+            return str(result.skip_reason.skip_message)
+        return str(recorded_version(self.instance))
+
+
+def test_a_change_is_told_once(environment: Environment) -> None:
+    watch = Watch(environment)
+    path = Path(environment.catalogue)
+    first = catalogue_version(str(path))
+    assert watch.tick() == first
+    assert watch.tick() == "the catalogue was not written since the last look"
+
+    os.utime(path, ns=(1, 1))
+    assert watch.tick() == "the catalogue was written, its content is the same"
+    assert watch.tick() == "the catalogue was not written since the last look"
+
+    write(path, 2)
+    assert watch.tick() == catalogue_version(str(path)) != first
+
+
+def test_what_a_refresh_recorded_is_not_told_again(environment: Environment) -> None:
+    watch = Watch(environment)
+    watch.instance.report_runless_asset_event(sighting(catalogue_version(environment.catalogue)))
+    assert watch.tick() == "the catalogue was written, its content is the same"
+
+
+def test_a_broken_catalogue_fails_the_tick_and_is_looked_at_again(environment: Environment) -> None:
+    watch = Watch(environment)
+    watch.tick()
+    Path(environment.catalogue).write_bytes(b"half a file")
+    for _ in range(2):
+        with pytest.raises(BadInput, match="cannot be read as Parquet"):
+            watch.tick()
+    write(Path(environment.catalogue), 3)
+    assert watch.tick() == catalogue_version(environment.catalogue)
+
+
+def requested(result: dg.EvaluateAutomationConditionsResult) -> set[str]:
+    return {item.key.to_user_string() for item in result.results if result.get_num_requested(item.key)}
+
+
+def test_one_change_gives_one_run_through_the_whole_chain(environment: Environment) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    defs = build_definitions(environment)
+
+    def evaluate(cursor: Any = None) -> dg.EvaluateAutomationConditionsResult:
+        return dg.evaluate_automation_conditions(
+            defs=defs, instance=instance, cursor=cursor, asset_selection=dg.AssetSelection.all()
+        )
+
+    # A machine on which nothing ever ran: the models are registered, the rest waits for a catalogue.
+    first = evaluate()
+    assert requested(first) == MODELS
+    for name in MODELS:
+        instance.report_runless_asset_event(dg.AssetMaterialization(name))
+    second = evaluate(first.cursor)
+    assert requested(second) == set()
+
+    instance.report_runless_asset_event(sighting("v1"))
+    third = evaluate(second.cursor)
+    assert requested(third) == CHAIN
+    fourth = evaluate(third.cursor)
+    assert requested(fourth) == set()
+
+
+def test_the_external_table_is_known_by_its_key() -> None:
+    assert catalogue.products.key == PRODUCTS

@@ -1,0 +1,73 @@
+"""The graph as a whole: a review of a change to it starts with this snapshot."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from imgsearch_assets.definitions import REFRESH, build_definitions
+from imgsearch_assets.environment import read_environment
+
+
+@pytest.fixture
+def definitions(monkeypatch: pytest.MonkeyPatch) -> dg.Definitions:
+    monkeypatch.delenv("IMGSEARCH_CATALOGUE", raising=False)
+    monkeypatch.delenv("IMGSEARCH_REDIS_URL", raising=False)
+    return build_definitions(read_environment())
+
+
+def freshness(policy: Any) -> str:
+    return f"warn {policy.warn_window.to_timedelta()}, fail {policy.fail_window.to_timedelta()}"
+
+
+def asset(spec: dg.AssetSpec) -> dict[str, Any]:
+    condition, policy = spec.automation_condition, spec.freshness_policy
+    return {
+        "group": spec.group_name,
+        "depends_on": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+        "condition": None if condition is None else condition.get_label(),
+        "freshness": None if policy is None else freshness(policy),
+        "kinds": sorted(spec.kinds),
+    }
+
+
+def test_the_graph(definitions: dg.Definitions, snapshot: SnapshotAssertion) -> None:
+    graph = definitions.resolve_asset_graph()
+    assets = {spec.key.to_user_string(): asset(spec) for spec in definitions.resolve_all_asset_specs()}
+    checks = {
+        key.to_user_string(): {
+            "blocking": graph.get_check_spec(key).blocking,
+            "description": graph.get_check_spec(key).description,
+        }
+        for key in sorted(graph.asset_check_keys)
+    }
+    assert {
+        "assets": assets,
+        "checks": checks,
+        "jobs": {
+            job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+            for job in definitions.resolve_all_job_defs()
+            if not job.name.startswith("__")
+        },
+        "schedules": [
+            (schedule.name, schedule.job_name, schedule.cron_schedule, schedule.default_status.value)
+            for schedule in definitions.schedules or ()
+            if isinstance(schedule, dg.ScheduleDefinition)
+        ],
+        "sensors": [
+            (sensor.name, type(sensor).__name__, sensor.minimum_interval_seconds, sensor.default_status.value)
+            for sensor in definitions.sensors or ()
+        ],
+    } == snapshot
+
+
+def test_it_loads_and_says_what_is_not_set_only_when_it_runs(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+    job = definitions.resolve_job_def(REFRESH)
+    assert job.executor_def is dg.in_process_executor
+
+
+def test_every_asset_is_described(definitions: dg.Definitions) -> None:
+    undescribed = [spec.key for spec in definitions.resolve_all_asset_specs() if not spec.description]
+    assert undescribed == []

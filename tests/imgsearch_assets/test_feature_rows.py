@@ -1,0 +1,107 @@
+"""What is written to the feature store, and what is not written again."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import redis
+from numpy.typing import NDArray
+
+from imgsearch_assets.feature_rows import Filled, features_by_key, fill_feature_store
+from imgsearch_assets.processes import answers, free_port
+from imgsearch_assets.redis_server import redis_command
+from serving.cache.features import FeatureStore, product_key, url_key
+from serving.errors import Unavailable
+from serving.images.box import Box
+from serving.index.generation import ITEMS
+from serving.object_store import LocalObjectStore
+
+WHOLE, PART = Box.whole().key, Box(0, 0, 0.5, 0.5).key
+ITEM_ROWS = pa.Table.from_pylist(
+    [
+        {"product_id": "a", "image_url": "u1", "sha256": "s1", "box": WHOLE},
+        {"product_id": "a", "image_url": "u1", "sha256": "s1", "box": PART},
+        {"product_id": "a", "image_url": "u2", "sha256": "s2", "box": WHOLE},
+        {"product_id": "b", "image_url": "u1", "sha256": "s1", "box": WHOLE},
+    ],
+    schema=ITEMS,
+)
+
+
+def vectors(count: int = 4) -> NDArray[np.float32]:
+    return np.eye(count, 8, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    port = free_port()
+    with subprocess.Popen(
+        redis_command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        while not answers(port)():
+            assert server.poll() is None
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalObjectStore:
+    return LocalObjectStore(tmp_path)
+
+
+def test_a_value_for_every_product_and_every_url() -> None:
+    values = dict(features_by_key("e", ITEM_ROWS, vectors()))
+    assert set(values) == {
+        product_key("e", "a"),
+        product_key("e", "b"),
+        url_key("e", "u1"),
+        url_key("e", "u2"),
+    }
+    assert len(values[product_key("e", "a")].boxes) == 3
+    assert {box.key for box in values[url_key("e", "u1")].boxes} == {WHOLE, PART}
+    of_b = values[product_key("e", "b")]
+    assert of_b.vectors.tolist() == vectors()[3:].tolist()
+
+
+async def test_only_what_is_lacking_or_changed_is_written(redis_url: str, store: LocalObjectStore) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    features = FeatureStore(redis_url, 2.0)
+    seen: list[int] = []
+    assert fill_feature_store(store, features, "e", ITEM_ROWS, vectors(), seen.append) == Filled(4, 0, 4)
+    assert sum(seen) == 4
+    assert fill_feature_store(store, features, "e", ITEM_ROWS, vectors()) == Filled(4, 4, 0)
+
+    client.delete(product_key("e", "b"))
+    assert fill_feature_store(store, features, "e", ITEM_ROWS, vectors()) == Filled(4, 3, 1)
+
+    moved = vectors()
+    moved[2] = -moved[2]
+    assert fill_feature_store(store, features, "e", ITEM_ROWS, moved) == Filled(4, 2, 2)
+    found = await features.get_url("e", "u2")
+    assert found is not None
+    assert found.vectors.tolist() == moved[2:3].tolist()
+    await features.aclose()
+    client.close()
+
+
+def test_a_store_that_loses_what_it_was_given_is_not_complete(
+    redis_url: str, store: LocalObjectStore
+) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    features = FeatureStore(redis_url, 2.0)
+
+    class Forgets(FeatureStore):
+        def put_many(self, features, advance=None):  # type: ignore[no-untyped-def]
+            super().put_many(features, advance)
+            client.flushall()
+
+    with pytest.raises(Unavailable, match=r"the feature store lost 4 of 4 values; is its memory full\?"):
+        fill_feature_store(store, Forgets(redis_url, 2.0), "e", ITEM_ROWS, vectors())
+    # What was lost is written the next time.
+    assert fill_feature_store(store, features, "e", ITEM_ROWS, vectors()).written == 4
+    client.close()

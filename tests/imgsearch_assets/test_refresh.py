@@ -1,0 +1,271 @@
+"""The whole chain for real: a picture server, a Redis, a small shop; then the shop changes."""
+
+import json
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+import redis
+
+from imgsearch_assets.automation import recorded_version
+from imgsearch_assets.catalogue import catalogue_version
+from imgsearch_assets.processes import ProcessGroup, answers, free_port
+from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
+from imgsearch_assets.release import status
+from imgsearch_assets.sample.catalogue import Sample, generate_sample
+from imgsearch_assets.sample.change import add_bad_rows, change_catalogue
+from imgsearch_assets.services import dagster_home
+from imgsearch_assets.snapshot import live_products
+from serving.cache.features import product_key
+from serving.errors import BadInput, BadSettings
+from serving.object_store import LocalObjectStore
+
+SHOP = 8
+VIEWS = 3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@dataclass
+class Shop:
+    """A sample with its servers, and the instance that records the runs."""
+
+    sample: Sample
+    home: Path
+    redis_url: str
+    instance: dg.DagsterInstance
+
+    @property
+    def store(self) -> LocalObjectStore:
+        return LocalObjectStore(self.home / "objects")
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+    def data_version(self, asset: str) -> str:
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return str((event.asset_materialization.tags or {})["dagster/data_version"])
+
+    def served(self) -> Counter[str]:
+        """Requests by path."""
+        with urllib.request.urlopen(f"{self.sample.base_url}/_stats") as reply:  # noqa: S310
+            return Counter(json.load(reply)["paths"])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    home = tmp_path_factory.mktemp("shop")
+    pictures, redis_port = free_port(), free_port()
+    sample = generate_sample(home / "sample", SHOP, 7, pictures)
+    environment = {
+        "IMGSEARCH_HOME": str(home),
+        "IMGSEARCH_CATALOGUE": str(sample.catalogue),
+        "IMGSEARCH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps([f"127.0.0.1:{pictures}"]),
+    }
+    with pytest.MonkeyPatch.context() as patch, ProcessGroup(home / "logs", {}) as group:
+        patch.delenv("DAGSTER_HOME", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setenv("DAGSTER_HOME", str(dagster_home(home)))
+        group.start("redis", redis_command(redis_port))
+        server = "imgsearch_assets.sample.server"
+        group.start(
+            "pictures",
+            [sys.executable, "-m", server, "--folder", str(sample.folder), "--port", str(pictures)],
+        )
+        group.wait_ready("redis", answers(redis_port), 30)
+        group.wait_ready("pictures", answers(pictures), 60)
+        with dg.DagsterInstance.get() as instance:
+            yield Shop(sample, home, environment["IMGSEARCH_REDIS_URL"], instance)
+
+
+@pytest.fixture(scope="module")
+def first(shop: Shop) -> Refreshed:
+    return run_refresh()
+
+
+def test_a_catalogue_becomes_searchable(shop: Shop, first: Refreshed) -> None:
+    assert first.figures() == {
+        "products": SHOP,
+        "pictures": SHOP * VIEWS,
+        "indexed": SHOP,
+        "download_failures": 0,
+        "recall_at_10_vs_exact": 1.0,
+        "generation": first.generation,
+    }
+    assert list(first.seconds)[-2:] == ["feature_store", "staging_release"]
+    assert all(value > 0 for value in first.seconds.values())
+    released = status(shop.store, "local")
+    assert released is not None
+    assert (released.generation, released.who) == (first.generation, "dagster")
+    assert shop.metadata("product_images")["downloaded"] == SHOP * VIEWS
+    assert shop.metadata("item_detections")["detected"] == SHOP * VIEWS
+    assert shop.metadata("item_embeddings")["embedded"] >= SHOP * VIEWS
+    with redis.Redis.from_url(shop.redis_url) as client:
+        embedder = str(shop.metadata("item_embedder")["version"])
+        assert client.exists(*(product_key(embedder, f"P{number:06d}") for number in range(SHOP))) == SHOP
+
+
+def test_what_it_saw_is_recorded_so_that_nothing_starts_afterwards(shop: Shop, first: Refreshed) -> None:
+    assert recorded_version(shop.instance) == catalogue_version(str(shop.sample.catalogue))
+
+
+def test_every_step_has_pictures_tables_and_a_data_version(shop: Shop, first: Refreshed) -> None:
+    for asset, name in (
+        ("product_images", "new_pictures"),
+        ("item_detections", "boxes"),
+        ("ann_index", "neighbours"),
+    ):
+        assert "](data:image/jpeg;base64,/9j/" in shop.metadata(asset)[name]
+    assert "| product_id |" in shop.metadata("product_snapshot")["products"]
+    assert shop.data_version("ann_index") == shop.data_version("staging_release") == first.generation
+    assert shop.data_version("item_detector") == shop.metadata("item_detector")["version"]
+
+
+def test_gates_are_recorded_as_checks(shop: Shop, first: Refreshed) -> None:
+    records = shop.instance.get_event_records(
+        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION), limit=20
+    )
+    passed = {
+        record.event_log_entry.dagster_event.asset_check_evaluation_data.check_name  # type: ignore[union-attr]
+        for record in records
+    }
+    assert passed == {
+        "enough_products",
+        "recall_at_10_vs_exact",
+        "unit_norms",
+        "golden_queries",
+        "filters_filled",
+    }
+
+
+def test_the_same_catalogue_again_does_nothing(shop: Shop, first: Refreshed) -> None:
+    served = shop.served()
+    versions = {asset: shop.data_version(asset) for asset in first.seconds}
+    again = run_refresh()
+    assert again.figures() == first.figures()
+    assert shop.served() == served
+    assert {asset: shop.data_version(asset) for asset in first.seconds} == versions
+    assert shop.metadata("catalogue_diff")["unchanged"] == SHOP
+    assert shop.metadata("product_images")["downloaded"] == 0
+    assert shop.metadata("item_detections")["detected"] == 0
+    assert shop.metadata("item_embeddings")["embedded"] == 0
+    assert shop.metadata("feature_store")["written"] == 0
+
+
+def test_a_change_moves_only_what_changed(shop: Shop, first: Refreshed) -> None:
+    before = shop.served()
+    change = change_catalogue(shop.sample, add=2, remove=1, repicture=2, seed=3)
+    refreshed = run_refresh()
+    assert refreshed.generation != first.generation
+    assert refreshed.indexed == refreshed.products == SHOP + 2 - 1
+
+    diff = shop.metadata("catalogue_diff")
+    assert (diff["new"], diff["removed"]) == (2, 1)
+    assert (diff["repictured"], diff["touched"]) == (len(change.new_url), len(change.same_url))
+    assert diff["unchanged"] == SHOP - 1 - 2
+    # Two new products; one picture at a new URL; one behind an old URL, whose neighbours are asked for too.
+    images = shop.metadata("product_images")
+    assert images["downloaded"] == 2 * VIEWS + len(change.new_url) + len(change.same_url)
+    assert images["not_modified"] == (VIEWS - 1) * 2
+    asked = shop.served() - before
+    assert asked.total() == images["downloaded"] + images["not_modified"]
+    assert shop.metadata("item_detections")["detected"] == images["downloaded"]
+    assert images["downloaded"] <= shop.metadata("item_embeddings")["embedded"] <= 2 * images["downloaded"]
+    changed_keys = 2 * (1 + VIEWS) + 2 * 2
+    assert 0 < shop.metadata("feature_store")["written"] <= changed_keys
+
+    live = live_products(shop.store, "local")
+    assert live is not None
+    ids = set(live["product_id"].to_pylist())
+    assert set(change.added) <= ids
+    assert not set(change.removed) & ids
+
+
+def test_bad_rows_end_as_rows_with_reasons_and_the_rest_is_searchable(shop: Shop, first: Refreshed) -> None:
+    good = SHOP + 2 - 1
+    bad = add_bad_rows(shop.sample)
+    refreshed = run_refresh()
+    assert refreshed.indexed == good
+    assert refreshed.download_failures == 3
+    snapshot = shop.metadata("product_snapshot")
+    for reason in ("missing_id", "duplicate_id", "no_picture", "bad_url"):
+        assert f"| {reason} | 1 |" in snapshot["rejected_by_reason"]
+    assert snapshot["rejected"] == 4
+    failures = shop.metadata("product_images")["failed_by_reason"]
+    for reason in ("not_found", "not_an_image", "too_many_pixels"):
+        assert f"| {reason} | 1 |" in failures
+    live = live_products(shop.store, "local")
+    assert live is not None
+    assert not [name for name in live["product_id"].to_pylist() if "bad" in name.lower()], bad
+
+    before = shop.served()
+    run_refresh()
+    assert shop.served() == before, "failures that will not pass are not asked for again"
+    assert shop.metadata("product_images")["waiting"] == 3
+
+
+def test_a_failed_gate_leaves_what_is_live_and_is_named(
+    shop: Shop, first: Refreshed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = status(shop.store, "local")
+    monkeypatch.setattr("imgsearch_assets.gates.MIN_RECALL", 1.1)
+    with pytest.raises(RefreshFailed) as failed:
+        run_refresh()
+    assert str(failed.value) == (
+        "gate recall_at_10_vs_exact failed: recall@10 against exact 1.0000 over "
+        f"{shop.metadata('ann_index')['vectors']} queries, at least 1.1 wanted"
+    )
+    assert status(shop.store, "local") == live
+    run = shop.instance.get_run_by_id(failed.value.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_step_that_fails_is_named_with_its_reason(
+    shop: Shop, first: Refreshed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGSEARCH_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(RefreshFailed, match=r"^feature_store failed: the feature store does not answer: "):
+        run_refresh()
+
+
+def test_a_catalogue_that_cannot_be_read_starts_no_run(
+    shop: Shop, first: Refreshed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = shop.instance.get_runs_count()
+    live = status(shop.store, "local")
+    empty = tmp_path / "empty.duckdb"
+    with duckdb.connect(str(empty)) as connection:
+        connection.execute(f"ATTACH '{shop.sample.catalogue}' AS full_one (READ_ONLY)")
+        connection.execute("CREATE TABLE products AS SELECT * FROM full_one.products LIMIT 0")
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", str(empty))
+    with pytest.raises(BadInput, match="has no rows; what is live stays as it is"):
+        run_refresh()
+    monkeypatch.delenv("IMGSEARCH_CATALOGUE")
+    with pytest.raises(BadSettings, match="IMGSEARCH_CATALOGUE is not set"):
+        run_refresh()
+    assert shop.instance.get_runs_count() == runs
+    assert status(shop.store, "local") == live
+
+
+def test_without_a_dagster_home_it_says_so(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, first: Refreshed
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(BadSettings, match="DAGSTER_HOME is not set"):
+        run_refresh()
