@@ -6,8 +6,9 @@ JSON lines on standard error. SIGTERM lets it finish what is in work and end wit
 
 import asyncio
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
@@ -31,38 +32,45 @@ MetricsPort = Annotated[
 @app.command()
 def search(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """Nearest products to vectors, in the generation that the environment's pointer names."""
-    settings = read_settings()
-    at = _port(port, settings.search_address)
-    _run(processes.search(settings, at, metrics_port, _say_listening))
+    with _one_sentence():
+        settings = read_settings()
+        at = _port(port, settings.search_address)
+        asyncio.run(processes.search(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def detect(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """The garments on pictures, by the live detector."""
-    settings = read_settings()
-    at = _port(port, settings.detect_address)
-    _run(processes.detect(settings, at, metrics_port, _say_listening))
+    with _one_sentence():
+        settings = read_settings()
+        at = _port(port, settings.detect_address)
+        asyncio.run(processes.detect(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def embed(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """Vectors of parts of pictures, by the live embedder."""
-    settings = read_settings()
-    at = _port(port, settings.embed_address)
-    _run(processes.embed(settings, at, metrics_port, _say_listening))
+    with _one_sentence():
+        settings = read_settings()
+        at = _port(port, settings.embed_address)
+        asyncio.run(processes.embed(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def api(port: Port = None) -> None:
     """The HTTP front and its page."""
-    settings = read_settings()
-    _run(processes.api(settings, settings.api_port if port is None else port, _say_listening))
+    with _one_sentence():
+        settings = read_settings()
+        at = settings.api_port if port is None else port
+        asyncio.run(processes.api(settings, at, _say_listening))
 
 
-def _run(service: Coroutine[Any, Any, None]) -> None:
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """An error that we know is one sentence and status 1; all that is logged is JSON lines."""
     telemetry.log_json()
     try:
-        asyncio.run(service)
+        yield
     except ImgsearchError as error:
         print(f"imgsearch: {error.message}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -1,0 +1,163 @@
+"""The real models behind a real server, beside the same models called directly."""
+
+import io
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.sample.scenes import training_scene
+from serving.errors import BadImage, BadInput, ImgsearchError
+from serving.images.box import Box, crop
+from serving.models.detector import Detector
+from serving.models.embedder import Embedder
+from serving.models.preprocess import open_picture
+from serving.object_store import LocalObjectStore
+from serving.proto import detect_pb2, detect_pb2_grpc, embed_pb2, embed_pb2_grpc, geometry_pb2
+from serving.rpc import client
+from serving.rpc.server import Server
+from serving.services.detect import DetectServicer
+from serving.services.embed import EmbedServicer
+from serving.settings import Settings
+from serving.telemetry import RpcMetrics
+
+
+def picture(seed: int, size: tuple[int, int] | None = None) -> bytes:
+    """A JPEG of a drawn scene."""
+    pixels, _ = training_scene(np.random.default_rng(seed))
+    image = Image.fromarray(pixels)
+    out = io.BytesIO()
+    (image.resize(size) if size else image).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> LocalObjectStore:
+    return LocalObjectStore(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def detector(store: LocalObjectStore) -> Detector:
+    return Detector(register_detector(store))
+
+
+@pytest.fixture(scope="module")
+def embedder(store: LocalObjectStore) -> Embedder:
+    return Embedder(register_embedder(store))
+
+
+@pytest.fixture
+async def channel(detector: Detector, embedder: Embedder) -> AsyncIterator[grpc.aio.Channel]:
+    settings = Settings(max_batch=4, max_picture_bytes=400_000, max_picture_pixels=1_000_000)
+    server = Server(settings, RpcMetrics())
+    with ThreadPoolExecutor(1) as executor:
+        server.add(
+            detect_pb2.DESCRIPTOR.services_by_name["Detect"],
+            detect_pb2_grpc.add_DetectServicer_to_server,
+            DetectServicer(detector, settings, executor),
+        )
+        server.add(
+            embed_pb2.DESCRIPTOR.services_by_name["Embed"],
+            embed_pb2_grpc.add_EmbedServicer_to_server,
+            EmbedServicer(embedder, settings, executor),
+        )
+        async with client.channel(await server.start(0)) as found:
+            yield found
+        await server.drain()
+
+
+async def detect(channel: grpc.aio.Channel, *images: bytes) -> detect_pb2.DetectReply:
+    return await call(detect_pb2_grpc.DetectStub(channel).Detect, detect_pb2.DetectRequest(images=images))
+
+
+async def embed(
+    channel: grpc.aio.Channel, images: list[bytes], crops: list[tuple[int, tuple[float, ...]]]
+) -> embed_pb2.EmbedReply:
+    asked = [
+        embed_pb2.Crop(image=image, box=geometry_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1))
+        for image, (x0, y0, x1, y1) in crops
+    ]
+    request = embed_pb2.EmbedRequest(images=images, crops=asked)
+    return await call(embed_pb2_grpc.EmbedStub(channel).Embed, request)
+
+
+async def call(method: Any, request: Any) -> Any:
+    try:
+        return await method(request, timeout=60)
+    except grpc.aio.AioRpcError as error:
+        raise client.error_of(error) from error
+
+
+async def test_detection_online_is_detection_in_batch(channel: grpc.aio.Channel, detector: Detector) -> None:
+    images = [picture(1), picture(2, (400, 300))]
+    reply = await detect(channel, *images)
+    assert reply.model_version == detector.version
+    assert (reply.images[1].width, reply.images[1].height) == (400, 300)
+    directly = detector.detect([open_picture(data) for data in images])
+    assert any(directly)
+    for image, found in zip(reply.images, directly, strict=True):
+        assert [item.category for item in image.detections] == [item.category for item in found]
+        for sent, item in zip(image.detections, found, strict=True):
+            box = Box(sent.box.x0, sent.box.y0, sent.box.x1, sent.box.y1)
+            assert box.iou(item.box) > 0.99
+            assert sent.score == pytest.approx(item.score, abs=1e-3)
+
+
+async def test_embedding_online_is_embedding_in_batch(channel: grpc.aio.Channel, embedder: Embedder) -> None:
+    images = [picture(1), picture(2)]
+    wanted = [(1, (0.0, 0.0, 1.0, 1.0)), (0, (0.2, 0.1, 0.9, 0.9)), (1, (0.3, 0.2, 0.7, 0.8))]
+    reply = await embed(channel, images, wanted)
+    assert (reply.model_version, reply.preprocessing) == (embedder.version, embedder.preprocessing)
+    found = np.frombuffer(reply.vectors, "<f4").reshape(3, reply.dim)
+    opened = [open_picture(data) for data in images]
+    directly = embedder.embed([crop(opened[image], Box(*box)) for image, box in wanted])
+    assert (found * directly).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.parametrize(
+    ("crops", "text"),
+    [
+        ([], "crops: there are 0; 1 to 4 are taken"),
+        ([(0, (0, 0, 1, 1))] * 5, "crops: there are 5; 1 to 4 are taken"),
+        ([(0, (0, 0, 1, 1)), (1, (0, 0, 1, 1))], "crops[1]: there is no image 1; there are 1"),
+        ([(0, (0.5, 0, 0.25, 1))], "box: (0.5, 0.0, 0.25, 1.0) is empty; x0 < x1 and y0 < y1"),
+        ([(0, (0, 0, 1, 2))], "box: y1 is 2.0; it must be a fraction of the picture, 0 to 1"),
+    ],
+)
+async def test_crops_that_are_none(channel: grpc.aio.Channel, crops: Any, text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        await embed(channel, [picture(2)], crops)
+    assert str(caught.value) == text
+
+
+async def test_pictures_are_counted(channel: grpc.aio.Channel) -> None:
+    for asked in (detect(channel), embed(channel, [], [(0, (0, 0, 1, 1))])):
+        with pytest.raises(BadInput, match="images: there are 0; 1 to 4 are taken"):
+            await asked
+
+
+async def test_a_bad_picture_is_named_where_there_are_several(channel: grpc.aio.Channel) -> None:
+    good, bad = picture(2), b"<html>"
+    with pytest.raises(BadImage) as alone:
+        await detect(channel, bad)
+    assert alone.value.reason == "not_an_image"
+    for asked in (detect(channel, good, bad), embed(channel, [good, bad], [(1, (0, 0, 1, 1))])):
+        with pytest.raises(BadImage) as caught:
+            await asked
+        assert str(caught.value) == f"images[1]: {alone.value}"
+        assert caught.value.reason == "not_an_image"
+
+
+async def test_the_bounds_of_a_picture_are_the_settings(channel: grpc.aio.Channel) -> None:
+    for data, reason in (
+        (picture(2, (1200, 1000)), "too_many_pixels"),
+        (b"x" * 400_001, "too_many_bytes"),
+    ):
+        with pytest.raises(ImgsearchError) as caught:
+            await detect(channel, data)
+        assert getattr(caught.value, "reason", None) == reason

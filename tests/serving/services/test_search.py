@@ -1,0 +1,285 @@
+"""The search servicer through a real server and channel."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving.errors import BadInput, ImgsearchError, ModelMismatch, NotFound, Unavailable
+from serving.images.box import Box
+from serving.index.holder import Failure, Holder
+from serving.index.store import point, read_pointer
+from serving.proto import search_pb2, search_pb2_grpc
+from serving.rpc import client
+from serving.rpc.server import Server
+from serving.services.search import SearchServicer
+from serving.settings import Settings
+from serving.telemetry import IndexMetrics, RpcMetrics
+
+
+class Searching:
+    def __init__(self, shop: Any, holder: Holder, channel: grpc.aio.Channel) -> None:
+        self.shop = shop
+        self.holder = holder
+        self.stub = search_pb2_grpc.SearchStub(channel)
+
+    async def release(self, snapshot: str = "s1") -> str:
+        manifest = self.shop.build(snapshot)
+        point(self.shop.store, "local", manifest, "test", "test", read_pointer(self.shop.store, "local"))
+        await self.holder.look()
+        return manifest.id
+
+    async def ask(self, *queries: dict[str, Any], **request: Any) -> search_pb2.SearchReply:
+        defaults = {"dim": self.shop.dim, "embedder_version": self.shop.embedder}
+        message = search_pb2.SearchRequest(
+            queries=[search_pb2.Query(**{"k": 5} | query) for query in queries], **defaults | request
+        )
+        return await self._call(self.stub.Search, message)
+
+    async def one(self, query: dict[str, Any]) -> search_pb2.Result:
+        (result,) = (await self.ask(query)).results
+        return result
+
+    async def products(self, *ids: str) -> search_pb2.GetProductsReply:
+        return await self._call(self.stub.GetProducts, search_pb2.GetProductsRequest(product_ids=ids))
+
+    async def status(self) -> search_pb2.StatusReply:
+        return await self._call(self.stub.Status, search_pb2.StatusRequest())
+
+    async def _call(self, method: Any, message: Any) -> Any:
+        try:
+            return await method(message, timeout=20)
+        except grpc.aio.AioRpcError as error:
+            raise client.error_of(error) from error
+
+
+@pytest.fixture
+async def empty(shop) -> AsyncIterator[Searching]:
+    settings = Settings(max_k=30, max_filter_values=5, max_batch=4)
+
+    async def nothing() -> None:
+        pass
+
+    holder = Holder(shop.store, "local", IndexMetrics(CollectorRegistry()), nothing)
+    server = Server(settings, RpcMetrics())
+    with ThreadPoolExecutor(2) as executor:
+        server.add(
+            search_pb2.DESCRIPTOR.services_by_name["Search"],
+            search_pb2_grpc.add_SearchServicer_to_server,
+            SearchServicer(holder, settings, executor),
+        )
+        async with client.channel(await server.start(0)) as channel:
+            yield Searching(shop, holder, channel)
+        await server.drain()
+
+
+@pytest.fixture
+async def searching(empty: Searching) -> Searching:
+    await empty.release()
+    return empty
+
+
+def vectors(shop: Any, *rows: int) -> bytes:
+    data: bytes = shop.vectors[list(rows)].astype("<f4").tobytes()
+    return data
+
+
+def ids(result: search_pb2.Result) -> list[str]:
+    return [hit.product.product_id for hit in result.hits]
+
+
+async def test_before_the_first_generation(empty: Searching) -> None:
+    for asked in (empty.ask({"product_id": "p00001"}), empty.products("p00001")):
+        with pytest.raises(Unavailable, match="no generation is loaded yet"):
+            await asked
+    assert await empty.status() == search_pb2.StatusReply()
+
+
+async def test_a_hit_says_what_matched_and_where(searching: Searching) -> None:
+    shop, row = searching.shop, 6
+    item = shop.items.slice(row, 1).to_pylist()[0]
+    reply = await searching.ask({"vectors": vectors(shop, row), "k": 3})
+    assert reply.generation == shop.build("s1").id
+    assert reply.embedder_version == shop.embedder
+    (result,) = reply.results
+    assert (result.plan, result.rows_scanned, result.exhausted) == ("exact", shop.items.num_rows, False)
+    best = result.hits[0]
+    product = shop.products.to_pylist()[shop.ids.index(item["product_id"])]
+    assert best.product == search_pb2.Product(**product)
+    assert best.score == pytest.approx(1, abs=1e-3)
+    assert (best.image_url, best.image_sha256) == (item["image_url"], item["sha256"])
+    assert Box(best.box.x0, best.box.y0, best.box.x1, best.box.y1).key == item["box"]
+    assert len(set(ids(result))) == 3
+    scores = [hit.score for hit in result.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_product_is_searched_with_its_own_vectors_and_left_out(searching: Searching) -> None:
+    result = await searching.one({"product_id": "p00007", "k": 30})
+    assert len(result.hits) == 30
+    assert "p00007" not in ids(result)
+
+
+async def test_several_queries_are_answered_in_order(searching: Searching) -> None:
+    shop = searching.shop
+    reply = await searching.ask(
+        {"vectors": vectors(shop, 0)},
+        {"product_id": "p00003", "k": 2},
+        {"vectors": vectors(shop, 9, 0), "k": 1},
+    )
+    assert [len(result.hits) for result in reply.results] == [5, 2, 1]
+    assert reply.results[0].hits[0].product.product_id == shop.items["product_id"][0].as_py()
+
+
+async def test_filters(searching: Searching) -> None:
+    shop = searching.shop
+    wanted = search_pb2.Filter(
+        categories=["dress", "shoe"],
+        colours=["red"],
+        price_min=1_010,
+        price_max=1_050,
+        in_stock_only=True,
+        excluded_product_ids=[shop.ids[12], "nobody"],
+    )
+    result = await searching.one({"vectors": vectors(shop, 0), "filter": wanted, "k": 30})
+    expected = {
+        shop.ids[number]
+        for number in range(10, 51)
+        if number % 3 != 1 and number % 2 == 0 and number % 5 and number != 12
+    }
+    assert set(ids(result)) == expected
+    assert result.exhausted
+
+
+async def test_an_unknown_value_is_an_empty_answer(searching: Searching) -> None:
+    wanted = search_pb2.Filter(brands=["nobody"])
+    result = await searching.one({"vectors": vectors(searching.shop, 0), "filter": wanted})
+    assert (list(result.hits), result.exhausted) == ([], True)
+
+
+def halved(shop: Any) -> bytes:
+    data: bytes = (shop.vectors[:1] * 0.5).astype("<f4").tobytes()
+    return data
+
+
+def not_finite(shop: Any) -> bytes:
+    rows = shop.vectors[:1].astype("<f4")
+    rows[0, 3] = np.inf
+    data: bytes = rows.tobytes()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "text"),
+    [
+        ({"k": 0, "product_id": "p00001"}, BadInput, "k is 0; it must be 1 to 30"),
+        ({"k": 31, "product_id": "p00001"}, BadInput, "k is 31; it must be 1 to 30"),
+        ({"product_id": "p99999"}, NotFound, "product 'p99999' is not in the index"),
+        ({}, BadInput, "a query has neither vectors nor a product_id"),
+        (
+            {"product_id": "p00001", "vectors": b"1234"},
+            BadInput,
+            "a query has vectors or a product_id, not both",
+        ),
+        ({"vectors": b"123"}, BadInput, "vectors: 3 bytes are no whole number of rows of 64"),
+        ({"vectors": halved}, BadInput, "vectors: a row has length 0.5; rows must have unit length"),
+        ({"vectors": not_finite}, BadInput, "vectors: a number is not finite"),
+        (
+            {"vectors": lambda shop: vectors(shop, *range(5))},
+            BadInput,
+            "vectors: there are 5; 1 to 4 are taken",
+        ),
+        (
+            {"product_id": "p00001", "filter": search_pb2.Filter(brands=list("abcdef"))},
+            BadInput,
+            "filter: brands has 6 values; at most 5",
+        ),
+        (
+            {"product_id": "p00001", "filter": search_pb2.Filter(excluded_product_ids=list("abcdef"))},
+            BadInput,
+            "filter: excluded_product_ids has 6 values; at most 5",
+        ),
+        (
+            {"product_id": "p00001", "filter": search_pb2.Filter(price_min=5, price_max=4)},
+            BadInput,
+            "filter: price_min 5 is above price_max 4",
+        ),
+    ],
+)
+async def test_a_query_that_cannot_be_answered_says_why(
+    searching: Searching, query: dict[str, Any], error: type[ImgsearchError], text: str
+) -> None:
+    asked = {name: value(searching.shop) if callable(value) else value for name, value in query.items()}
+    with pytest.raises(error) as caught:
+        await searching.one(asked)
+    assert str(caught.value) == text
+
+
+async def test_a_request_that_cannot_be_answered_says_why(searching: Searching) -> None:
+    shop, query = searching.shop, {"vectors": vectors(searching.shop, 0)}
+    generation = shop.build("s1").id
+    for request, error, text in (
+        (searching.ask(), BadInput, "queries: there are 0; 1 to 4 are taken"),
+        (searching.ask(*[query] * 5), BadInput, "queries: there are 5; 1 to 4 are taken"),
+        (
+            searching.ask(query, embedder_version=""),
+            BadInput,
+            "embedder_version is missing: it says which model made the vectors",
+        ),
+        (
+            searching.ask(query, embedder_version="older"),
+            ModelMismatch,
+            f"the vectors are of embedder older, generation {generation} is of embedder-1",
+        ),
+        (searching.ask(query, dim=8), BadInput, "dim is 8; vectors of embedder embedder-1 have 16"),
+        (searching.products(), BadInput, "product_ids: there are 0; 1 to 30 are taken"),
+    ):
+        with pytest.raises(error) as caught:
+            await request
+        assert str(caught.value) == text
+
+
+async def test_vectors_from_float16_are_close_enough(searching: Searching) -> None:
+    rows = searching.shop.vectors[:2].astype(np.float16).astype("<f4")
+    assert len((await searching.one({"vectors": rows.tobytes()})).hits) == 5
+
+
+async def test_a_product_id_needs_no_model(searching: Searching) -> None:
+    reply = await searching.ask({"product_id": "p00001"}, embedder_version="", dim=0)
+    assert len(reply.results[0].hits) == 5
+
+
+async def test_products_come_in_the_order_asked_for(searching: Searching) -> None:
+    reply = await searching.products("p00009", "nobody", "p00002")
+    assert [product.product_id for product in reply.products] == ["p00009", "p00002"]
+    assert reply.products[0].image_urls == ["http://shop/p00009.jpg"]
+    assert reply.generation == searching.shop.build("s1").id
+
+
+async def test_status_tells_what_is_served_and_what_failed(searching: Searching) -> None:
+    shop = searching.shop
+    manifest = shop.build("s1")
+    reply = await searching.status()
+    assert reply == search_pb2.StatusReply(
+        generation=manifest.id,
+        embedder_version="embedder-1",
+        detector_version="detector-1",
+        dim=16,
+        products=60,
+        rows=shop.items.num_rows,
+        created_at=manifest.created_at,
+        categories=["dress", "shirt", "shoe"],
+        brands=[f"brand {number}" for number in range(7)],
+        colours=["blue", "red"],
+    )
+    searching.holder.failure = Failure("0123", "a flipped bit")
+    reply = await searching.status()
+    assert (reply.generation, reply.failed_generation, reply.last_error) == (
+        manifest.id,
+        "0123",
+        "a flipped bit",
+    )
