@@ -43,7 +43,7 @@ def shipped(name: str) -> tuple[dict[str, Tensor], Shipped]:
 
 
 def imagenet_backbone() -> dict[str, Tensor]:
-    """The package's weights as ``PooledBackbone`` names them, batch normalisation folded in.
+    """The package's weights as ``Descriptor`` names them, batch normalisation folded in.
 
     A convolution W followed by (x - mean) / sqrt(variance + e) * scale + shift is one with W * scale /
     sqrt(variance + e) and a bias; computed in float64, so that the result is the same on every machine.
@@ -98,11 +98,11 @@ def register_detector(store: ObjectStore) -> Bundle:
 def register_embedder(store: ObjectStore) -> Bundle:
     """The shipped embedder, live in ``store``. The same one again changes nothing."""
     projection, card = shipped("embedder_projection")
-    backbone = {f"backbone.{name}": tensor for name, tensor in imagenet_backbone().items()}
+    descriptor = {f"descriptor.{name}": tensor for name, tensor in imagenet_backbone().items()}
     return register_bundle(
         store,
         embedder.NAME,
-        backbone | {f"project.{name}": tensor for name, tensor in projection.items()},
+        descriptor | {f"project.{name}": tensor for name, tensor in projection.items()},
         Preprocessing(),
         dim=len(projection["weight"]),
         metrics=card.metrics,

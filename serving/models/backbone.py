@@ -37,7 +37,6 @@ _STEM = 32
 _TAPS = (2, 4, 6)
 
 INPUT_SIZE = 224  # pixels a side
-FEATURES = 1280  # channels of the last convolution
 TAP_CHANNELS = tuple(STAGES[i].channels for i in _TAPS)
 TAP_STRIDES = (8, 16, 32)
 
@@ -123,16 +122,3 @@ class Backbone(nn.Module):
             if i in _TAPS:
                 taps.append(x)
         return Taps(*taps)
-
-
-class PooledBackbone(nn.Module):
-    """Pictures as for ``Backbone`` to the features a classifier would see, float32 (n, 1280)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maps = Backbone()
-        self.last = Convolution(TAP_CHANNELS[-1], FEATURES, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.last(self.maps(x).coarse)
-        return y.mean((2, 3))

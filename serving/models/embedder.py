@@ -9,23 +9,49 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serving.models import runtime
-from serving.models.backbone import FEATURES, PooledBackbone
+from serving.models.backbone import TAP_CHANNELS, Backbone, Convolution
 from serving.models.bundle import Bundle
 from serving.models.network import fill
 
 NAME = "embedder"
 
 
+_LAST = 1280
+# More weight on the middle layers finds the very product more often and its kind less often.
+_MIDDLE_WEIGHT = 0.5
+DESCRIPTOR = _LAST + TAP_CHANNELS[1] + TAP_CHANNELS[0]
+
+
+class Descriptor(nn.Module):
+    """What three layers see, averaged over the picture: float32 (n, 1432).
+
+    The last layer knows what a thing is; the middle ones, at strides 16 and 8, colour, cloth and pattern,
+    which tell one shirt from another. Measured: see ``imgsearch_assets.training.embedder``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = Backbone()
+        self.last = Convolution(TAP_CHANNELS[-1], _LAST, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self.maps(x)
+        last, middle, fine = (
+            F.normalize(layer.mean((2, 3))) for layer in (self.last(taps.coarse), taps.middle, taps.fine)
+        )
+        return torch.cat((last, middle * _MIDDLE_WEIGHT, fine * _MIDDLE_WEIGHT), 1)
+
+
 class EmbedderNetwork(nn.Module):
-    """Pooled features, unit length, then a linear projection, unit length again."""
+    """A descriptor, projected linearly, unit length."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.backbone = PooledBackbone()
-        self.project = nn.Linear(FEATURES, dim)
+        self.descriptor = Descriptor()
+        self.project = nn.Linear(DESCRIPTOR, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.project(F.normalize(self.backbone(x))))
+        return F.normalize(self.project(self.descriptor(x)))
 
 
 class Embedder:

@@ -43,11 +43,19 @@ class Preprocessing(BaseModel):
 
     def apply(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pictures or crops, uint8 (h, w, 3) each, to float32 (n, 3, size, size), channels last."""
+        return self.normalised(self.pixels(pictures))
+
+    def pixels(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pictures or crops, uint8 (h, w, 3) each, to uint8 (n, 3, size, size), channels last."""
         rows = np.empty((len(pictures), self.size, self.size, 3), np.uint8)
         for row, picture in zip(rows, pictures, strict=True):
             row[:] = self._fit(picture)
         # The strides of (n, h, w, c) seen as (n, c, h, w) are exactly torch's channels-last format.
-        return torch.from_numpy(rows).permute(0, 3, 1, 2).to(torch.float32).sub_(self.mean).div_(self.scale)
+        return torch.from_numpy(rows).permute(0, 3, 1, 2)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What ``pixels`` gives to float32 as the backbone takes it."""
+        return pixels.to(torch.float32).sub_(self.mean).div_(self.scale)
 
     def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         image = Image.fromarray(np.ascontiguousarray(picture))

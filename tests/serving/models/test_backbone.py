@@ -8,13 +8,14 @@ from torch.nn import functional as F
 
 from imgsearch_assets.models import imagenet_backbone
 from serving.errors import Unverified
-from serving.models.backbone import STAGES, TAP_CHANNELS, PooledBackbone
+from serving.models.backbone import STAGES, TAP_CHANNELS
+from serving.models.embedder import Descriptor
 from serving.models.network import fill
 
 
 @pytest.fixture(scope="module")
-def backbone() -> PooledBackbone:
-    network = PooledBackbone()
+def backbone() -> Descriptor:
+    network = Descriptor()
     fill(network, imagenet_backbone(), torch.device("cpu"))
     return network
 
@@ -44,19 +45,19 @@ def published(x: torch.Tensor) -> torch.Tensor:
             y = layer(y, f"{name}._project_conv", f"{name}._bn2", linear=True)
             x = x + y if x.shape == y.shape else y
             number += 1
-    return layer(x, "_conv_head", "_bn1").mean((2, 3))
+    return layer(x, "_conv_head", "_bn1")
 
 
 @torch.inference_mode()
-def test_is_the_published_network(backbone: PooledBackbone) -> None:
+def test_is_the_published_network(backbone: Descriptor) -> None:
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32))
-    ours, theirs = backbone(x), published(x)
+    ours, theirs = backbone.last(backbone.maps(x).coarse), published(x)
     assert theirs.std() > 0.1
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 @torch.inference_mode()
-def test_maps_have_strides_8_16_and_32(backbone: PooledBackbone) -> None:
+def test_maps_have_strides_8_16_and_32(backbone: Descriptor) -> None:
     taps = backbone.maps(torch.zeros(2, 3, 224, 224))
     shapes = [tuple(tap.shape) for tap in (taps.fine, taps.middle, taps.coarse)]
     assert shapes == [
@@ -67,5 +68,5 @@ def test_maps_have_strides_8_16_and_32(backbone: PooledBackbone) -> None:
 def test_weights_that_do_not_fit_are_refused() -> None:
     weights = imagenet_backbone()
     del weights["last.bias"]
-    with pytest.raises(Unverified, match="the weights do not fit PooledBackbone"):
-        fill(PooledBackbone(), weights, torch.device("cpu"))
+    with pytest.raises(Unverified, match="the weights do not fit Descriptor"):
+        fill(Descriptor(), weights, torch.device("cpu"))

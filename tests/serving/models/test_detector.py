@@ -70,13 +70,13 @@ def test_corners_are_measured_from_cell_centres() -> None:
 
 def test_the_shipped_detector_finds_the_main_item(bundle: Bundle) -> None:
     detector = Detector(bundle)
-    scenes = [training_scene(np.random.default_rng([5, number])) for number in range(24)]
+    scenes = [training_scene(np.random.default_rng([5, number])) for number in range(12)]
     found = detector.detect([picture for picture, _ in scenes])
     right = [
         bool(boxes) and boxes[0].box.iou(truth[0][0]) >= 0.5
         for boxes, (_, truth) in zip(found, scenes, strict=True)
     ]
-    assert sum(right) >= 18
+    assert sum(right) >= 9
     assert {one.category for boxes in found for one in boxes} <= set(detector.categories)
 
 
