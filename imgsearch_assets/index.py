@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import parquet_bytes
-from serving.errors import BadInput, Conflict
+from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index import store as index_store
-from serving.index.artifact import GOLDEN_BEAM, write_segment
+from serving.index.artifact import GOLDEN_BEAM, verify, write_segment
 from serving.index.generation import (
     FORMAT,
     GRAPH,
@@ -162,10 +162,14 @@ def _with_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
 def _earlier_graph(store: ObjectStore, inputs: dict[str, object]) -> _Graph | None:
     """The graph of a generation with the very same vectors: a change of price needs no new one."""
     same = ("graph", "metric", "faiss_version", "vectors_sha256")
-    for manifest in index_store.list_manifests(store):
-        base = manifest.segment("base")
-        if all(getattr(manifest, name) == inputs[name] for name in same) and store.exists(base.key):
-            return _Graph(base, manifest.figures, manifest.golden)
+    for generation in index_store.list_generations(store):
+        try:
+            manifest = index_store.read_manifest(store, generation)
+            if all(getattr(manifest, name) == inputs[name] for name in same):
+                verify(store, manifest.segment("base"))
+                return _Graph(manifest.segment("base"), manifest.figures, manifest.golden)
+        except (NotFound, Unverified):
+            continue  # damaged, or of another format: nothing to take over, and no reason not to build
     return None
 
 

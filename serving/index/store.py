@@ -129,11 +129,14 @@ def read_manifest(store: ObjectStore, generation: str, sha256: str | None = None
     return manifest
 
 
+def list_generations(store: ObjectStore) -> Iterator[str]:
+    """The id of every complete generation, in order."""
+    return (key.split("/")[1] for key in store.list("generations") if key.endswith("/manifest.json"))
+
+
 def list_manifests(store: ObjectStore) -> Iterator[Manifest]:
-    """Every complete generation, in order of id."""
-    for key in store.list("generations"):
-        if key.endswith("/manifest.json"):
-            yield read_manifest(store, key.split("/")[1])
+    """Every complete generation, in order of id. Raises ``Unverified`` at one that cannot be used."""
+    return (read_manifest(store, generation) for generation in list_generations(store))
 
 
 def _manifest_bytes(store: ObjectStore, generation: str) -> bytes:

@@ -55,6 +55,16 @@ def test_a_price_needs_no_new_graph(shop) -> None:
     assert load(shop.store, second).products["price"].to_pylist() == [1] * second.products
 
 
+def test_a_damaged_graph_is_not_taken_over(shop) -> None:
+    first = shop.build("monday")
+    base = first.segment("base")
+    shop.store.put(base.key, shop.store.get(base.key)[:-1] + b"?")
+    second = shop.build("tuesday")
+    load(shop.store, second)
+    shop.store.put(second.key, b"{}")
+    load(shop.store, shop.build("wednesday"))
+
+
 def test_products_without_a_picture_stay_out_and_further_columns_stay_in(shop) -> None:
     stranger = pa.table({name: shop.products[name].slice(0, 1) for name in PRODUCTS.names}).set_column(
         0, PRODUCTS.field("product_id"), pa.array(["p99999"])

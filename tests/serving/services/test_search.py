@@ -1,5 +1,6 @@
 """The search servicer through a real server and channel."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -283,3 +284,35 @@ async def test_status_tells_what_is_served_and_what_failed(searching: Searching)
         "0123",
         "a flipped bit",
     )
+
+
+async def test_swaps_under_load_lose_no_call(searching: Searching) -> None:
+    """Eight callers ask while the pointer moves; each answer is whole and of exactly one generation."""
+    shop = searching.shop
+    every, some = shop.ids, sorted(shop.ids)[:40]
+    served = {shop.build("s1").id: set(every)}
+    rows = [place for place, name in enumerate(shop.items["product_id"].to_pylist()) if name in some]
+    larger = (shop.items, shop.vectors)
+    smaller = (shop.items.take(rows), shop.vectors[rows])
+    shop.items, shop.vectors = smaller
+    served[await searching.release("s2")] = set(some)
+    stop, seen = asyncio.Event(), []
+
+    async def caller() -> None:
+        while not stop.is_set():
+            reply = await searching.ask({"product_id": "p00001", "k": 30})
+            (result,) = reply.results
+            assert len(result.hits) == 30
+            assert set(ids(result)) <= served[reply.generation]
+            seen.append(reply.generation)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as callers:
+        for _ in range(8):
+            callers.create_task(caller())
+        for swap in range(20):
+            shop.items, shop.vectors = (larger, smaller)[swap % 2]
+            await searching.release(("s1", "s2")[swap % 2])
+            await asyncio.sleep(0.05)
+        stop.set()
+    assert set(seen) == set(served)
+    assert len(seen) > 100
