@@ -22,7 +22,11 @@ def _stop(_: int, __: FrameType | None) -> NoReturn:
 def one_sentence() -> Iterator[None]:
     """Turn an error we know into its sentence and exit status 1, and SIGINT or SIGTERM into status 130."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    signal.signal(signal.SIGTERM, _stop)
+    for asked in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # SIGINT too: a shell's background job starts with it ignored
+        signal.signal(asked, _stop)
     try:
         yield
     except ImgsearchError as error:
