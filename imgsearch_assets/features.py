@@ -22,7 +22,7 @@ from imgsearch_assets.tables import GrowingTable
 from serving.errors import BadImage
 from serving.images.box import Box, crop
 from serving.models import runtime
-from serving.models.detection import Detection, item_boxes
+from serving.models.detection import Detection
 from serving.models.detector import Detector
 from serving.models.embedder import Embedder
 from serving.models.preprocess import open_picture
@@ -140,23 +140,6 @@ def embed_boxes(store: ObjectStore, embedder: Embedder, wanted: pa.Table, advanc
 
     chunks = _chunks(by_picture, embedder.batch)
     return _run(table, chunks, rows, distinct - todo.num_rows, advance)
-
-
-def wanted_boxes(pictures: pa.Table, detections: pa.Table) -> pa.Table:
-    """The boxes to embed (sha256, box) of ``pictures`` (sha256, category), once each, in order.
-
-    ``detections`` are rows of ``detections_table``; a picture without a good row has no boxes.
-    """
-    good = detections.filter(pc.equal(detections["status"], pa.scalar("ok")))
-    found = {row["sha256"]: detections_of(row) for row in good.to_pylist()}
-    pairs = [
-        (sha, box.key)
-        for sha, category in zip(texts(pictures, "sha256"), texts(pictures, "category"), strict=True)
-        if sha in found
-        for box in item_boxes(found[sha], category)
-    ]
-    columns = list(zip(*dict.fromkeys(pairs), strict=True)) or [(), ()]
-    return pa.table({"sha256": pa.array(columns[0], pa.string()), "box": pa.array(columns[1], pa.string())})
 
 
 def detections_of(row: Mapping[str, Any]) -> list[Detection]:

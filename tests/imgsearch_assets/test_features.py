@@ -15,7 +15,6 @@ from imgsearch_assets.features import (
     embed_boxes,
     embeddings_table,
     vectors_of,
-    wanted_boxes,
 )
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
@@ -134,32 +133,3 @@ def test_nothing_wanted(store, models) -> None:
     detector, embedder = models
     assert detect_pictures(store, detector, []).made == 0
     assert embed_boxes(store, embedder, boxes()).made == 0
-
-
-def test_wanted_boxes_follow_the_category_of_the_product() -> None:
-    hat, shoe = Box(0.1, 0.1, 0.5, 0.5), Box(0.5, 0.5, 0.9, 0.9)
-    detections = pa.Table.from_pylist(
-        [
-            {
-                "sha256": "a",
-                "status": "ok",
-                "boxes": [hat.key, shoe.key],
-                "categories": ["hat", "shoe"],
-                "scores": [0.9, 0.8],
-            },
-            {"sha256": "b", "status": "ok", "boxes": [], "categories": [], "scores": []},
-            {"sha256": "c", "status": "failed", "reason": "truncated"},
-        ],
-        schema=features.DETECTIONS,
-    )
-    pictures = pa.table(
-        {"sha256": ["a", "a", "b", "c", "d"], "category": ["shoe", "sofa", "hat", "hat", "hat"]}
-    )
-    assert wanted_boxes(pictures, detections).to_pylist() == [
-        {"sha256": "a", "box": shoe.key},
-        {"sha256": "a", "box": Box.whole().key},
-        {"sha256": "a", "box": hat.key},
-        {"sha256": "b", "box": Box.whole().key},
-    ]
-    none = wanted_boxes(pictures.slice(0, 0), detections)
-    assert (none.num_rows, none.schema.names) == (0, ["sha256", "box"])

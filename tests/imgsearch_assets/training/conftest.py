@@ -1,0 +1,9 @@
+import pytest
+
+from serving.models import runtime
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """As the trainers run: two threads in one small step wait for each other longer than they work."""
+    runtime.tune(threads=1)
