@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.torch
 import torch
 
@@ -52,6 +53,7 @@ def test_a_scene_is_its_seed_and_number() -> None:
     assert not torch.equal(pixels, scene(0, 4)[0])
 
 
+@pytest.mark.slow
 def test_the_command_writes_weights_that_fit_and_their_figures(tmp_path: Path, capsys) -> None:
     main(out=tmp_path, scenes=16, unseen=4, epochs=1, seed=0)
     head = Head(len(CATEGORIES))

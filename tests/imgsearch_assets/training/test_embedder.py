@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.torch
 from PIL import Image
 
@@ -40,6 +41,7 @@ def test_street_to_shop_counts_products_found() -> None:
     assert street_to_shop(vectors) == {"street_recall_at_1": 0.75, "street_recall_at_10": 1.0}
 
 
+@pytest.mark.slow
 def test_the_command_writes_weights_that_fit_and_their_figures(tmp_path: Path, capsys) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
