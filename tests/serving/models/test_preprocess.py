@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 from pydantic import ValidationError
 
 from serving.models.preprocess import Preprocessing
@@ -35,7 +36,16 @@ def test_values_are_those_the_weights_were_trained_with() -> None:
 def test_a_view_that_is_not_contiguous_is_read_right() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     view = picture[10:50, 20:70]
-    assert torch.equal(Preprocessing().apply([view]), Preprocessing().apply([view.copy()]))
+    for same in (view, picture[::-1][10:50, 20:70][::-1][:, ::-1][:, ::-1]):
+        assert torch.equal(Preprocessing().apply([same]), Preprocessing().apply([view.copy()]))
+
+
+def test_shrinking_averages_as_pillow_does() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (360, 500, 3), np.uint8)
+    picture.flags.writeable = False
+    theirs = np.asarray(Image.fromarray(picture).resize((224, 224), Image.Resampling.BILINEAR))
+    ours = Preprocessing().pixels([picture])[0].permute(1, 2, 0).numpy()
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
 def test_no_pictures() -> None:
