@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets import progress
-from imgsearch_assets.installation import Addresses, Ports, check_home, only_one
+from imgsearch_assets.installation import Ports, check_home, only_one
 from imgsearch_assets.measure import PictureQuery, recall_through_api
 from imgsearch_assets.processes import ProcessGroup
 from imgsearch_assets.refresh import run_refresh
@@ -29,6 +29,8 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 # Pictures to measure with: each costs a detection and two embeddings.
 QUERIES_ONCE = 200
 QUERIES_STAYING = 40
+
+_REDIS = "IMGSEARCH_REDIS_URL"
 
 
 @dataclass(frozen=True)
@@ -157,15 +159,13 @@ def _run(
     clock = Stopwatch()
     with clock.stage("sample"):
         prepared = source.prepare(home, ports)
-    addresses = Addresses.free(redis_url)
-    environment = _environment(prepared, home, addresses)
+    environment = _environment(prepared, home)
     os.environ.update(environment)  # the refresh runs in this very process
     dagster = dagster_home(home)
     with ProcessGroup(home / "logs", environment) as group:
-        services = Services(group, addresses, ports)
+        services = Services(group, ports)
         with clock.stage("services"):
-            if redis_url is None:
-                services.start_redis()
+            environment[_REDIS] = os.environ[_REDIS] = redis_url or services.start_redis()
             if prepared.pictures is not None:
                 services.start_pictures(prepared.pictures)
         refreshed = run_refresh()
@@ -189,15 +189,11 @@ def _run(
         print(json.dumps(figures | {"seconds": seconds}), flush=True)
 
 
-def _environment(prepared: Prepared, home: Path, addresses: Addresses) -> dict[str, str]:
-    """What every process of the installation is told."""
+def _environment(prepared: Prepared, home: Path) -> dict[str, str]:
+    """What every process of the installation is told; where Redis is comes to it when that is known."""
     return {
         "IMGSEARCH_HOME": str(home),
         "IMGSEARCH_CATALOGUE": prepared.catalogue,
-        "IMGSEARCH_REDIS_URL": addresses.redis_url,
-        "IMGSEARCH_SEARCH_ADDRESS": addresses.search,
-        "IMGSEARCH_DETECT_ADDRESS": addresses.detect,
-        "IMGSEARCH_EMBED_ADDRESS": addresses.embed,
         "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps(sorted(prepared.allow_hosts)),
     }
 

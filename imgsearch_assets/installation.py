@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgsearch_assets.processes import free_port, port_is_free
+from imgsearch_assets.processes import port_is_free
 from serving.errors import BadSettings
 
 # A thousand products with their pictures, an index and Dagster's records take about a third of this.
@@ -66,27 +66,6 @@ def only_one(home: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """host:port of every service of one installation."""
-
-    search: str
-    detect: str
-    embed: str
-    redis_url: str
-
-    @classmethod
-    def free(cls, redis_url: str | None) -> "Addresses":
-        """Free ports of 127.0.0.1, and the Redis of ``redis_url`` or one on a free port."""
-        search, detect, embed, redis = (free_port() for _ in range(4))
-        return cls(
-            search=f"127.0.0.1:{search}",
-            detect=f"127.0.0.1:{detect}",
-            embed=f"127.0.0.1:{embed}",
-            redis_url=redis_url or f"redis://127.0.0.1:{redis}/0",
-        )
 
 
 def python_module(module: str, *arguments: str) -> list[str]:

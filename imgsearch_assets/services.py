@@ -6,19 +6,14 @@ import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from imgsearch_assets.installation import Addresses, Ports, python_module
-from imgsearch_assets.processes import ProcessGroup, answers
+from imgsearch_assets.installation import Ports, python_module
+from imgsearch_assets.processes import ProcessGroup, answers, free_port
 from imgsearch_assets.redis_server import redis_command
 
 # torch and Dagster take seconds to import, more on a busy machine.
 _START_S = 180.0
 ROOT = Path(__file__).parents[1]
-
-
-def _port(address: str) -> int:
-    return int(urlsplit(address if "//" in address else f"//{address}").netloc.rpartition(":")[2])
 
 
 def _ok(url: str) -> bool:
@@ -50,7 +45,6 @@ class Services:
     """
 
     group: ProcessGroup
-    addresses: Addresses
     ports: Ports
 
     @property
@@ -61,24 +55,27 @@ class Services:
     def dagster_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.dagster}"
 
-    def start_redis(self) -> None:
-        port = _port(self.addresses.redis_url)
+    def start_redis(self) -> str:
+        """A Redis on a free port; its URL."""
+        port = free_port()
         self.group.start("redis", redis_command(port))
         self.group.wait_ready("redis", answers(port), 20)
+        return f"redis://127.0.0.1:{port}/0"
 
     def start_pictures(self, folder: Path) -> None:
+        """The sample's shop window."""
         where = ("--folder", str(folder), "--port", str(self.ports.pictures))
         self.group.start("pictures", python_module("imgsearch_assets.sample.server", *where))
-        self.group.wait_ready("pictures", answers(self.ports.pictures), _START_S)
+        self.group.wait_address("pictures", _START_S)
 
     def start_search(self) -> None:
-        """The search platform: three gRPC services and the HTTP front before them."""
-        rpc = {name: getattr(self.addresses, name) for name in ("search", "detect", "embed")}
-        for name, address in rpc.items():
-            self.group.start(name, python_module("serving", name, "--port", str(_port(address))))
-        self.group.start("api", python_module("serving", "api", "--port", str(self.ports.api)))
-        for name, address in rpc.items():
-            self.group.wait_ready(name, answers(_port(address)), _START_S)
+        """The search platform: three gRPC services on free ports, and the HTTP front before them."""
+        names = ("search", "detect", "embed")
+        for name in names:
+            self.group.start(name, python_module("serving", name, "--port", "0"))
+        at = {name: self.group.wait_address(name, _START_S) for name in names}
+        addresses = {f"IMGSEARCH_{name.upper()}_ADDRESS": address for name, address in at.items()}
+        self.group.start("api", python_module("serving", "api", "--port", str(self.ports.api)), **addresses)
         self.group.wait_ready("api", lambda: _ok(f"{self.api_url}/readyz"), _START_S)
 
     def start_dagster(self, home: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.installation import Addresses, Ports, check_home, only_one
+from imgsearch_assets.installation import Ports, check_home, only_one
 from imgsearch_assets.processes import free_port
 from serving.errors import BadSettings
 
@@ -60,10 +60,3 @@ def test_a_home_has_one_owner_and_is_free_when_that_one_is_killed(tmp_path: Path
     )
     with only_one(tmp_path):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
-
-
-def test_a_given_redis_is_kept() -> None:
-    assert Addresses.free("redis://example:1").redis_url == "redis://example:1"
-    own = Addresses.free(None)
-    assert own.redis_url.startswith("redis://127.0.0.1:")
-    assert len({own.search, own.detect, own.embed}) == 3

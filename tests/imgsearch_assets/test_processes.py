@@ -39,6 +39,25 @@ def test_a_child_that_ends_while_starting_is_named_with_its_last_words(tmp_path:
     )
 
 
+SAYS = "import time; print('warming up'); print('listening on 127.0.0.1:7', flush=True); time.sleep(60)"
+
+
+def test_the_address_is_that_of_this_start(tmp_path: Path) -> None:
+    (tmp_path / "speaker.log").write_text("listening on 127.0.0.1:1\n")
+    with ProcessGroup(tmp_path, {}) as group:
+        group.start("speaker", python(SAYS))
+        assert group.wait_address("speaker", timeout_s=20) == "127.0.0.1:7"
+
+
+def test_somebody_elses_port_is_not_readiness(tmp_path: Path) -> None:
+    with ProcessGroup(tmp_path, {}) as group:
+        group.start("short", python("raise SystemExit('taken')"))
+        while group.ended() is None:
+            time.sleep(0.05)
+        with pytest.raises(Unavailable, match="short ended with status 1 while starting"):
+            group.wait_ready("short", lambda: True, timeout_s=20)
+
+
 def test_a_child_that_is_never_ready(tmp_path: Path) -> None:
     with ProcessGroup(tmp_path, {}) as group:
         group.start("sleeper", python("import time; time.sleep(60)"))
