@@ -1,5 +1,7 @@
 """When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
 
+from typing import Any
+
 import dagster as dg
 
 from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
@@ -12,8 +14,11 @@ DATA_VERSION_TAG = "dagster/data_version"
 
 # An asset whose upstream changed runs, unless the run that changed it runs this one as well.
 ON_CHANGE = dg.AutomationCondition.eager()
-# Where nothing was ever registered; later models are registered by hand.
-ONCE = dg.AutomationCondition.missing().newly_true().with_label("once")
+_CODE_CHANGED: Any = dg.AutomationCondition.code_version_changed()  # typed for assets, used for any
+# Where nothing was ever registered, and where this code ships another model than the one that was.
+ON_NEW_CODE = (dg.AutomationCondition.missing().newly_true() | _CODE_CHANGED.since_last_handled()).with_label(
+    "new_code"
+)
 
 
 def sighting(version: str) -> dg.AssetMaterialization:

@@ -20,7 +20,7 @@ class RefreshFailed(ImgsearchError):
     """A step or a gate failed; what was live stays live. ``run_id`` is the run in Dagster."""
 
     def __init__(self, step: str, reason: str, run_id: str) -> None:
-        super().__init__(f"{step} failed: {reason}")
+        super().__init__(f"{step} failed: {reason.splitlines()[0][:500]}")
         self.step = step
         self.run_id = run_id
 

@@ -1,9 +1,11 @@
 """The models, registered."""
 
+import hashlib
+
 import dagster as dg
 
-from imgsearch_assets.automation import ONCE
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.automation import ON_NEW_CODE
+from imgsearch_assets.models import WEIGHTS, register_detector, register_embedder
 from imgsearch_assets.references import Model
 from imgsearch_assets.steps import Stopwatch, step
 from serving.models.bundle import Bundle
@@ -12,10 +14,16 @@ from serving.object_store import ObjectStore
 GROUP = "models"
 
 
+def _shipped(name: str) -> str:
+    """Names the weights that this code brings along."""
+    return hashlib.sha256((WEIGHTS / f"{name}.safetensors").read_bytes()).hexdigest()[:16]
+
+
 @dg.asset(
     group_name=GROUP,
     kinds={"pytorch"},
-    automation_condition=ONCE,
+    automation_condition=ON_NEW_CODE,
+    code_version=_shipped("detector_head"),
     description="Finds the items on a picture. The same weights again are the same version.",
 )
 def item_detector(store: dg.ResourceParam[ObjectStore]) -> dg.MaterializeResult[Model]:
@@ -28,7 +36,8 @@ def item_detector(store: dg.ResourceParam[ObjectStore]) -> dg.MaterializeResult[
 @dg.asset(
     group_name=GROUP,
     kinds={"pytorch"},
-    automation_condition=ONCE,
+    automation_condition=ON_NEW_CODE,
+    code_version=_shipped("embedder_projection"),
     description="Turns an item into a vector. The same weights again are the same version.",
 )
 def item_embedder(store: dg.ResourceParam[ObjectStore]) -> dg.MaterializeResult[Model]:

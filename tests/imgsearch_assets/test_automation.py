@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets.assets import catalogue
+from imgsearch_assets import definitions
+from imgsearch_assets.assets import catalogue, models
 from imgsearch_assets.automation import PRODUCTS, catalogue_sensor, recorded_version, sighting
 from imgsearch_assets.catalogue import catalogue_version
 from imgsearch_assets.contract import PRODUCTS as CONTRACT
@@ -137,3 +138,30 @@ def test_one_change_gives_one_run_through_the_whole_chain(environment: Environme
 
 def test_the_external_table_is_known_by_its_key() -> None:
     assert catalogue.products.key == PRODUCTS
+
+
+def test_another_model_in_the_code_is_registered_and_used(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    everything = dg.AssetSelection.all()
+    for name in CHAIN | MODELS:
+        instance.report_runless_asset_event(dg.AssetMaterialization(name))
+    before = dg.evaluate_automation_conditions(build_definitions(environment), instance, everything)
+    assert requested(before) == set()
+
+    newer = models.item_embedder.map_asset_specs(lambda spec: spec.replace_attributes(code_version="newer"))
+    monkeypatch.setattr(
+        definitions,
+        "ASSETS",
+        [newer if found is models.item_embedder else found for found in definitions.ASSETS],
+    )
+    upgraded = build_definitions(environment)
+    after = dg.evaluate_automation_conditions(upgraded, instance, everything, cursor=before.cursor)
+    assert requested(after) == {
+        "item_embedder",
+        "item_embeddings",
+        "ann_index",
+        "feature_store",
+        "staging_release",
+    }
