@@ -31,7 +31,7 @@ proto: setup  ## gRPC stubs from serving/proto/*.proto
 	  --mypy_grpc_out=quiet:. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(PROTOS)
 
-docs: setup browser  ## docs/settings.md from the settings, pictures of the page and the Dagster UI from a demo
+docs: setup  ## docs/settings.md from the settings (ARGS="--picture STREET.jpg": and the pictures, from a running demo)
 	$(BIN)/python docs/generate.py $(ARGS)
 
 lock: setup  ## requirements.lock from pyproject.toml

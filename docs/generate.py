@@ -1,14 +1,22 @@
-"""Write what the documentation takes from the code: docs/settings.md."""
+"""Write what the documentation takes from the running code.
 
+python docs/generate.py                                         docs/settings.md
+python docs/generate.py --picture STREET.jpg [--api URL] [--dagster URL]   also docs/images/ of a demo
+"""
+
+import argparse
 from pathlib import Path
 
+from playwright.sync_api import Page, sync_playwright
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from imgsearch_assets.environment import PipelineSettings
 from serving.settings import Settings
 
-PAGE = Path(__file__).parent / "settings.md"
+DOCS = Path(__file__).parent
+SETTINGS_PAGE = DOCS / "settings.md"
+IMAGES = DOCS / "images"
 
 
 def _row(prefix: str, name: str, field: FieldInfo) -> str:
@@ -29,5 +37,45 @@ def settings_page() -> str:
     return "\n".join([head, _table("Serving", Settings), _table("Pipeline", PipelineSettings)])
 
 
+def _page(page: Page, api: str, picture: Path) -> None:
+    page.goto(api)
+    page.set_input_files("input[type=file]", picture)
+    page.locator("#results li").nth(7).wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=IMAGES / "page.png")
+
+
+def _dagster(page: Page, dagster: str) -> None:
+    page.goto(f"{dagster}/asset-groups")
+    page.get_by_text("ann_index").first.wait_for()
+    page.wait_for_timeout(4000)  # the graph is laid out, then zoomed to fit
+    page.screenshot(path=IMAGES / "dagster.png")
+    page.goto(f"{dagster}/assets/ann_index?view=overview")
+    page.get_by_text("recall_at_10_vs_exact").first.wait_for()
+    page.wait_for_timeout(2000)
+    page.screenshot(path=IMAGES / "ann-index.png")
+
+
+def _images(picture: Path, api: str, dagster: str) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        _page(page, api, picture)
+        _dagster(page, dagster)
+        browser.close()
+
+
 if __name__ == "__main__":
-    PAGE.write_text(settings_page())
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--api", default="http://127.0.0.1:8080")
+    parser.add_argument("--dagster", default="http://127.0.0.1:3000")
+    asked = parser.parse_args()
+    SETTINGS_PAGE.write_text(settings_page())
+    if asked.picture is not None:
+        _images(asked.picture, asked.api, asked.dagster)

@@ -18,7 +18,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
 
-    environment: Literal["local", "staging", "production"] = "local"
+    environment: Literal["local", "staging", "production"] = Field(
+        "local", description="Whose pointer is followed; `local` alone may fetch from allowed hosts."
+    )
     home: Path = Field(Path(".imgsearch"), description="Folder of everything this installation keeps.")
     redis_url: SecretStr | None = Field(
         None, description="Feature store; without it features are computed anew."
@@ -29,7 +31,7 @@ class Settings(BaseSettings):
     search_address: str = Field("127.0.0.1:50051", description="host:port of the search service.")
     detect_address: str = Field("127.0.0.1:50052", description="host:port of the detect service.")
     embed_address: str = Field("127.0.0.1:50053", description="host:port of the embed service.")
-    api_port: int = Field(8080, ge=0, le=65535)
+    api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 
     max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
     max_picture_pixels: int = Field(40_000_000, gt=0, description="Largest picture, as width x height.")
