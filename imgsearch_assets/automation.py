@@ -12,6 +12,9 @@ PRODUCTS = dg.AssetKey("products")
 # By which Dagster knows the data version of what it does not make itself.
 DATA_VERSION_TAG = "dagster/data_version"
 
+# A run that died is started again from the catalogue: what it had seen of it may be of yesterday.
+RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS"}
+
 # An asset whose upstream changed runs, unless the run that changed it runs this one as well.
 ON_CHANGE = dg.AutomationCondition.eager()
 _CODE_CHANGED: Any = dg.AutomationCondition.code_version_changed()  # typed for assets, used for any
@@ -73,6 +76,7 @@ def automation_sensor(poll_s: int) -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=poll_s,
+        run_tags=RUN_TAGS,
     )
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from imgsearch_assets.assets import catalogue, features, images, index, models, release
-from imgsearch_assets.automation import automation_sensor, catalogue_sensor, daily
+from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
 
@@ -26,7 +26,10 @@ REFRESH = "refresh"
 def build_definitions(environment: Environment) -> dg.Definitions:
     """Everything, for one environment."""
     refresh = dg.define_asset_job(
-        REFRESH, dg.AssetSelection.all(), description="From the catalogue to what is searched, whole."
+        REFRESH,
+        dg.AssetSelection.all(),
+        description="From the catalogue to what is searched, whole.",
+        run_tags=RUN_TAGS,
     )
     poll_s = environment.pipeline.catalogue_poll_s
     return dg.Definitions(

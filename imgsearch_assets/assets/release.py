@@ -8,7 +8,7 @@ from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
-from imgsearch_assets.release import publish
+from imgsearch_assets.release import prune, publish
 from imgsearch_assets.steps import RETRY, Stopwatch, step
 from serving.errors import Conflict
 from serving.index.artifact import load
@@ -78,6 +78,7 @@ def staging_release(
         pointer = publish(
             store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
         )
+        pruned = prune(store)
     return dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),
@@ -85,6 +86,7 @@ def staging_release(
             "environment": environment.pointer,
             "generation": pointer.live.generation,
             "previous": pointer.previous.generation if pointer.previous else "none",
+            "generations_removed": len(pruned),
             "released_at": dg.MetadataValue.timestamp(pointer.live.at),
             "seconds": watch.seconds,
         },

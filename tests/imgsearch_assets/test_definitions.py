@@ -46,7 +46,10 @@ def test_the_graph(definitions: dg.Definitions, snapshot: SnapshotAssertion) -> 
         "assets": assets,
         "checks": checks,
         "jobs": {
-            job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+            job.name: {
+                "assets": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
+                "run_tags": dict(job.run_tags),
+            }
             for job in definitions.resolve_all_job_defs()
             if not job.name.startswith("__")
         },
@@ -56,7 +59,13 @@ def test_the_graph(definitions: dg.Definitions, snapshot: SnapshotAssertion) -> 
             if isinstance(schedule, dg.ScheduleDefinition)
         ],
         "sensors": [
-            (sensor.name, type(sensor).__name__, sensor.minimum_interval_seconds, sensor.default_status.value)
+            {
+                "name": sensor.name,
+                "kind": type(sensor).__name__,
+                "every_s": sensor.minimum_interval_seconds,
+                "status": sensor.default_status.value,
+                "run_tags": dict(getattr(sensor, "run_tags", {})),
+            }
             for sensor in definitions.sensors or ()
         ],
     } == snapshot
