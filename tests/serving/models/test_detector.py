@@ -23,7 +23,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def maps(*found: tuple[int, int, int, float, tuple[float, float, float, float]]):
     """Maps of an 8 x 8 head that says exactly ``found``: (kind, row, column, logit, sides)."""
-    logits, sides = torch.full((1, 2, 8, 8), -10.0), torch.full((1, 4, 8, 8), 0.1)
+    logits, sides = torch.full((1, 2, 8, 8), -20.0), torch.full((1, 4, 8, 8), 0.1)
     for kind, row, column, logit, four in found:
         logits[0, kind, row, column] = logit
         sides[0, :, row, column] = torch.tensor(four)
