@@ -4,13 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from imgsearch_assets.columns import Column, Mask, booleans, instants, integers, mask, text_lists, texts
 
 _PRODUCTS: "list[pa.Field[Any]]" = [
     pa.field("product_id", pa.string(), nullable=False),
@@ -57,10 +59,6 @@ MAX_URL_CHARACTERS = 2_048
 MAX_PICTURES = 50
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#\\]+[^\s\\]*$"
 
-Mask = NDArray[np.bool_]
-# An Arrow array; its stubs know fewer of the ways to use one than Arrow does.
-Column = Any
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -76,173 +74,117 @@ class Checked:
 
 def check_rows(raw: pa.Table) -> Checked:
     """Hold every row to the contract. ``raw`` has ``COLUMNS`` of any type, and may have ``MALFORMED``."""
-    rows = raw.num_rows
-    column: dict[str, Column] = {name: raw[name].combine_chunks() for name in raw.column_names}
-    ids, bad_id = _read(column["product_id"], pa.string(), _is_text, _text)
-    ids = pc.utf8_trim_whitespace(ids)
-    urls: Column
-    urls, bad_urls = _read(column["image_urls"], pa.list_(pa.string()), _is_text_list, _split)
-    values: dict[str, Column] = {"product_id": ids, "image_urls": urls}
-    bad: dict[str, Mask] = {"product_id": bad_id, "image_urls": bad_urls}
-    for name in (*_TEXT, "currency"):
-        values[name], bad[name] = _read(column[name], pa.string(), _is_text, _text)
-    values["price"], bad_price = _read(column["price"], pa.int64(), _is_integer, _integer)
-    values["in_stock"], bad["in_stock"] = _read(column["in_stock"], pa.bool_(), pa.types.is_boolean, _yes_no)
-    values["updated_at"], bad["updated_at"] = _read(
-        column["updated_at"], PRODUCTS.field("updated_at").type, pa.types.is_timestamp, _instant
-    )
-    for name in ("currency", "in_stock"):
-        bad[name] |= _mask(pc.is_null(values[name]))
-
-    missing_id = _mask(pc.or_kleene(pc.is_null(ids), pc.equal(ids, pa.scalar(""))))
-    too_long = {"product_id": _longer(ids, MAX_ID_CHARACTERS), "image_urls": _count(urls) > MAX_PICTURES}
-    too_long |= {name: _longer(values[name], MAX_TEXT_CHARACTERS) for name in (*_TEXT, "currency")}
-    wrong_urls = _per_row(urls, lambda flat: pc.invert(pc.match_substring_regex(flat, _URL)))
-    wrong_urls |= _per_row(urls, lambda flat: pc.greater(pc.utf8_length(flat), pa.scalar(MAX_URL_CHARACTERS)))
-    price_missing = _mask(pc.is_null(values["price"]))
-    found: dict[str, Mask] = {
-        "malformed_row": _mask(pc.is_valid(column[MALFORMED]))
-        if MALFORMED in column
-        else np.zeros(rows, bool),
-        "missing_id": missing_id & ~bad_id,
-        "too_long": np.logical_or.reduce(list(too_long.values())),
-        "duplicate_id": _repeated(ids) & ~missing_id,
-        "bad_type": np.logical_or.reduce(list(bad.values())),
-        "bad_price": bad_price | price_missing | _mask(pc.less(values["price"], pa.scalar(0))),
-        "no_picture": _count(urls) == 0,
-        "bad_url": wrong_urls,
-    }
-    reason = np.full(rows, len(REASONS))
-    for place in reversed(range(len(REASONS))):
-        reason[found[REASONS[place]]] = place
-
-    def detail(row: int) -> str:
-        match REASONS[reason[row]]:
-            case "malformed_row":
-                return _shown(column[MALFORMED][row].as_py())
-            case "missing_id":
-                return "product_id is empty"
-            case "too_long":
-                names = [name for name, mask in too_long.items() if mask[row]]
-                return f"too long: {', '.join(names)}"
-            case "duplicate_id":
-                return f"product_id is that of row {pc.index(ids, ids[row]).as_py() + 1}"
-            case "bad_type":
-                name = next(name for name, mask in bad.items() if mask[row])
-                return f"{name} is {_shown(column[name][row].as_py())}"
-            case "bad_price":
-                return f"price is {_shown(column['price'][row].as_py())}, not an integer of 0 or more"
-            case "no_picture":
-                return "image_urls is empty"
-            case _:
-                wrong = next(url for url in urls[row].as_py() if not _is_url(url))
-                return f"{_shown(wrong)} is not an http(s) URL of at most {MAX_URL_CHARACTERS} characters"
-
+    rows = _Rows.of(raw)
+    reason = rows.reasons()
     refused = np.flatnonzero(reason < len(REASONS))
     rejected = pa.table(
         [
             pa.array(refused + 1),
-            ids.take(pa.array(refused)),
+            rows.read["product_id"].take(pa.array(refused)),
             pa.array([REASONS[place] for place in reason[refused]], pa.string()),
-            pa.array([detail(int(row)) for row in refused], pa.string()),
+            pa.array([rows.detail(int(row), REASONS[reason[row]]) for row in refused], pa.string()),
         ],
         schema=REJECTED,
     )
-    for name in _TEXT:
-        values[name] = pc.fill_null(values[name], "")
     accepted = pa.array(np.flatnonzero(reason == len(REASONS)))
-    products = pa.table([values[name].take(accepted) for name in COLUMNS], names=list(COLUMNS))
+    columns = [rows.read[name].take(accepted) for name in COLUMNS]
+    products = pa.table(
+        [pc.fill_null(it, "") if name in _TEXT else it for name, it in zip(COLUMNS, columns, strict=True)],
+        names=list(COLUMNS),
+    )
     return Checked(products.sort_by("product_id").cast(PRODUCTS), rejected)
 
 
-def _read(
-    column: Column,
-    wanted: pa.DataType,
-    native: Callable[[pa.DataType], bool],
-    parse: Callable[[object], object | None],
-) -> tuple[Column, Mask]:
-    """``column`` as ``wanted``, null where it cannot be, and where that is.
+@dataclass(frozen=True)
+class _Rows:
+    """The columns as they were (``raw``) and as they were read; ``bad`` where that was impossible."""
 
-    A ``native`` column is cast as a whole; of any other, CSV's text above all, each value is parsed.
-    """
-    if native(column.type):
-        return column.cast(wanted, safe=False), np.zeros(len(column), bool)
-    read = [None if value is None else parse(value) for value in column.to_pylist()]
-    values = pa.array(read, wanted)
-    return values, _mask(pc.and_(pc.is_null(values), pc.is_valid(column)))
+    raw: dict[str, Column]
+    read: dict[str, Column]
+    bad: dict[str, Mask]
 
+    @classmethod
+    def of(cls, table: pa.Table) -> "_Rows":
+        raw: dict[str, Column] = {name: table[name].combine_chunks() for name in table.column_names}
+        readers = {"price": integers, "in_stock": booleans, "image_urls": text_lists, "updated_at": instants}
+        pairs = {name: readers.get(name, texts)(raw[name]) for name in COLUMNS}
+        read = {name: values for name, (values, _) in pairs.items()}
+        read["product_id"] = pc.utf8_trim_whitespace(read["product_id"])
+        return cls(raw, read, {name: bad for name, (_, bad) in pairs.items()})
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
+    def reasons(self) -> NDArray[np.int64]:
+        """int64 (rows,): the place of each row's reason in ``REASONS``, past its end for a good row."""
+        ids, urls, price = self.read["product_id"], self.read["image_urls"], self.read["price"]
+        missing_id = (
+            mask(pc.or_kleene(pc.is_null(ids), pc.equal(ids, pa.scalar("")))) & ~self.bad["product_id"]
+        )
+        found: dict[str, Mask] = {
+            "malformed_row": mask(pc.is_valid(self.raw[MALFORMED]))
+            if MALFORMED in self.raw
+            else np.zeros(len(ids), bool),
+            "missing_id": missing_id,
+            "too_long": np.logical_or.reduce(list(self._too_long.values())),
+            "duplicate_id": (self._first_row < np.arange(len(ids))) & ~missing_id,
+            "bad_type": np.logical_or.reduce(list(self._bad_type.values())),
+            "bad_price": self.bad["price"] | mask(pc.is_null(price)) | mask(pc.less(price, pa.scalar(0))),
+            "no_picture": _count(urls) == 0,
+            "bad_url": _any(urls, lambda url: pc.invert(pc.match_substring_regex(url, _URL)))
+            | _any(urls, lambda url: pc.greater(pc.utf8_length(url), pa.scalar(MAX_URL_CHARACTERS))),
+        }
+        reason = np.full(len(ids), len(REASONS))
+        for place in reversed(range(len(REASONS))):
+            reason[found[REASONS[place]]] = place
+        return reason
 
+    @cached_property
+    def _too_long(self) -> dict[str, Mask]:
+        limits = dict.fromkeys((*_TEXT, "currency"), MAX_TEXT_CHARACTERS) | {"product_id": MAX_ID_CHARACTERS}
+        long = {name: _longer(self.read[name], limit) for name, limit in limits.items()}
+        return long | {"image_urls": _count(self.read["image_urls"]) > MAX_PICTURES}
 
-def _is_text_list(kind: pa.DataType) -> bool:
-    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type))
+    @cached_property
+    def _bad_type(self) -> dict[str, Mask]:
+        missing = {name: mask(pc.is_null(self.read[name])) for name in ("currency", "in_stock")}
+        return {name: bad | missing.get(name, False) for name, bad in self.bad.items() if name != "price"}
 
+    @cached_property
+    def _first_row(self) -> NDArray[np.int64]:
+        """int64 (rows,): the first row with the same id."""
+        encoded = self.read["product_id"].dictionary_encode(null_encoding="encode")
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+        _, first = np.unique(codes, return_index=True)
+        return np.asarray(first[codes], np.int64)
 
-def _is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) and kind != pa.uint64())
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _split(value: object) -> list[str] | None:
-    """One text with several URLs: separated by ``|`` or blanks, neither of which stands in a URL."""
-    return [part for part in re.split(r"[|\s]+", value) if part] if isinstance(value, str) else None
-
-
-def _integer(value: object) -> int | None:
-    try:
-        number = int(str(value).strip().removesuffix(".0"))
-    except ValueError:
-        return None
-    return number if abs(number) < 2**63 else None
-
-
-_YES_NO = {
-    "true": True,
-    "t": True,
-    "yes": True,
-    "1": True,
-    "false": False,
-    "f": False,
-    "no": False,
-    "0": False,
-}
-
-
-def _yes_no(value: object) -> bool | None:
-    return _YES_NO.get(str(value).strip().lower())
-
-
-def _instant(value: object) -> datetime | None:
-    """A time, taken for UTC where it does not say."""
-    try:
-        found = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-    except ValueError:
-        return None
-    if isinstance(found, date) and not isinstance(found, datetime):
-        found = datetime.combine(found, time())
-    if not isinstance(found, datetime):
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    def detail(self, row: int, reason: str) -> str:
+        """What about this row is wrong, for the person who has to mend it."""
+        match reason:
+            case "malformed_row":
+                return _shown(self.raw[MALFORMED][row].as_py())
+            case "missing_id":
+                return "product_id is empty"
+            case "too_long":
+                return f"too long: {', '.join(name for name, long in self._too_long.items() if long[row])}"
+            case "duplicate_id":
+                return f"product_id is that of row {self._first_row[row] + 1}"
+            case "bad_type":
+                name = next(name for name, bad in self._bad_type.items() if bad[row])
+                return f"{name} is {_shown(self.raw[name][row].as_py())}"
+            case "bad_price":
+                return f"price is {_shown(self.raw['price'][row].as_py())}, not an integer of 0 or more"
+            case "no_picture":
+                return "image_urls is empty"
+            case _:
+                wrong = next(url for url in self.read["image_urls"][row].as_py() if not _is_url(url))
+                return f"{_shown(wrong)} is not an http(s) URL of at most {MAX_URL_CHARACTERS} characters"
 
 
 def _is_url(url: str | None) -> bool:
     return url is not None and len(url) <= MAX_URL_CHARACTERS and re.match(_URL, url) is not None
 
 
-def _mask(values: Column) -> Mask:
-    """bool (n,), null as False."""
-    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
-    return mask
-
-
 def _longer(texts: Column, characters: int) -> Mask:
     lengths: Column = pc.utf8_length(texts)
-    return _mask(pc.greater(lengths, pa.scalar(characters)))
+    return mask(pc.greater(lengths, pa.scalar(characters)))
 
 
 def _count(lists: Column) -> NDArray[np.int32]:
@@ -252,22 +194,13 @@ def _count(lists: Column) -> NDArray[np.int32]:
     return counts
 
 
-def _per_row(lists: Column, wrong: Callable[[Column], Column]) -> Mask:
+def _any(lists: Column, wrong: Callable[[Column], Column]) -> Mask:
     """bool (rows,): an element of the row's list is null or ``wrong``."""
     flat: Column = pc.list_flatten(lists)
     parents: Column = pc.list_parent_indices(lists)
-    mask = np.zeros(len(lists), bool)
-    mask[parents.to_numpy(zero_copy_only=False)[_mask(pc.fill_null(wrong(flat), True))]] = True
-    return mask
-
-
-def _repeated(ids: Column) -> Mask:
-    """bool (rows,): the same id stood in an earlier row."""
-    codes = ids.dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
-    _, first = np.unique(codes, return_index=True)
-    repeated = np.ones(len(ids), bool)
-    repeated[first] = False
-    return repeated
+    found = np.zeros(len(lists), bool)
+    found[parents.to_numpy(zero_copy_only=False)[mask(pc.fill_null(wrong(flat), True))]] = True
+    return found
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,111 @@
+"""Pictures inside metadata."""
+
+import base64
+import hashlib
+import io
+import re
+from pathlib import Path
+
+import cv2
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from imgsearch_assets.features import DETECTIONS
+from imgsearch_assets.images.store import picture_key
+from imgsearch_assets.index import build_generation
+from imgsearch_assets.sheets import boxes_of, neighbours_of, sheet_of
+from imgsearch_assets.snapshot import CHANGES, PICTURES
+from serving.images.box import Box
+from serving.index.artifact import load
+from serving.index.generation import ITEMS, PRODUCTS
+from serving.object_store import LocalObjectStore
+
+COLOURS = {"a": (220, 30, 30), "b": (30, 220, 30), "c": (30, 30, 220)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalObjectStore:
+    return LocalObjectStore(tmp_path)
+
+
+@pytest.fixture
+def shas(store: LocalObjectStore) -> dict[str, str]:
+    """A picture of one colour for every product."""
+    found = {}
+    for product, (red, green, blue) in COLOURS.items():
+        pixels = np.full((200, 160, 3), (blue, green, red), np.uint8)
+        data = cv2.imencode(".jpg", pixels)[1].tobytes()
+        found[product] = hashlib.sha256(data).hexdigest()
+        store.put(picture_key(found[product]), data)
+    return found
+
+
+def shown(value: dg.MarkdownMetadataValue) -> Image.Image:
+    found = re.fullmatch(r"!\[.+\]\(data:image/jpeg;base64,(.+)\)", str(value.value))
+    assert found
+    return Image.open(io.BytesIO(base64.b64decode(found[1])))
+
+
+def has(image: Image.Image, product: str) -> bool:
+    distance = np.abs(np.asarray(image).astype(int) - COLOURS[product]).max(axis=2)
+    return bool((distance < 30).sum() > 200)
+
+
+def test_the_sheet_shows_what_changed_or_else_some_of_all(
+    store: LocalObjectStore, shas: dict[str, str]
+) -> None:
+    pictures = pa.Table.from_pylist(
+        [
+            {"product_id": name, "category": "", "image_url": name, "sha256": sha}
+            for name, sha in shas.items()
+        ],
+        schema=PICTURES,
+    )
+    new = pa.Table.from_pylist([{"product_id": "b", "change": "new"}], schema=CHANGES)
+    sheet = shown(sheet_of(store, pictures, new))
+    assert [has(sheet, name) for name in "abc"] == [False, True, False]
+    sheet = shown(sheet_of(store, pictures, CHANGES.empty_table()))
+    assert [has(sheet, name) for name in "abc"] == [True, True, True]
+
+
+def test_boxes_are_drawn_on_good_pictures(store: LocalObjectStore, shas: dict[str, str]) -> None:
+    good = {"sha256": shas["a"], "status": "ok"}
+    items = {"boxes": [Box(0.2, 0.2, 0.8, 0.8).key], "categories": ["shirt"], "scores": [0.9]}
+    bad = {"sha256": shas["b"], "status": "failed", "reason": "truncated"}
+    sheet = shown(boxes_of(store, pa.Table.from_pylist([good | items, bad], schema=DETECTIONS)))
+    assert has(sheet, "a")
+    assert not has(sheet, "b")
+
+
+def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[str, str]) -> None:
+    rows = [
+        {
+            **dict.fromkeys(PRODUCTS.names, ""),
+            "product_id": name,
+            "price": 1,
+            "in_stock": True,
+            "image_urls": [],
+        }
+        for name in shas
+    ]
+    items = [
+        {"product_id": name, "image_url": name, "sha256": sha, "box": Box.whole().key}
+        for name, sha in shas.items()
+    ]
+    built = build_generation(
+        store,
+        pa.Table.from_pylist(rows, schema=PRODUCTS),
+        pa.Table.from_pylist(items, schema=ITEMS),
+        np.eye(3, 8, dtype=np.float32),
+        embedder="e",
+        preprocessing="p",
+        detector="d",
+        snapshot="s",
+    )
+    sheet = shown(neighbours_of(store, load(store, built)))
+    # A row a product: itself, then the two others.
+    assert sheet.width == sheet.height
+    assert [has(sheet, name) for name in "abc"] == [True, True, True]
