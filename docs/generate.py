@@ -33,7 +33,7 @@ def _table(title: str, settings: type[BaseSettings]) -> str:
 
 def settings_page() -> str:
     """docs/settings.md as text."""
-    head = "# Settings\n\nRead once a process from the environment. `make docs` writes this page from the code.\n"
+    head = "# Settings\n\nRead once a process from the environment. `make docs` writes this page.\n"
     return "\n".join([head, _table("Serving", Settings), _table("Pipeline", PipelineSettings)])
 
 
