@@ -141,9 +141,9 @@ def figures(head: Head, unseen: Seen) -> dict[str, float]:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for detector_head.safetensors and .json.")] = WEIGHTS,
-    scenes: Annotated[int, typer.Option(help="Scenes to learn from.")] = 3000,
-    unseen: Annotated[int, typer.Option(help="Scenes for the figures.")] = 500,
-    epochs: int = 15,
+    scenes: Annotated[int, typer.Option(help="Scenes to learn from.")] = 4000,
+    unseen: Annotated[int, typer.Option(help="Scenes for the figures.")] = 400,
+    epochs: int = 18,
     seed: int = 0,
 ) -> None:
     """Train the head on scenes of the sample generator and write it with its figures."""
