@@ -46,8 +46,8 @@ def _page(page: Page, api: str, picture: Path) -> None:
 
 
 def _dagster(page: Page, dagster: str) -> None:
-    page.goto(f"{dagster}/asset-groups")
-    page.get_by_text("ann_index").first.wait_for()
+    page.goto(f"{dagster}/assets/staging_release?view=lineage&lineageScope=upstream")
+    page.get_by_text("product_snapshot").first.wait_for()
     page.wait_for_timeout(4000)  # the graph is laid out, then zoomed to fit
     page.screenshot(path=IMAGES / "dagster.png")
     page.goto(f"{dagster}/assets/ann_index?view=overview")
