@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgsearch_assets.images.download import Limits
@@ -11,7 +11,7 @@ from imgsearch_assets.images.politeness import Politeness
 from serving.cache.features import FeatureStore
 from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore, ObjectStore
-from serving.settings import Settings, read_settings
+from serving.settings import Settings, read, read_settings
 
 
 class PipelineSettings(BaseSettings):
@@ -82,14 +82,7 @@ class Environment:
 
 def read_environment(**overrides: object) -> Environment:
     """This process's; ``overrides`` are of the pipeline. Raises ``BadSettings`` naming every wrong key."""
-    try:
-        pipeline = PipelineSettings(**overrides)  # type: ignore[arg-type]
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"IMGSEARCH_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise BadSettings(wrong) from None
+    pipeline = read(PipelineSettings, **overrides)
     serving = read_settings()
     if serving.environment != "local" and (pipeline.catalogue is None or serving.redis_url is None):
         lacking = [

@@ -5,7 +5,7 @@ Frozen and typed; a wrong value or half a configuration raises ``BadSettings`` t
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,16 +54,24 @@ class Settings(BaseSettings):
     torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
 
 
-def read_settings(**overrides: object) -> Settings:
-    """The process's settings. Raises ``BadSettings`` naming every wrong key."""
+S = TypeVar("S", bound=BaseSettings)
+
+
+def read(settings: type[S], **overrides: Any) -> S:
+    """Settings of one class from the environment. Raises ``BadSettings`` naming every wrong key."""
     try:
-        settings = Settings(**overrides)  # type: ignore[arg-type]
+        return settings(**overrides)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"IMGSEARCH_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            for item in error.errors()
+        prefix = settings.model_config.get("env_prefix", "")
+        wrong = (
+            f"{prefix}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()
         )
-        raise BadSettings(wrong) from None
+        raise BadSettings("; ".join(wrong)) from None
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The process's settings. Raises ``BadSettings``, also where two contradict each other."""
+    settings = read(Settings, **overrides)
     if settings.fetch_allow_hosts and settings.environment != "local":
         raise BadSettings("IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it")
     return settings
