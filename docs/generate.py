@@ -46,10 +46,12 @@ def _page(page: Page, api: str, picture: Path) -> None:
 
 
 def _dagster(page: Page, dagster: str) -> None:
-    page.goto(f"{dagster}/assets/staging_release?view=lineage&lineageScope=upstream")
+    page.set_viewport_size({"width": 1900, "height": 640})
+    page.goto(f"{dagster}/assets/staging_release?view=lineage&lineageScope=upstream&lineageDepth=10")
     page.get_by_text("product_snapshot").first.wait_for()
     page.wait_for_timeout(4000)  # the graph is laid out, then zoomed to fit
     page.screenshot(path=IMAGES / "dagster.png")
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{dagster}/assets/ann_index?view=overview")
     page.get_by_text("recall_at_10_vs_exact").first.wait_for()
     page.wait_for_timeout(2000)

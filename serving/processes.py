@@ -21,6 +21,8 @@ from serving.telemetry import IndexMetrics, RpcMetrics
 
 Ready = Callable[[str], None]
 
+_MAX_HEADER_BYTES = 64 * 1024
+
 
 async def search(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     """The search service. Ready for searches, as its health says, from the first generation on."""
@@ -129,6 +131,8 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     front = Front(
         uvicorn.Config(
             create_app(settings),
+            http="h11",  # the one of uvicorn's two parsers that bounds the request line and headers
+            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             log_config=None,  # its records go where all others go
             access_log=False,  # the application writes its own, with request ids
             timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,

@@ -169,7 +169,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="The sample's folder, as the demo printed it.")],
     add: Annotated[int, typer.Option(min=0, help="New products.")] = 10,
     remove: Annotated[int, typer.Option(min=0, help="Products to drop.")] = 5,
-    repicture: Annotated[int, typer.Option(min=0, help="Products to get a new first picture.")] = 1,
+    repicture: Annotated[int, typer.Option(min=0, help="Products to get a new first picture.")] = 2,
     bad_rows: Annotated[bool, typer.Option(help="Add rows that no shop should have.")] = False,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
 ) -> None:

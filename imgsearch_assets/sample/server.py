@@ -19,6 +19,10 @@ _STATS = "/_stats"
 SERVED = frozenset({"pictures", "street", "photos", "hostile"})
 
 
+# Longer ones are no file of a sample; the file system would refuse to look for them.
+_MAX_PATH = 255
+
+
 @dataclass
 class Stats:
     """What was asked for since the start."""
@@ -97,7 +101,7 @@ class PictureServer:
     def _response(self, path: str) -> web.StreamResponse:
         parts = PurePosixPath(path).parts
         file = self._folder.joinpath(*parts)
-        if parts[0] not in SERVED or ".." in parts or not file.is_file():
+        if parts[0] not in SERVED or ".." in parts or len(path) > _MAX_PATH or not file.is_file():
             return web.Response(status=404, text="no such picture\n")
         return web.FileResponse(file, chunk_size=256 * 1024)
 

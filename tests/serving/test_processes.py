@@ -1,8 +1,10 @@
 """Every service as its own process: started, asked, told to stop."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,6 +107,19 @@ def test_the_front_starts_alone_and_stops(tmp_path: Path, start: Start) -> None:
     with urllib.request.urlopen(f"http://{address}/healthz") as page:
         assert page.status == 200
     stopped(process, tmp_path / "api.log", signal.SIGINT)
+
+
+def test_the_front_refuses_endless_headers(tmp_path: Path, start: Start) -> None:
+    process, address = start("api")
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n")
+        with contextlib.suppress(ConnectionError):  # it may have hung up already
+            for _ in range(40):
+                client.sendall(b"X-More: " + 60_000 * b"a" + b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    stopped(process, tmp_path / "api.log")
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,18 @@ async function take(file) {
     const fit = await prepare(file);
     open({ file: fit, url: URL.createObjectURL(fit), box: null });
   } catch (error) {
-    say("");
+    clear(); // what is shown is of another picture
     showTrouble(asTrouble(error));
   }
+}
+
+function clear() {
+  request?.abort();
+  view = null;
+  say("");
+  $("trouble").hidden = true;
+  $("found").hidden = true;
+  $("start").hidden = false;
 }
 
 function restore(state) {
@@ -154,12 +163,7 @@ function restore(state) {
     enter(known || { productId });
     return;
   }
-  request?.abort();
-  view = null;
-  say("");
-  $("trouble").hidden = true;
-  $("found").hidden = true;
-  $("start").hidden = false;
+  clear();
 }
 
 function listen() {

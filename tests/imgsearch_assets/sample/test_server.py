@@ -44,7 +44,14 @@ async def test_pictures_come_with_type_and_etag_and_are_not_sent_twice(
 
 @pytest.mark.parametrize(
     "path",
-    ["/catalogue.duckdb", "/pictures/..%2Fcatalogue.duckdb", "/pictures", "/pictures/none.jpg", "/nothing"],
+    [
+        "/catalogue.duckdb",
+        "/pictures/..%2Fcatalogue.duckdb",
+        "/pictures",
+        "/pictures/none.jpg",
+        "/nothing",
+        "/pictures/" + 5000 * "a",
+    ],
 )
 async def test_nothing_but_pictures_is_served(server: PictureServer, path: str) -> None:
     async with aiohttp.ClientSession(server.url) as client, client.get(path) as reply:
