@@ -32,6 +32,13 @@ QUERIES_STAYING = 40
 
 _REDIS = "IMGSEARCH_REDIS_URL"
 
+# What search can do without, and what that means; start again to have it back.
+_SPARE = {
+    "redis": "without stored features",
+    "pictures": "without the sample's pictures",
+    "dagster": "with what is indexed; changes of the catalogue are not seen",
+}
+
 
 @dataclass(frozen=True)
 class Yardstick:
@@ -216,7 +223,7 @@ def _show(figures: dict[str, object], clock: Stopwatch) -> None:
 
 
 def _stay(services: Services, prepared: Prepared, dagster: Path) -> None:
-    """Keep everything up until Ctrl-C. Raises ``Unavailable`` when a part of it ends by itself."""
+    """Keep everything up until Ctrl-C. Raises ``Unavailable`` when what search needs ends by itself."""
     with console.status("starting Dagster"):
         services.start_dagster(dagster)
     console.print(f"\n  page        [bold]{services.api_url}/[/]")
@@ -226,6 +233,12 @@ def _stay(services: Services, prepared: Prepared, dagster: Path) -> None:
     for number, hint in enumerate(prepared.hints, 1):
         console.print(f"  {number}. {hint}")
     console.print("\nCtrl-C stops everything.")
-    while (ended := services.group.ended()) is None:
-        time.sleep(0.5)
-    raise Unavailable(f"{ended} ended by itself; its log is {services.group.logs / ended}.log")
+    while True:
+        if (ended := services.group.ended()) is None:
+            time.sleep(0.5)
+            continue
+        said = f"{ended} ended by itself; its log is {services.group.logs / ended}.log"
+        if ended not in _SPARE:
+            raise Unavailable(said)
+        services.group.forget(ended)
+        console.print(f"{said}. Search goes on {_SPARE[ended]}.")

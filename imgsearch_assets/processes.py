@@ -119,6 +119,10 @@ class ProcessGroup:
         """The name of a child that is no longer running, if there is one."""
         return next((name for name, child in self._children.items() if child.poll() is not None), None)
 
+    def forget(self, name: str) -> None:
+        """No longer watch a child that has ended; the others go on without it."""
+        del self._children[name]
+
     def _last_words(self, name: str) -> str:
         log = self.logs / f"{name}.log"
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]

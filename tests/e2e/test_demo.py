@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from dagster import AssetKey, DagsterInstance
 from playwright.sync_api import expect, sync_playwright
@@ -192,6 +193,16 @@ def test_a_taken_port_is_one_sentence(demo: Demo, tmp_path: Path) -> None:
     assert said.strip() == (
         f"imgsearch: port {demo.ports['api']} is taken; free it or choose another with --api-port"
     )
+
+
+def test_search_goes_on_without_redis(demo: Demo) -> None:
+    (redis,) = (child for child in psutil.Process(demo.process.pid).children() if "server" in child.name())
+    redis.kill()
+    picture, _ = street_queries(demo.sample, 1)[0]
+    product = demo.search(picture)[0]
+    similar = demo.http.get(f"/v1/products/{product}/similar")
+    assert similar.json()["features"] == "index"
+    assert demo.process.poll() is None
 
 
 def test_ctrl_c_stops_everything_and_a_second_start_reuses_what_is_there(demo: Demo) -> None:

@@ -72,6 +72,8 @@ def test_a_child_that_ended_later_is_named(tmp_path: Path) -> None:
         while group.ended() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert group.ended() == "short"
+        group.forget("short")
+        assert group.ended() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
