@@ -89,7 +89,9 @@ def run(
 
     with one_sentence():
         source = demo.Catalogue(catalogue, frozenset(allow_host or ()))
-        demo.run(source, home, Ports(api_port, dagster_port), redis_url, once=once, as_json=as_json)
+        demo.run(
+            source, home, Ports(api_port, dagster_port, pictures=0), redis_url, once=once, as_json=as_json
+        )
 
 
 BENCHMARKS = Path("benchmarks")

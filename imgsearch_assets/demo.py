@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from zlib import crc32
 
 from rich.console import Console
 from rich.table import Table
@@ -123,7 +124,8 @@ class Catalogue:
 
     @property
     def name(self) -> str:
-        return f"catalogue-{Path(self.location.partition('::')[0]).stem}"
+        path = Path(self.location.partition("::")[0]).absolute()
+        return f"catalogue-{path.stem}-{crc32(str(path).encode()):08x}"  # two files of one name stay apart
 
     def prepare(self, home: Path, ports: Ports) -> Prepared:
         path, table = self.location.partition("::")[::2]
@@ -182,6 +184,11 @@ def _run(
         clock.seconds["searchable"] = time.monotonic() - started
         console.print(f"[bold green]searchable[/] after {clock.seconds['searchable']:.0f} s")
 
+        if refreshed.rejected:
+            console.print(
+                f"{refreshed.rejected} rows of the catalogue were rejected; "
+                "product_snapshot in the Dagster UI shows which and why"
+            )
         figures = refreshed.figures()
         if prepared.yardstick is not None:
             with clock.stage("measure"):

@@ -22,7 +22,7 @@ class Ports:
 
     api: int = 8080
     dagster: int = 3000
-    pictures: int = 8090
+    pictures: int = 8090  # 0 where there is no sample to serve
 
     def check(self) -> None:
         """Raise ``BadSettings`` naming the first port that is taken and the option that moves it."""

@@ -1,5 +1,6 @@
 """Child processes of a local installation: started in order, watched together, stopped together."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -23,6 +24,12 @@ _LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec there is no t
 def _die_with_parent() -> None:
     """Have the kernel stop this child when its parent is gone, even by SIGKILL (Linux only)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill_group(pid: int) -> None:
+    """End what is left of a child's session: a child that was killed leaves its own children behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -120,8 +127,8 @@ class ProcessGroup:
         return next((name for name, child in self._children.items() if child.poll() is not None), None)
 
     def forget(self, name: str) -> None:
-        """No longer watch a child that has ended; the others go on without it."""
-        del self._children[name]
+        """No longer watch a child that has ended, nor leave anything that it had started."""
+        _kill_group(self._children.pop(name).pid)
 
     def _last_words(self, name: str) -> str:
         log = self.logs / f"{name}.log"
@@ -138,6 +145,7 @@ class ProcessGroup:
             try:
                 child.wait(timeout=max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
+                child.kill()
                 child.wait()
+            _kill_group(child.pid)
         self._children.clear()

@@ -30,6 +30,7 @@ class Refreshed:
     """What a refresh made searchable, and ``seconds`` by step."""
 
     products: int
+    rejected: int
     pictures: int
     indexed: int
     download_failures: int
@@ -96,6 +97,7 @@ def _refresh(instance: dg.DagsterInstance, version: str, definitions: dg.Definit
 
     return Refreshed(
         products=int(figure("product_snapshot", "dagster/row_count")),
+        rejected=int(figure("product_snapshot", "rejected")),
         pictures=int(figure("product_images", "pictures")),
         indexed=int(figure("ann_index", "products")),
         download_failures=int(figure("product_images", "without_picture")),

@@ -1,9 +1,11 @@
 """The pictures that the catalogue names."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
@@ -62,7 +64,8 @@ def product_images(
         failures = failures_of(urls, fetches)
         if pictures.num_rows == 0:
             raise BadInput(
-                f"none of the {urls.num_rows} pictures of the catalogue can be had; what is live stays"
+                f"none of the {urls.num_rows} pictures of the catalogue can be had ({_why(failures)}); "
+                "what is live stays"
             )
         key = keep(store, catalogue_diff.snapshot, "pictures", pictures)
         sheet = sheet_of(store, pictures, changes)
@@ -92,4 +95,15 @@ def product_images(
             "new_pictures": sheet,
             "seconds": watch.seconds,
         },
+    )
+
+
+def _why(failures: pa.Table) -> str:
+    """The reasons and how often each; for the commonest mistake, the mend."""
+    counts = Counter(failures["reason"].to_pylist())
+    said = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+    return (
+        f"{said}: an address that is not public needs --allow-host HOST:PORT"
+        if counts["bad_address"]
+        else said
     )

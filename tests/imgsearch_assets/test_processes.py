@@ -39,6 +39,28 @@ def test_a_child_that_ends_while_starting_is_named_with_its_last_words(tmp_path:
     )
 
 
+FORKS = (
+    "import subprocess, sys, time\n"
+    f"child = subprocess.Popen([sys.executable, '-c', {SERVER!r}, sys.argv[1]])\n"
+    "time.sleep(60)"
+)
+
+
+def test_what_a_killed_child_had_started_is_ended_too(tmp_path: Path) -> None:
+    port = free_port()
+    with ProcessGroup(tmp_path, {}) as group:
+        group.start("parent", python(FORKS, port))
+        group.wait_ready("parent", answers(port), timeout_s=20)
+        (parent,) = psutil.Process().children()
+        (child,) = parent.children()
+        parent.kill()
+        while group.ended() is None:
+            time.sleep(0.05)
+        group.forget("parent")
+    psutil.wait_procs([child], timeout=10)
+    assert port_is_free(port)
+
+
 SAYS = "import time; print('warming up'); print('listening on 127.0.0.1:7', flush=True); time.sleep(60)"
 
 
