@@ -334,5 +334,7 @@ def _retry_in(reason: str, attempts: int) -> timedelta:
     """How long a later run leaves a failure alone: twice as long for every try it has cost."""
     if reason in PERMANENT:
         return PERMANENT_RETRY
+    if reason == "bad_address":  # hardly costs a request, and a setting mends it
+        return timedelta(0)
     doublings = min(max(attempts - 1, 0), 20)  # past that the longest applies anyway
     return min(FIRST_RETRY * (1 << doublings), LONGEST_RETRY)

@@ -261,6 +261,9 @@ async def test_every_failure_has_its_reason(site: "Site", store: LocalObjectStor
     assert rows[site.url("/forbidden.jpg")]["http_status"] == 403
     assert site.requests["/missing.jpg"] == 1
     assert [path.name for path in (store.root / "images").iterdir()] == [rows[good]["sha256"]]
+    # An address becomes good by a setting, so that it is due at once; the others wait.
+    later = planned(store, [*reasons, good])
+    assert later.counts["retry"] == list(reasons.values()).count("bad_address")
 
 
 async def test_a_touched_product_is_asked_about_and_not_sent_again(
