@@ -21,9 +21,16 @@ _LISTENING = "listening on "
 _LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec there is no time for an import
 
 
-def _die_with_parent() -> None:
-    """Have the kernel stop this child when its parent is gone, even by SIGKILL (Linux only)."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _mortal() -> None:
+    """Run in the child before its program: it can be told to stop, and stops when its parent is gone.
+
+    A parent may ignore signals (a shell's background job does, and so does what Dagster makes of one), and a
+    child would go on doing so. The kernel tells of a parent's end, even by SIGKILL, on Linux only.
+    """
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, signal.SIG_DFL)
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _kill_group(pid: int) -> None:
@@ -90,7 +97,7 @@ class ProcessGroup:
                 env={**os.environ, **self.environment, **environment},
                 # Ctrl-C reaches the terminal's whole group; the children are stopped by us, in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_mortal,
             )
 
     def wait_ready(self, name: str, ready: Callable[[], object], timeout_s: float) -> None:

@@ -59,7 +59,7 @@ def test_what_a_killed_child_had_started_is_ended_too(tmp_path: Path) -> None:
     with ProcessGroup(tmp_path, {}) as group:
         group.start("parent", python(FORKS, port))
         group.wait_ready("parent", answers(port), timeout_s=20)
-        (parent,) = psutil.Process().children()
+        parent = next(child for child in psutil.Process().children() if str(port) in child.cmdline())
         parent.kill()
         while group.ended() is None:
             time.sleep(0.05)
