@@ -16,11 +16,11 @@ from rich.table import Table
 
 from imgsearch_assets import progress
 from imgsearch_assets.installation import Ports, check_home, only_one
-from imgsearch_assets.measure import PictureQuery, recall_through_api
+from imgsearch_assets.measure import recall_through_api
 from imgsearch_assets.processes import ProcessGroup
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
-from imgsearch_assets.sample.evaluate import photo_queries, street_queries
+from imgsearch_assets.sample.evaluate import PictureQuery, photo_queries, street_queries
 from imgsearch_assets.services import Services, dagster_home
 from serving.errors import Unavailable
 

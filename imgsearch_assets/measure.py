@@ -6,14 +6,12 @@ from collections.abc import Sequence
 import aiohttp
 
 from imgsearch_assets.progress import Advance
+from imgsearch_assets.sample.evaluate import PictureQuery, recall_at
 from serving.errors import Unavailable
 
 # Uploads in flight: enough to keep detect and embed busy, few enough to measure answers, not queues.
 _AT_ONCE = 2
 _TIMEOUT_S = 60.0
-
-# An encoded picture and the product that has to be found.
-PictureQuery = tuple[bytes, str]
 
 
 async def _ranked(session: aiohttp.ClientSession, picture: bytes, k: int) -> list[str]:
@@ -31,13 +29,14 @@ async def _recall(api: str, queries: Sequence[PictureQuery], k: int, advance: Ad
     gate = asyncio.Semaphore(_AT_ONCE)
     async with aiohttp.ClientSession(api, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
 
-        async def found(picture: bytes, product_id: str) -> bool:
+        async def asked(picture: bytes) -> list[str]:
             async with gate:
                 ranked = await _ranked(session, picture, k)
             advance(1)
-            return product_id in ranked
+            return ranked
 
-        return sum(await asyncio.gather(*(found(*query) for query in queries))) / len(queries)
+        ranked_ids = await asyncio.gather(*(asked(picture) for picture, _ in queries))
+    return recall_at(k, ranked_ids, [product_id for _, product_id in queries])
 
 
 def recall_through_api(api: str, queries: Sequence[PictureQuery], k: int, advance: Advance) -> float:
