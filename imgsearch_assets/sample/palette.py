@@ -17,12 +17,6 @@ class Colour:
     family: str
     rgb: RGB
 
-    @property
-    def lightness(self) -> float:
-        """0..1, as perceived (Rec. 709 weights)."""
-        r, g, b = self.rgb
-        return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255
-
 
 COLOURS: tuple[Colour, ...] = tuple(
     Colour(name, family, (value >> 16, value >> 8 & 255, value & 255))
