@@ -13,7 +13,7 @@ from typing import Literal
 
 import safetensors
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from serving.errors import NotFound, Unverified
@@ -21,18 +21,43 @@ from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
 
+class Block(BaseModel):
+    """A part of an embedder's vector, brought to unit length by itself and then weighed against the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dim: int = Field(ge=1)
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+
+
+class Text(BaseModel):
+    """A text tower beside the picture's; its weights are the tensors ``text.*``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokenizer: Literal["clip", "file"] = "clip"  # CLIP's own, or ``tokenizer.json`` of the bundle
+    tokenizer_sha256: str = ""  # of that file
+    context_length: int = Field(77, ge=1, le=1024)
+
+
 class Card(BaseModel):
     """Everything about a model but the numbers themselves."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
+    # ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>``: see ``serving.models.trunk``.
+    architecture: str = "efficientnet_lite0"
     preprocessing: Preprocessing
     categories: tuple[str, ...] = ()  # what a detector tells apart, in the order of its outputs
-    dim: int | None = None  # of an embedder's vectors
-    metrics: Mapping[str, float] = {}
+    dim: int | None = None  # of an embedder's vectors: the sum of its blocks
+    blocks: tuple[Block, ...] = ()  # of an embedder's vectors; none is one of ``dim``
+    text: Text | None = None
+    metrics: Mapping[str, float] = {}  # measured on ``split``
     training: Mapping[str, str | int | float] = {}  # what the weights came from
+    dataset: str = ""  # version of the data set it learned from
+    split: str = ""  # version of the held-out pictures that ``metrics`` speak of
     weights_sha256: str
     weights_size_bytes: int
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from serving.proto import geometry_pb2 as serving_dot_proto_dot_geometry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19serving/proto/embed.proto\x12\x0cimgsearch.v1\x1a\x1cserving/proto/geometry.proto\"5\n\x04\x43rop\x12\r\n\x05image\x18\x01 \x01(\r\x12\x1e\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x11.imgsearch.v1.Box\"A\n\x0c\x45mbedRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12!\n\x05\x63rops\x18\x02 \x03(\x0b\x32\x12.imgsearch.v1.Crop\"X\n\nEmbedReply\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x15\n\rpreprocessing\x18\x04 \x01(\t2F\n\x05\x45mbed\x12=\n\x05\x45mbed\x12\x1a.imgsearch.v1.EmbedRequest\x1a\x18.imgsearch.v1.EmbedReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19serving/proto/embed.proto\x12\x0cimgsearch.v1\x1a\x1cserving/proto/geometry.proto\"5\n\x04\x43rop\x12\r\n\x05image\x18\x01 \x01(\r\x12\x1e\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x11.imgsearch.v1.Box\"X\n\x0c\x45mbedRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12!\n\x05\x63rops\x18\x02 \x03(\x0b\x32\x12.imgsearch.v1.Crop\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"8\n\x10\x45mbedTextRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\"X\n\nEmbedReply\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x15\n\rpreprocessing\x18\x04 \x01(\t2\x8d\x01\n\x05\x45mbed\x12=\n\x05\x45mbed\x12\x1a.imgsearch.v1.EmbedRequest\x1a\x18.imgsearch.v1.EmbedReply\x12\x45\n\tEmbedText\x12\x1e.imgsearch.v1.EmbedTextRequest\x1a\x18.imgsearch.v1.EmbedReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CROP']._serialized_start=73
   _globals['_CROP']._serialized_end=126
   _globals['_EMBEDREQUEST']._serialized_start=128
-  _globals['_EMBEDREQUEST']._serialized_end=193
-  _globals['_EMBEDREPLY']._serialized_start=195
-  _globals['_EMBEDREPLY']._serialized_end=283
-  _globals['_EMBED']._serialized_start=285
-  _globals['_EMBED']._serialized_end=355
+  _globals['_EMBEDREQUEST']._serialized_end=216
+  _globals['_EMBEDTEXTREQUEST']._serialized_start=218
+  _globals['_EMBEDTEXTREQUEST']._serialized_end=274
+  _globals['_EMBEDREPLY']._serialized_start=276
+  _globals['_EMBEDREPLY']._serialized_end=364
+  _globals['_EMBED']._serialized_start=367
+  _globals['_EMBED']._serialized_end=508
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class EmbedStub:
                 request_serializer=serving_dot_proto_dot_embed__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=serving_dot_proto_dot_embed__pb2.EmbedReply.FromString,
                 _registered_method=True)
+        self.EmbedText = channel.unary_unary(
+                '/imgsearch.v1.Embed/EmbedText',
+                request_serializer=serving_dot_proto_dot_embed__pb2.EmbedTextRequest.SerializeToString,
+                response_deserializer=serving_dot_proto_dot_embed__pb2.EmbedReply.FromString,
+                _registered_method=True)
 
 
 class EmbedServicer:
@@ -52,12 +57,24 @@ class EmbedServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EmbedText(self, request, context):
+        """UNIMPLEMENTED where the embedder has no text tower.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbedServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
                     request_deserializer=serving_dot_proto_dot_embed__pb2.EmbedRequest.FromString,
+                    response_serializer=serving_dot_proto_dot_embed__pb2.EmbedReply.SerializeToString,
+            ),
+            'EmbedText': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmbedText,
+                    request_deserializer=serving_dot_proto_dot_embed__pb2.EmbedTextRequest.FromString,
                     response_serializer=serving_dot_proto_dot_embed__pb2.EmbedReply.SerializeToString,
             ),
     }
@@ -88,6 +105,33 @@ class Embed:
             target,
             '/imgsearch.v1.Embed/Embed',
             serving_dot_proto_dot_embed__pb2.EmbedRequest.SerializeToString,
+            serving_dot_proto_dot_embed__pb2.EmbedReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imgsearch.v1.Embed/EmbedText',
+            serving_dot_proto_dot_embed__pb2.EmbedTextRequest.SerializeToString,
             serving_dot_proto_dot_embed__pb2.EmbedReply.FromString,
             options,
             channel_credentials,

@@ -34,6 +34,8 @@ class EmbedStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EmbedAsyncStub: ...
     Embed: _grpc.UnaryUnaryMultiCallable[_embed_pb2.EmbedRequest, _embed_pb2.EmbedReply]
+    EmbedText: _grpc.UnaryUnaryMultiCallable[_embed_pb2.EmbedTextRequest, _embed_pb2.EmbedReply]
+    """UNIMPLEMENTED where the embedder has no text tower."""
 
 @_typing.type_check_only
 class EmbedAsyncStub(EmbedStub):
@@ -41,6 +43,8 @@ class EmbedAsyncStub(EmbedStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Embed: _aio.UnaryUnaryMultiCallable[_embed_pb2.EmbedRequest, _embed_pb2.EmbedReply]  # type: ignore[assignment]
+    EmbedText: _aio.UnaryUnaryMultiCallable[_embed_pb2.EmbedTextRequest, _embed_pb2.EmbedReply]  # type: ignore[assignment]
+    """UNIMPLEMENTED where the embedder has no text tower."""
 
 class EmbedServicer(metaclass=_abc_1.ABCMeta):
     """Turns parts of pictures into vectors."""
@@ -51,5 +55,13 @@ class EmbedServicer(metaclass=_abc_1.ABCMeta):
         request: _embed_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embed_pb2.EmbedReply, _abc.Awaitable[_embed_pb2.EmbedReply]]: ...
+
+    @_abc_1.abstractmethod
+    def EmbedText(
+        self,
+        request: _embed_pb2.EmbedTextRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_pb2.EmbedReply, _abc.Awaitable[_embed_pb2.EmbedReply]]:
+        """UNIMPLEMENTED where the embedder has no text tower."""
 
 def add_EmbedServicer_to_server(servicer: EmbedServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from serving.proto import geometry_pb2 as _geometry_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Collapse:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CollapseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Collapse.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLLAPSE_PRODUCT: _Collapse.ValueType  # 0
+    """a product"""
+    COLLAPSE_VARIANT: _Collapse.ValueType  # 1
+    """a group of products that look the same but for their colour"""
+    COLLAPSE_PICTURE: _Collapse.ValueType  # 2
+    """a group of products with the same picture"""
+
+class Collapse(_Collapse, metaclass=_CollapseEnumTypeWrapper):
+    """What a result may hold only once."""
+
+COLLAPSE_PRODUCT: Collapse.ValueType  # 0
+"""a product"""
+COLLAPSE_VARIANT: Collapse.ValueType  # 1
+"""a group of products that look the same but for their colour"""
+COLLAPSE_PICTURE: Collapse.ValueType  # 2
+"""a group of products with the same picture"""
+Global___Collapse: _TypeAlias = Collapse  # noqa: Y015
 
 @_typing.final
 class Filter(_message.Message):
@@ -77,6 +102,7 @@ class Query(_message.Message):
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     K_FIELD_NUMBER: _builtins.int
+    COLLAPSE_FIELD_NUMBER: _builtins.int
     vectors: _builtins.bytes
     """Either vectors: little-endian float32, n x dim, rows of unit length (a product's score is its best
     over the rows) ...
@@ -84,6 +110,7 @@ class Query(_message.Message):
     product_id: _builtins.str
     """... or a product of this generation, searched with its own vectors and left out of the answer."""
     k: _builtins.int
+    collapse: Global___Collapse.ValueType
     @_builtins.property
     def filter(self) -> Global___Filter: ...
     def __init__(
@@ -93,10 +120,11 @@ class Query(_message.Message):
         product_id: _builtins.str = ...,
         filter: Global___Filter | None = ...,
         k: _builtins.int = ...,
+        collapse: Global___Collapse.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collapse", b"collapse", "filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,6 +207,7 @@ class Hit(_message.Message):
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    ALSO_PRODUCT_IDS_FIELD_NUMBER: _builtins.int
     IMAGE_URL_FIELD_NUMBER: _builtins.int
     IMAGE_SHA256_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
@@ -190,19 +219,24 @@ class Hit(_message.Message):
     @_builtins.property
     def product(self) -> Global___Product: ...
     @_builtins.property
+    def also_product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further products of its group that the filter keeps, best first, at most eight; see Query.collapse."""
+
+    @_builtins.property
     def box(self) -> _geometry_pb2.Box: ...
     def __init__(
         self,
         *,
         product: Global___Product | None = ...,
         score: _builtins.float = ...,
+        also_product_ids: _abc.Iterable[_builtins.str] | None = ...,
         image_url: _builtins.str = ...,
         image_sha256: _builtins.str = ...,
         box: _geometry_pb2.Box | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "product", b"product"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image_sha256", b"image_sha256", "image_url", b"image_url", "product", b"product", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_product_ids", b"also_product_ids", "box", b"box", "image_sha256", b"image_sha256", "image_url", b"image_url", "product", b"product", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -223,7 +257,7 @@ class Result(_message.Message):
     """Fewer than k products exist under this filter."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
-        """Distinct products, best first."""
+        """Best first; distinct products, or groups of them where the query collapses."""
 
     def __init__(
         self,

@@ -1,0 +1,62 @@
+"""Labelled pictures on disk: what models learn from and are measured with.
+
+Every loader of this package ends in the same two values, so that training and evaluation know one shape.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from serving.images.box import Box
+
+# Who took the picture: the shop, or somebody who wants the thing.
+Kind = Literal["shop", "street"]
+# What the data set itself says a picture is for; "" where it says nothing.
+Role = Literal["", "train", "query", "gallery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One encoded picture and what is known of it; a text is empty where nothing is."""
+
+    path: Path
+    product: str = ""  # pictures of one product show the same thing
+    category: str = ""
+    kind: Kind = "shop"
+    role: Role = ""
+    # Boxes and their categories, that of the product first.
+    items: tuple[tuple[Box, str], ...] = ()
+
+    @property
+    def box(self) -> Box:
+        """The box of the product, the whole picture where none is known."""
+        return self.items[0][0] if self.items else Box.whole()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures below ``root``."""
+
+    name: str
+    root: Path
+    pictures: tuple[Labelled, ...]
+
+    @cached_property
+    def version(self) -> str:
+        """16 hex digits over every label and every picture's bytes, wherever ``root`` lies."""
+        digest = hashlib.sha256()
+        for one in sorted(self.pictures, key=lambda one: (one.path, one.product)):
+            with one.path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            items = [f"{box.key} {category}" for box, category in one.items]
+            labels = (
+                one.path.relative_to(self.root).as_posix(),
+                one.product,
+                one.category,
+                one.kind,
+                one.role,
+            )
+            digest.update("\0".join((*labels, content, *items, "\n")).encode())
+        return digest.hexdigest()[:16]
