@@ -13,7 +13,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from serving.errors import BadSettings
 
 
-class Settings(BaseSettings):
+class EngineSettings(BaseSettings):
+    """How every process, the pipeline's too, runs its networks."""
+
+    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="What runs the networks on a CPU: `auto` and `openvino` are OpenVINO, where it can.",
+    )
+    precision: Literal["auto", "float32", "reduced"] = Field(
+        "auto",
+        description="Numbers inside the networks: `reduced` is bfloat16 where the processor has it; "
+        "`auto` is reduced on a GPU, float32 on a CPU.",
+    )
+
+
+class Settings(EngineSettings):
     """Settings of the search platform. The pipeline's own are in ``imgsearch_assets.environment``."""
 
     model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")

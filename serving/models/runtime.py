@@ -18,10 +18,17 @@ _KEEP_BYTES = 2**30
 # Rows of one forward pass: on a CPU few enough that activations stay near the caches.
 _BATCH_CPU, _BATCH_GPU = 4, 64
 
+_threads = 1
+
 
 def cores() -> int:
     """Cores this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0))
+
+
+def threads() -> int:
+    """Threads inside one forward pass, as this process was tuned."""
+    return _threads
 
 
 def tune(threads: int = 1) -> None:
@@ -30,6 +37,8 @@ def tune(threads: int = 1) -> None:
     ``threads`` are those inside one forward pass. Where several run at once (a service, the pipeline), one
     each is fastest.
     """
+    global _threads
+    _threads = threads
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # glibc
