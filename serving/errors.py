@@ -6,6 +6,7 @@
     │   └── BadAddress             a URL we will not fetch (not http(s), not a global address, ...)
     ├── NotFound                   no such product, generation, model
     ├── ModelMismatch              vectors of one model against a generation of another
+    ├── Unsupported                asked for what this installation's models cannot do
     ├── Overloaded                 too much at once; try again after ``retry_after_s``
     ├── DeadlinePassed             the caller's time ran out, or could not be met
     ├── Unavailable                something this service leans on is not there (yet)
@@ -72,6 +73,10 @@ class ModelMismatch(ImgsearchError):
     code = "model_mismatch"
 
 
+class Unsupported(ImgsearchError):
+    code = "unsupported"
+
+
 class Overloaded(ImgsearchError):
     code = "overloaded"
 
@@ -108,6 +113,7 @@ _STATUS: dict[type[ImgsearchError], tuple[int, grpc.StatusCode]] = {
     BadInput: (400, grpc.StatusCode.INVALID_ARGUMENT),
     NotFound: (404, grpc.StatusCode.NOT_FOUND),
     ModelMismatch: (503, grpc.StatusCode.FAILED_PRECONDITION),
+    Unsupported: (501, grpc.StatusCode.UNIMPLEMENTED),
     Overloaded: (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
     DeadlinePassed: (504, grpc.StatusCode.DEADLINE_EXCEEDED),
     Unavailable: (503, grpc.StatusCode.UNAVAILABLE),

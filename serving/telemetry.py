@@ -95,3 +95,14 @@ class IndexMetrics:
         self.failures = Counter(
             "imgsearch_generation_failures", "Loads of a generation that failed.", registry=registry
         )
+
+
+class ModelMetrics:
+    """Which models a service answers with, beside its calls."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.loaded = Gauge("imgsearch_models_loaded", "Versions of the model in memory.", registry=registry)
+        self.swaps = Counter("imgsearch_model_swaps", "Live versions taken into use.", registry=registry)
+        self.failures = Counter(
+            "imgsearch_model_failures", "Live versions that could not be taken into use.", registry=registry
+        )

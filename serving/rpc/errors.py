@@ -19,6 +19,7 @@ from serving.errors import (
     NotFound,
     Overloaded,
     Unavailable,
+    Unsupported,
     Unverified,
     status_of,
 )
@@ -40,6 +41,7 @@ _BY_CODE: dict[str, type[ImgsearchError]] = {
         BadAddress,
         NotFound,
         ModelMismatch,
+        Unsupported,
         DeadlinePassed,
         Unverified,
         Conflict,

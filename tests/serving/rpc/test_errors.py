@@ -14,6 +14,7 @@ from serving.errors import (
     NotFound,
     Overloaded,
     Unavailable,
+    Unsupported,
     Unverified,
 )
 
@@ -23,6 +24,7 @@ ERRORS = [
     BadAddress("that is inside"),
     NotFound("no such product"),
     ModelMismatch("other vectors"),
+    Unsupported("no text"),
     Overloaded("too much", retry_after_s=2.5),
     DeadlinePassed("too late"),
     Unavailable("not yet", retry_after_s=0.25),
