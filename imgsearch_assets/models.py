@@ -98,11 +98,11 @@ def register_detector(store: ObjectStore) -> Bundle:
 def register_embedder(store: ObjectStore) -> Bundle:
     """The shipped embedder, live in ``store``. The same one again changes nothing."""
     projection, card = shipped("embedder_projection")
-    descriptor = {f"descriptor.{name}": tensor for name, tensor in imagenet_backbone().items()}
+    trunk = {f"trunk.{name}": tensor for name, tensor in imagenet_backbone().items()}
     return register_bundle(
         store,
         embedder.NAME,
-        descriptor | {f"project.{name}": tensor for name, tensor in projection.items()},
+        trunk | {f"project.{name}": tensor for name, tensor in projection.items()},
         Preprocessing(),
         dim=len(projection["weight"]),
         metrics=card.metrics,

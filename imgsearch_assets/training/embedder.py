@@ -30,7 +30,7 @@ from imgsearch_assets.sample.design import new_design
 from imgsearch_assets.sample.scenes import PACKSHOTS, Scene, packshot, street
 from serving.images.box import Box, crop
 from serving.models import runtime
-from serving.models.embedder import Descriptor
+from serving.models.trunk import Descriptor
 from serving.models.network import fill
 from serving.models.preprocess import Preprocessing, open_picture
 

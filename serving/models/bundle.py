@@ -2,80 +2,47 @@
 
 models/<name>/<version>/bundle.json           the card; the version is its SHA-256, shortened
 models/<name>/<version>/weights.safetensors   named by hash and size on the card
+models/<name>/<version>/tokenizer.json        where it reads text with a tokenizer of its own; by hash
+models/<name>/<version>/card.md               the card for people, written from it
 models/<name>/live.json                       which version is in use, moved by compare-and-set
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from enum import Enum
 
-import safetensors
-import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
-from serving.errors import NotFound, Unverified
+from serving.errors import Conflict, NotFound, Unverified
+from serving.models import weights_file
+from serving.models.card import Block as Block
+from serving.models.card import Card as Card
+from serving.models.card import Text as Text
 from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
-
-class Block(BaseModel):
-    """A part of an embedder's vector, brought to unit length by itself and then weighed against the others."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dim: int = Field(ge=1)
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+TOKENIZER = "tokenizer.json"
 
 
-class Text(BaseModel):
-    """A text tower beside the picture's; its weights are the tensors ``text.*``."""
+class Whichever(Enum):
+    """The one value of ``ANY``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tokenizer: Literal["clip", "file"] = "clip"  # CLIP's own, or ``tokenizer.json`` of the bundle
-    tokenizer_sha256: str = ""  # of that file
-    context_length: int = Field(77, ge=1, le=1024)
+    ANY = "any"
 
 
-class Card(BaseModel):
-    """Everything about a model but the numbers themselves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[2] = 2
-    name: str
-    # ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>``: see ``serving.models.trunk``.
-    architecture: str = "efficientnet_lite0"
-    preprocessing: Preprocessing
-    categories: tuple[str, ...] = ()  # what a detector tells apart, in the order of its outputs
-    dim: int | None = None  # of an embedder's vectors: the sum of its blocks
-    blocks: tuple[Block, ...] = ()  # of an embedder's vectors; none is one of ``dim``
-    text: Text | None = None
-    metrics: Mapping[str, float] = {}  # measured on ``split``
-    training: Mapping[str, str | int | float] = {}  # what the weights came from
-    dataset: str = ""  # version of the data set it learned from
-    split: str = ""  # version of the held-out pictures that ``metrics`` speak of
-    weights_sha256: str
-    weights_size_bytes: int
-
-    @property
-    def version(self) -> str:
-        """16 hex digits over the card, and through ``weights_sha256`` over the weights."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
-
-    def to_bytes(self) -> bytes:
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1).encode()
+ANY = Whichever.ANY  # whatever is live, or nothing
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified model: its card and its weights (each tensor as its network names it)."""
+    """A verified model: its card, its weights (each tensor as its network names it) and its further files."""
 
     card: Card
     tensors: Mapping[str, Tensor]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,6 +51,80 @@ class Bundle:
     @property
     def version(self) -> str:
         return self.card.version
+
+
+def store_bundle(
+    store: ObjectStore,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    preprocessing: Preprocessing,
+    *,
+    architecture: str = "efficientnet_lite0",
+    categories: tuple[str, ...] = (),
+    dim: int | None = None,
+    blocks: tuple[Block, ...] = (),
+    text: Text | None = None,
+    files: Mapping[str, bytes] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    training: Mapping[str, str | int | float] | None = None,
+    dataset: str = "",
+    split: str = "",
+) -> Bundle:
+    """Keep a model as a candidate: it can be loaded by its version, and is live only once promoted.
+
+    The same content again changes nothing. ``files`` are kept beside the weights; only ``tokenizer.json``
+    is read back, by the hash that ``text`` names. Raises ``Unverified`` for what ``load_bundle`` would
+    refuse, before anything is written.
+    """
+    weights = weights_file.to_bytes(tensors)
+    card = _card(
+        {
+            "name": name,
+            "architecture": architecture,
+            "preprocessing": preprocessing,
+            "categories": categories,
+            "dim": dim,
+            "blocks": blocks,
+            "text": text,
+            "metrics": metrics or {},
+            "training": training or {},
+            "dataset": dataset,
+            "split": split,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "weights_size_bytes": len(weights),
+        },
+        f"the model {name!r}",
+    )
+    files = files or {}
+    where = f"the model {name!r}"
+    weights_file.check(tensors, where)
+    _check_shapes(card, tensors, where)
+    _check_tokenizer(card, files.get(TOKENIZER), where)
+    folder = _folder(name, card.version)
+    # The card last: where there is a card, there is all it names.
+    if not store.exists(f"{folder}/bundle.json"):
+        store.put(f"{folder}/weights.safetensors", weights)
+        for file, data in files.items():
+            store.put(f"{folder}/{file}", data)
+        store.put(f"{folder}/bundle.json", card.to_bytes())
+    return load_bundle(store, name, card.version)
+
+
+def promote(store: ObjectStore, bundle: Bundle, expected: str | Whichever | None = ANY) -> None:
+    """Make a stored model the live one of its name; when it is that already, nothing changes.
+
+    ``expected`` is the version that must be live now (None: none). Raises ``Conflict`` when another is, or
+    when somebody else moved the pointer at the same moment, and ``NotFound`` when the model is not stored.
+    """
+    name, version = bundle.name, bundle.version
+    if not store.exists(f"{_folder(name, version)}/bundle.json"):
+        raise NotFound(f"there is no version {version} of the model {name!r} in this object store")
+    token = store.version(_live(name))
+    present = None if token is None else live_version(store, name)
+    if expected is not ANY and present != expected:
+        raise Conflict(f"{present or 'no version'} of the model {name!r} is live, not {expected or 'none'}")
+    if present != version:
+        store.compare_and_set(_live(name), json.dumps({"version": version}).encode(), expected=token)
 
 
 def register_bundle(
@@ -97,31 +138,18 @@ def register_bundle(
     metrics: Mapping[str, float] | None = None,
     training: Mapping[str, str | int | float] | None = None,
 ) -> Bundle:
-    """Keep a model and make it the live one. The same content again changes nothing.
-
-    Raises ``Conflict`` when somebody else moved the live pointer at the same moment.
-    """
-    weights = safetensors.torch.save({key: value.contiguous() for key, value in tensors.items()})
-    card = Card(
-        name=name,
-        preprocessing=preprocessing,
+    """Store a model and make it the live one, whichever was. The same content again changes nothing."""
+    bundle = store_bundle(
+        store,
+        name,
+        tensors,
+        preprocessing,
         categories=categories,
         dim=dim,
-        metrics=metrics or {},
-        training=training or {},
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        weights_size_bytes=len(weights),
+        metrics=metrics,
+        training=training,
     )
-    folder = f"models/{name}/{card.version}"
-    # The card last: where there is a card, there are weights.
-    if not store.exists(f"{folder}/bundle.json"):
-        store.put(f"{folder}/weights.safetensors", weights)
-        store.put(f"{folder}/bundle.json", card.to_bytes())
-    bundle = load_bundle(store, name, card.version)
-    before = store.version(_live(name))
-    if before is None or live_version(store, name) != card.version:
-        pointer = json.dumps({"version": card.version}).encode()
-        store.compare_and_set(_live(name), pointer, expected=before)
+    promote(store, bundle)
     return bundle
 
 
@@ -134,28 +162,92 @@ def live_version(store: ObjectStore, name: str) -> str:
     return str(pointer["version"])
 
 
+def list_versions(store: ObjectStore, name: str) -> list[str]:
+    """The versions that are stored, live or not, in order of their digits."""
+    keys = (key.split("/") for key in store.list(f"models/{name}"))
+    return [key[2] for key in keys if len(key) == 4 and key[3] == "bundle.json"]
+
+
+def load_card(store: ObjectStore, name: str, version: str | None = None) -> Card:
+    """The card alone, of the live version by default. Raises ``NotFound`` and ``Unverified``."""
+    version = version or live_version(store, name)
+    where = f"{_folder(name, version)}/bundle.json"
+    text = store.get(where)
+    if hashlib.sha256(text).hexdigest()[:16] != version:
+        raise Unverified(f"{where} does not hash to its version")
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise Unverified(f"{where} is not JSON") from error
+    return _card(values, where)
+
+
 def load_bundle(store: ObjectStore, name: str, version: str | None = None) -> Bundle:
     """The model of that version, the live one by default, hashed before it is read.
 
-    Raises ``NotFound`` and ``Unverified``.
+    Raises ``NotFound``, and ``Unverified`` with the reason: a file that does not hash, a card of another
+    format, a pickle, a tensor of an odd type or with NaN, shapes that contradict the card, too many bytes.
     """
-    version = version or live_version(store, name)
-    folder = f"models/{name}/{version}"
-    text = store.get(f"{folder}/bundle.json")
-    if hashlib.sha256(text).hexdigest()[:16] != version:
-        raise Unverified(f"{folder}/bundle.json does not hash to its version")
+    card = load_card(store, name, version)
+    where = f"{_folder(name, card.version)}/weights.safetensors"
+    if card.weights_size_bytes > weights_file.MAX_BYTES:
+        raise Unverified(f"{where} has {card.weights_size_bytes} bytes; {weights_file.MAX_BYTES} are allowed")
+    # The size first: a file that is not the card's may be too large to read.
+    if store.size(where) != card.weights_size_bytes:
+        raise Unverified(f"{where} does not have the size that its card says")
+    weights = store.get(where)
+    if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
+        raise Unverified(f"{where} does not hash as its card says")
+    tensors = weights_file.from_bytes(weights, where)
+    _check_shapes(card, tensors, where)
+    files: dict[str, bytes] = {}
+    tokenizer = f"{_folder(name, card.version)}/{TOKENIZER}"
+    if card.text and card.text.tokenizer == "file" and store.exists(tokenizer):
+        files[TOKENIZER] = store.get(tokenizer)
+    _check_tokenizer(card, files.get(TOKENIZER), tokenizer)
+    return Bundle(card, tensors, files)
+
+
+def _card(values: object, where: str) -> Card:
     try:
-        card = Card.model_validate_json(text)
+        return Card.model_validate(values)
     except ValidationError as error:
-        raise Unverified(f"{folder}/bundle.json is of a format this code does not read") from error
-    weights = store.get(f"{folder}/weights.safetensors")
-    if len(weights) != card.weights_size_bytes or hashlib.sha256(weights).hexdigest() != card.weights_sha256:
-        raise Unverified(f"{folder}/weights.safetensors does not hash as its card says")
-    try:
-        tensors = safetensors.torch.load(weights)
-    except safetensors.SafetensorError as error:
-        raise Unverified(f"{folder}/weights.safetensors is not a safetensors file") from error
-    return Bundle(card, tensors)
+        if isinstance(values, dict) and values.get("format", 2) != 2:
+            raise Unverified(f"{where} is of a format this code does not read") from error
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise Unverified(f"{where}: {at + ': ' if at else ''}{said}") from error
+
+
+def _check_shapes(card: Card, tensors: Mapping[str, Tensor], where: str) -> None:
+    """What the card alone says of shapes; the network says the rest when it is filled."""
+    weight, bias = tensors.get("project.weight"), tensors.get("project.bias")
+    if card.dim is None or (weight is None and bias is None):
+        return
+    if weight is None or bias is None:
+        raise Unverified(f"{where}: project.weight and project.bias come together, one is missing")
+    if weight.ndim != 2 or len(weight) != card.dim:
+        raise Unverified(f"{where}: project.weight is {_shape(weight)}, its card says dim {card.dim}")
+    if bias.shape != (card.dim,):
+        raise Unverified(f"{where}: project.bias is {_shape(bias)}, its card says dim {card.dim}")
+
+
+def _check_tokenizer(card: Card, data: bytes | None, where: str) -> None:
+    if card.text is None or card.text.tokenizer == "clip":
+        return
+    if data is None:
+        raise Unverified(f"{where}: the text tower's tokenizer.json is missing")
+    if hashlib.sha256(data).hexdigest() != card.text.tokenizer_sha256:
+        raise Unverified(f"{where}: tokenizer.json does not hash as the card says")
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+def _folder(name: str, version: str) -> str:
+    return f"models/{name}/{version}"
 
 
 def _live(name: str) -> str:

@@ -8,50 +8,55 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from serving.errors import Unverified
 from serving.models import runtime
-from serving.models.backbone import TAP_CHANNELS, Backbone, Convolution
 from serving.models.bundle import Bundle
+from serving.models.card import Block, Card
 from serving.models.network import fill
+from serving.models.trunk import trunk
 
 NAME = "embedder"
 
 
-_LAST = 1280
-# More weight on the middle layers finds the very product more often and its kind less often.
-_MIDDLE_WEIGHT = 0.5
-DESCRIPTOR = _LAST + TAP_CHANNELS[1] + TAP_CHANNELS[0]
+def assemble(y: Tensor, blocks: Sequence[Block] = ()) -> Tensor:
+    """Projections float32 (n, dim) to rows of unit length, float32 (n, dim).
 
-
-class Descriptor(nn.Module):
-    """What three layers see, averaged over the picture: float32 (n, 1432).
-
-    The last layer knows what a thing is; the middle ones, at strides 16 and 8, colour, cloth and pattern,
-    which tell one shirt from another. Measured: see ``imgsearch_assets.training.embedder``.
+    Each block is brought to unit length by itself and multiplied by sqrt(weight / sum of weights), so that
+    the cosine of two rows is the weighed mean of the blocks' cosines. Without blocks the row is one.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maps = Backbone()
-        self.last = Convolution(TAP_CHANNELS[-1], _LAST, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        taps = self.maps(x)
-        last, middle, fine = (
-            F.normalize(layer.mean((2, 3))) for layer in (self.last(taps.coarse), taps.middle, taps.fine)
-        )
-        return torch.cat((last, middle * _MIDDLE_WEIGHT, fine * _MIDDLE_WEIGHT), 1)
+    if len(blocks) < 2:
+        return F.normalize(y)
+    total = sum(block.weight for block in blocks)
+    parts = y.split([block.dim for block in blocks], 1)
+    return torch.cat(
+        [
+            F.normalize(part) * (block.weight / total) ** 0.5
+            for part, block in zip(parts, blocks, strict=True)
+        ],
+        1,
+    )
 
 
 class EmbedderNetwork(nn.Module):
-    """A descriptor, projected linearly, unit length."""
+    """A trunk, projected linearly, assembled of blocks: float32 (n, 3, s, s) to float32 (n, dim), unit rows.
 
-    def __init__(self, dim: int) -> None:
+    Without a projection the vector is the trunk's own. Raises ``Unverified`` when that is not ``dim`` long,
+    and for an architecture nobody knows.
+    """
+
+    def __init__(
+        self, architecture: str, dim: int, blocks: Sequence[Block] = (), *, projected: bool = True
+    ) -> None:
         super().__init__()
-        self.descriptor = Descriptor()
-        self.project = nn.Linear(DESCRIPTOR, dim)
+        self.trunk = trunk(architecture)
+        self.blocks = tuple(blocks)
+        width = int(self.trunk.width)
+        if not projected and width != dim:
+            raise Unverified(f"{architecture} gives {width} numbers, dim is {dim}, and nothing projects them")
+        self.project: nn.Module = nn.Linear(width, dim) if projected else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.project(self.descriptor(x)))
+        return assemble(self.project(self.trunk(x)), self.blocks)
 
 
 class Embedder:
@@ -61,16 +66,20 @@ class Embedder:
     """
 
     def __init__(self, bundle: Bundle, device: torch.device | None = None) -> None:
-        if bundle.card.dim is None:
+        card: Card = bundle.card
+        if card.dim is None:
             raise ValueError(f"{bundle.name} {bundle.version} is no embedder: its card has no dim")
         self.version = bundle.version
-        self.preprocessing = bundle.card.preprocessing.fingerprint
-        self.dim = bundle.card.dim
-        self._prepare = bundle.card.preprocessing.apply
+        self.preprocessing = card.preprocessing.fingerprint
+        self.dim = card.dim
+        self._prepare = card.preprocessing.apply
         self._device = device or runtime.device()
         self.batch = runtime.batch_size(self._device)
-        self._network = EmbedderNetwork(self.dim)
-        fill(self._network, bundle.tensors, self._device)
+        self._network = EmbedderNetwork(
+            card.architecture, card.dim, card.blocks, projected="project.weight" in bundle.tensors
+        )
+        pictures = {name: value for name, value in bundle.tensors.items() if not name.startswith("text.")}
+        fill(self._network, pictures, self._device)
 
     @torch.inference_mode()
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

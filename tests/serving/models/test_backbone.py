@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from imgsearch_assets.models import imagenet_backbone
 from serving.errors import Unverified
 from serving.models.backbone import STAGES, TAP_CHANNELS
-from serving.models.embedder import Descriptor
+from serving.models.trunk import Descriptor
 from serving.models.network import fill
 
 

@@ -1,0 +1,54 @@
+"""The network that looks at a picture, by the name of its architecture.
+
+Every trunk takes float32 (n, 3, s, s), normalised as its bundle says, and gives float32 (n, width). Nothing is
+ever downloaded: an architecture is code, its weights are those of the bundle.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from serving.errors import Unverified
+from serving.models.backbone import TAP_CHANNELS, Backbone, Convolution
+
+EFFICIENTNET_LITE0 = "efficientnet_lite0"
+
+_LAST = 1280
+# More weight on the middle layers finds the very product more often and its kind less often.
+_MIDDLE_WEIGHT = 0.5
+
+
+class Descriptor(nn.Module):
+    """What three layers of EfficientNet-Lite0 see, averaged over the picture: float32 (n, 1432).
+
+    The last layer knows what a thing is; the middle ones, at strides 16 and 8, colour, cloth and pattern,
+    which tell one shirt from another. Measured: see ``imgsearch_assets.training.embedder``.
+    """
+
+    width = _LAST + TAP_CHANNELS[1] + TAP_CHANNELS[0]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = Backbone()
+        self.last = Convolution(TAP_CHANNELS[-1], _LAST, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self.maps(x)
+        last, middle, fine = (
+            F.normalize(layer.mean((2, 3))) for layer in (self.last(taps.coarse), taps.middle, taps.fine)
+        )
+        return torch.cat((last, middle * _MIDDLE_WEIGHT, fine * _MIDDLE_WEIGHT), 1)
+
+
+def trunk(architecture: str) -> nn.Module:
+    """The network of that name with weights that mean nothing yet; its ``width`` is how many numbers it gives.
+
+    ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>`` (its picture tower). Raises ``Unverified``
+    for a name nobody knows.
+    """
+    if architecture == EFFICIENTNET_LITE0:
+        return Descriptor()
+    raise Unverified(
+        f"no architecture is named {architecture!r}; there are {EFFICIENTNET_LITE0}, timm/<model> and "
+        "open_clip/<model>"
+    )
