@@ -27,14 +27,9 @@ def assemble(y: Tensor, blocks: Sequence[Block] = ()) -> Tensor:
     if len(blocks) < 2:
         return F.normalize(y)
     total = sum(block.weight for block in blocks)
-    parts = y.split([block.dim for block in blocks], 1)
-    return torch.cat(
-        [
-            F.normalize(part) * (block.weight / total) ** 0.5
-            for part, block in zip(parts, blocks, strict=True)
-        ],
-        1,
-    )
+    parts = torch.split(y, [block.dim for block in blocks], 1)  # type: ignore[no-untyped-call]
+    gains = [(block.weight / total) ** 0.5 for block in blocks]
+    return torch.cat([F.normalize(part) * gain for part, gain in zip(parts, gains, strict=True)], 1)
 
 
 class EmbedderNetwork(nn.Module):
@@ -50,7 +45,7 @@ class EmbedderNetwork(nn.Module):
         super().__init__()
         self.trunk = trunk(architecture)
         self.blocks = tuple(blocks)
-        width = int(self.trunk.width)
+        width = self.trunk.width
         if not projected and width != dim:
             raise Unverified(f"{architecture} gives {width} numbers, dim is {dim}, and nothing projects them")
         self.project: nn.Module = nn.Linear(width, dim) if projected else nn.Identity()

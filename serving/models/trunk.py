@@ -1,7 +1,7 @@
 """The network that looks at a picture, by the name of its architecture.
 
-Every trunk takes float32 (n, 3, s, s), normalised as its bundle says, and gives float32 (n, width). Nothing is
-ever downloaded: an architecture is code, its weights are those of the bundle.
+Every trunk takes float32 (n, 3, s, s), normalised as its bundle says, and gives float32 (n, width). Nothing
+is ever downloaded: an architecture is code, its weights are those of the bundle.
 """
 
 import torch
@@ -18,7 +18,13 @@ _LAST = 1280
 _MIDDLE_WEIGHT = 0.5
 
 
-class Descriptor(nn.Module):
+class Trunk(nn.Module):
+    """What every architecture here is: a module that knows how many numbers it gives."""
+
+    width: int
+
+
+class Descriptor(Trunk):
     """What three layers of EfficientNet-Lite0 see, averaged over the picture: float32 (n, 1432).
 
     The last layer knows what a thing is; the middle ones, at strides 16 and 8, colour, cloth and pattern,
@@ -40,11 +46,11 @@ class Descriptor(nn.Module):
         return torch.cat((last, middle * _MIDDLE_WEIGHT, fine * _MIDDLE_WEIGHT), 1)
 
 
-def trunk(architecture: str) -> nn.Module:
-    """The network of that name with weights that mean nothing yet; its ``width`` is how many numbers it gives.
+def trunk(architecture: str) -> Trunk:
+    """The network of that name, with weights that mean nothing yet.
 
-    ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>`` (its picture tower). Raises ``Unverified``
-    for a name nobody knows.
+    ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>`` (its picture tower). Raises
+    ``Unverified`` for a name nobody knows.
     """
     if architecture == EFFICIENTNET_LITE0:
         return Descriptor()

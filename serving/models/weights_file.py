@@ -19,7 +19,8 @@ _RUNS_CODE = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """A safetensors file of ``tensors``; equal tensors give equal bytes."""
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    data: bytes = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return data
 
 
 def from_bytes(data: bytes, where: str) -> dict[str, Tensor]:
