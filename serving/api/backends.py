@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
-from serving.errors import Unavailable
+from serving.errors import ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
 from serving.proto import (
@@ -35,9 +35,11 @@ SERVICES = ("search", "detect", "embed")
 _HEALTH_TIMEOUT_S = 0.5
 # How long a generation's embedder is taken to be still served; a wrong guess costs one more search.
 _EMBEDDER_FOR_S = 1.0
+_ATTEMPTS = 3
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+Answered = TypeVar("Answered")
 
 
 class Backends:
@@ -91,15 +93,21 @@ class Backends:
         (image,) = reply.images
         return list(image.detections), reply.model_version
 
-    async def embed(self, data: bytes, boxes: Sequence[Box], clock: Clock) -> tuple[NDArray[np.float32], str]:
-        """Unit rows float32 (len(boxes), d) of parts of an encoded picture, and the embedder's version."""
+    async def embed(
+        self, data: bytes, boxes: Sequence[Box], embedder: str, clock: Clock
+    ) -> NDArray[np.float32]:
+        """Unit rows float32 (len(boxes), d) of parts of an encoded picture, by that version."""
         crops = [
             embed_pb2.Crop(image=0, box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1))
             for box in boxes
         ]
-        reply = await _ask(self._embed.Embed, embed_pb2.EmbedRequest(images=[data], crops=crops), clock)
-        vectors = np.frombuffer(reply.vectors, dtype="<f4").reshape(len(boxes), reply.dim)
-        return vectors.astype(np.float32, copy=False), reply.model_version
+        request = embed_pb2.EmbedRequest(images=[data], crops=crops, model_version=embedder)
+        return await _vectors(self._embed.Embed, request, embedder, clock)
+
+    async def embed_texts(self, texts: Sequence[str], embedder: str, clock: Clock) -> NDArray[np.float32]:
+        """Unit rows float32 (len(texts), d), by that version. Raises ``Unsupported`` where it reads none."""
+        request = embed_pb2.EmbedTextRequest(texts=texts, model_version=embedder)
+        return await _vectors(self._embed.EmbedText, request, embedder, clock)
 
     async def search(self, request: search_pb2.SearchRequest, clock: Clock) -> search_pb2.SearchReply:
         return await _ask(self._search.Search, request, clock)
@@ -130,6 +138,19 @@ class Backends:
             self._embedder_until_s = time.monotonic() + _EMBEDDER_FOR_S
         return self._embedder
 
+    async def of_the_served(self, attempt: Callable[[str], Awaitable[Answered]], clock: Clock) -> Answered:
+        """``attempt(embedder)`` with the version of the served generation.
+
+        Where a generation of another embedder came in between, once more with that one; services that run
+        several replicas take a moment until all serve the same, so a third time at most.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await attempt(await self.embedder(clock))
+            except ModelMismatch:
+                self._embedder_until_s = 0.0
+        return await attempt(await self.embedder(clock))
+
     async def fetch(self, url: str) -> bytes:
         """The picture at a public address."""
         return await self._fetcher.picture(url)
@@ -155,6 +176,22 @@ class Backends:
         except grpc.aio.AioRpcError:
             return "unreachable"
         return "serving" if reply.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
+
+
+async def _vectors(
+    call: grpc.aio.UnaryUnaryMultiCallable[Request, embed_pb2.EmbedReply],
+    request: Request,
+    embedder: str,
+    clock: Clock,
+) -> NDArray[np.float32]:
+    try:
+        reply = await _ask(call, request, clock)
+    except NotFound as error:  # our own mistake, which must not look like one of the person who asks
+        raise Unavailable(f"the embed service has no embedder {embedder}, which the index needs") from error
+    if reply.model_version != embedder:  # a service of yesterday knows one version only
+        raise ModelMismatch(f"the vectors are of embedder {reply.model_version}, {embedder} was asked for")
+    vectors = np.frombuffer(reply.vectors, dtype="<f4").reshape(-1, reply.dim)
+    return vectors.astype(np.float32, copy=False)
 
 
 async def _ask(

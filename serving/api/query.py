@@ -51,23 +51,33 @@ class Features:
 
 async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answer:
     """Products like what is on the picture. Raises ``BadImage`` and what the services raise."""
-    return await _by_features(backends, await _compute(backends, data, wanted.box, clock), wanted, clock)
+    _check(backends, data)
+
+    async def attempt(embedder: str) -> Answer:
+        features = await _compute(backends, data, wanted.box, embedder, clock)
+        return await _by_features(backends, features, wanted, clock)
+
+    return await backends.of_the_served(attempt, clock)
 
 
 async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> Answer:
     """The same for the picture at ``url``. Raises ``BadAddress`` where it will or can not be fetched."""
-    embedder = await backends.embedder(clock)
-    with clock.stage("features"):
-        stored = await backends.stored_url(embedder, url)
-    features = None if stored is None else _of_stored(stored, embedder, wanted.box)
-    if features is None:
-        with clock.stage("fetch"):
-            data = await backends.fetch(url)
-        features = await _compute(backends, data, wanted.box, clock)
-        if wanted.box is None:
-            boxes = [Box.whole()] if features.chosen is None else [features.chosen, Box.whole()]
-            backends.store_url(features.embedder, url, CachedFeatures(tuple(boxes), features.vectors))
-    return await _by_features(backends, features, wanted, clock)
+
+    async def attempt(embedder: str) -> Answer:
+        with clock.stage("features"):
+            stored = await backends.stored_url(embedder, url)
+        features = None if stored is None else _of_stored(stored, embedder, wanted.box)
+        if features is None:
+            with clock.stage("fetch"):
+                data = await backends.fetch(url)
+            _check(backends, data)
+            features = await _compute(backends, data, wanted.box, embedder, clock)
+            if wanted.box is None:
+                boxes = [Box.whole()] if features.chosen is None else [features.chosen, Box.whole()]
+                backends.store_url(embedder, url, CachedFeatures(tuple(boxes), features.vectors))
+        return await _by_features(backends, features, wanted, clock)
+
+    return await backends.of_the_served(attempt, clock)
 
 
 async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock: Clock) -> Answer:
@@ -94,20 +104,23 @@ async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock:
     return _answer(reply, clock, "index", product=product)
 
 
-async def _compute(backends: Backends, data: bytes, box: Box | None, clock: Clock) -> Features:
-    """The vectors of [best box, whole picture], or of ``box`` alone."""
+def _check(backends: Backends, data: bytes) -> None:
+    """Raise ``BadImage`` before anybody is asked anything."""
     settings = backends.settings
     inspect(data, max_bytes=settings.max_picture_bytes, max_pixels=settings.max_picture_pixels)
+
+
+async def _compute(backends: Backends, data: bytes, box: Box | None, embedder: str, clock: Clock) -> Features:
+    """The vectors of [best box, whole picture], or of ``box`` alone."""
     if box is None:
         boxes, detector = await _detect(backends, data, clock)
         chosen = boxes[0].box.box() if boxes else None
-        vectors, embedder = await _embed(
-            backends, data, [chosen, Box.whole()] if chosen else [Box.whole()], clock
-        )
+        parts = [chosen, Box.whole()] if chosen else [Box.whole()]
+        vectors = await _embed(backends, data, parts, embedder, clock)
     else:
         chosen = box
-        (boxes, detector), (vectors, embedder) = await _together(
-            _detect(backends, data, clock), _embed(backends, data, [box], clock)
+        (boxes, detector), vectors = await _together(
+            _detect(backends, data, clock), _embed(backends, data, [box], embedder, clock)
         )
     return Features(vectors, embedder, detector, boxes, chosen, "computed")
 
@@ -123,10 +136,10 @@ async def _detect(backends: Backends, data: bytes, clock: Clock) -> tuple[list[F
 
 
 async def _embed(
-    backends: Backends, data: bytes, boxes: list[Box], clock: Clock
-) -> tuple[NDArray[np.float32], str]:
+    backends: Backends, data: bytes, boxes: list[Box], embedder: str, clock: Clock
+) -> NDArray[np.float32]:
     with clock.stage("embed"):
-        return await backends.embed(data, boxes, clock)
+        return await backends.embed(data, boxes, embedder, clock)
 
 
 def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Features | None:

@@ -135,7 +135,7 @@ class Detect(Faulty, detect_pb2_grpc.DetectServicer):
 
 
 class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
-    version = EMBEDDER
+    version = ""  # the one that is asked for
 
     async def Embed(self, request: Any, context: Any) -> embed_pb2.EmbedReply:
         await self.meet(request, context)
@@ -151,12 +151,16 @@ class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
             rows.append(colour_vector(part))
         vectors = np.stack(rows).astype("<f4")
         return embed_pb2.EmbedReply(
-            vectors=vectors.tobytes(), dim=vectors.shape[1], model_version=self.version, preprocessing="p"
+            vectors=vectors.tobytes(),
+            dim=vectors.shape[1],
+            model_version=self.version or request.model_version,
+            preprocessing="p",
         )
 
 
 class Search(Faulty, search_pb2_grpc.SearchServicer):
     generation = GENERATION
+    embedder = EMBEDDER
     accepts = EMBEDDER
     results = 1  # what the contract says of one query
 
@@ -227,7 +231,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(kept) < query.k
         )
         return search_pb2.SearchReply(
-            results=[result] * self.results, generation=self.generation, embedder_version=EMBEDDER
+            results=[result] * self.results, generation=self.generation, embedder_version=self.embedder
         )
 
     async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
@@ -241,7 +245,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             return search_pb2.StatusReply()
         return search_pb2.StatusReply(
             generation=self.generation,
-            embedder_version=EMBEDDER,
+            embedder_version=self.embedder,
             detector_version=DETECTOR,
             dim=4,
             products=len(self.products),
@@ -276,9 +280,9 @@ class House:
         for service in (self.detect, self.embed, self.search):
             service.reset()
         self.search.generation, self.search.results = GENERATION, 1
-        self.search.accepts = EMBEDDER
+        self.search.accepts = self.search.embedder = EMBEDDER
         self.search.products = self.search.catalogue()
-        self.embed.version = EMBEDDER
+        self.embed.version = ""
 
 
 async def _grpc_server(register: Any, servicer: Any, health_servicer: Any) -> tuple[grpc.aio.Server, str]:

@@ -157,6 +157,26 @@ def test_vectors_of_another_model_are_refused(house: Any, patches: Any) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "model_mismatch")
 
 
+def test_a_generation_of_another_embedder_in_between_costs_one_more_search(house: Any, patches: Any) -> None:
+    files = {"image": patches("red")}
+    for version in ("embedder-1", "embedder-2", "embedder-1"):
+        house.search.embedder = house.search.accepts = version
+        house.embed.calls.clear()
+        answer = house.http.post("/v1/search/image", files=files).json()
+        assert answer["models"]["embedder"] == version
+        assert len(house.embed.calls) <= 2
+        assert house.embed.calls[-1].model_version == version
+
+
+def test_an_embedder_that_the_index_needs_and_nobody_has_is_our_mistake(house: Any, patches: Any) -> None:
+    house.embed.fail = grpc.StatusCode.NOT_FOUND
+    reply = house.http.post("/v1/search/image", files={"image": patches("red")})
+    assert (reply.status_code, reply.json()["error"]["message"]) == (
+        503,
+        "the embed service has no embedder embedder-1, which the index needs",
+    )
+
+
 def test_the_first_failure_of_two_is_told_and_the_other_call_is_dropped(house: Any, patches: Any) -> None:
     house.detect.delay_s = 4.0
     house.embed.fail = grpc.StatusCode.RESOURCE_EXHAUSTED
