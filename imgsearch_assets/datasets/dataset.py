@@ -4,7 +4,8 @@ Every loader of this package ends in the same two values, so that training and e
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,8 @@ class Dataset:
     name: str
     root: Path
     pictures: tuple[Labelled, ...]
+    # Rows that could not be used, by reason: one of ``collection.REASONS``.
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def version(self) -> str:

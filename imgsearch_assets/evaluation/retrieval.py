@@ -8,6 +8,7 @@ which answers every picture with the same vector finds nothing rather than every
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Rankings of ``queries`` over the products of ``gallery``; its own picture is in none.
+    """Rankings of the products of ``gallery`` for each of ``queries``, whose own picture is never in it.
 
     ``ranks`` int64 (n,): place of the right product, from 1; 0 where the gallery has no picture of it.
     ``average_precision`` float64 (n,): see ``map_at_10``; NaN where the rank is 0.
@@ -189,15 +190,16 @@ class _Shelf:
         )
         self.product_stops = np.append(self.product_starts[1:], len(order))
         self.number = {sorted_names[start]: i for i, start in enumerate(self.product_starts)}
-        self.column = {gallery.pictures[i].path: column for column, i in enumerate(order)}
+        # A picture may show more than one product, and then has more than one column.
+        self.columns: dict[Path, list[int]] = {}
+        for column, i in enumerate(order):
+            self.columns.setdefault(gallery.pictures[i].path, []).append(column)
         categories = [gallery.pictures[order[start]].category for start in self.product_starts]
         self.categories = np.array(categories, object)
 
     def ranking(self, query: Labelled, name: str, scores: NDArray[np.float32]) -> _Ranking:
         """``scores`` float32 (pictures,): of each column, the best over the pairs of rows."""
-        own = self.column.get(query.path)
-        if own is not None:
-            scores[own] = -np.inf
+        scores[self.columns.get(query.path, [])] = -np.inf
         right = self.number.get(name, -1)
         by_product = np.maximum.reduceat(scores, self.product_starts)
         answers, told = np.full(ANSWERS, -1, np.int64), np.full(ANSWERS, -np.inf, np.float32)

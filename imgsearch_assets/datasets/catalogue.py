@@ -1,0 +1,41 @@
+"""The pictures of an installation: those of the products that are live, as they were fetched."""
+
+from pathlib import Path
+
+from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.images.store import fetch_table, picture_key
+from imgsearch_assets.snapshot import live_manifest, pictures_of, products_key, urls_of
+from imgsearch_assets.tables import read_parquet
+from serving.errors import BadInput, NotFound
+from serving.object_store import LocalObjectStore, ObjectStore
+
+
+def load(home: Path, environment: str = "local") -> Dataset:
+    """Every picture of the products that are live in the installation ``home``, several to a product.
+
+    Raises ``BadInput`` when nothing was ever released there.
+    """
+    objects = home.resolve() / "objects"
+    if not objects.is_dir():
+        raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home)")
+    return pictures_in(LocalObjectStore(objects), objects, environment)
+
+
+def pictures_in(store: ObjectStore, root: Path, environment: str = "local") -> Dataset:
+    """The same of an object store whose local files lie below ``root``."""
+    manifest = live_manifest(store, environment)
+    if manifest is None:
+        raise BadInput(f"nothing was ever released in {environment}; run the pipeline first")
+    products = read_parquet(store, products_key(manifest.snapshot))
+    rows = pictures_of(urls_of(products), fetch_table(store).read()).to_pylist()
+    pictures, missing = [], 0
+    for row in rows:
+        try:
+            path = store.local_path(picture_key(row["sha256"]))
+        except NotFound:
+            missing += 1
+            continue
+        pictures.append(Labelled(path, row["product_id"], row["category"] or ""))
+    # A product with the same picture twice has it once.
+    once = tuple(dict.fromkeys(pictures))
+    return Dataset(f"catalogue {manifest.snapshot}", root, once, {"missing": missing} if missing else {})
