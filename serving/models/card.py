@@ -26,7 +26,10 @@ class Text(BaseModel):
 
     tokenizer: Literal["clip", "file"] = "clip"  # CLIP's own, or ``tokenizer.json`` of the bundle
     tokenizer_sha256: str = ""  # of that file
-    context_length: int = Field(77, ge=1, le=1024)
+    context_length: int = Field(77, ge=1, le=1024)  # tokens; what is over is not read
+    # Of that file: what fills up a short text, and what is done to a text first, by open_clip's names.
+    pad_id: int = Field(0, ge=0)
+    clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
 
     @model_validator(mode="after")
     def _a_file_has_a_hash(self) -> Self:

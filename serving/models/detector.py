@@ -18,6 +18,7 @@ from serving.models import runtime
 from serving.models.backbone import TAP_CHANNELS, Backbone, Taps
 from serving.models.bundle import Bundle
 from serving.models.detection import Detection
+from serving.models.engine import make_engine
 from serving.models.network import fill
 
 NAME = "detector"
@@ -141,18 +142,21 @@ class Detector:
         self.version = bundle.version
         self.preprocessing = bundle.card.preprocessing.fingerprint
         self.categories = bundle.card.categories
-        self._prepare = bundle.card.preprocessing.apply
-        self._device = device or runtime.device()
-        self.batch = runtime.batch_size(self._device)
-        self._network = DetectorNetwork(len(self.categories))
-        fill(self._network, bundle.tensors, self._device)
+        preprocessing = bundle.card.preprocessing
+        self._pixels = preprocessing.pixels
+        device = device or runtime.device()
+        self.batch = runtime.batch_size(device)
+        network = DetectorNetwork(len(self.categories))
+        fill(network, bundle.tensors, device)
+        self._engine = make_engine(
+            network, preprocessing.example(), before=preprocessing.normalised, device=device
+        )
 
     @torch.inference_mode()
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Pictures, uint8 (h, w, 3) RGB each, to their items, the main one first; none is an empty list."""
         found: list[list[Detection]] = []
         for start in range(0, len(pictures), self.batch):
-            x = self._prepare(pictures[start : start + self.batch]).to(self._device)
-            logits, sides = self._network(x)
-            found += items(logits.cpu(), sides.cpu(), self.categories)
+            logits, sides = self._engine(self._pixels(pictures[start : start + self.batch]))
+            found += items(logits, sides, self.categories)
         return found

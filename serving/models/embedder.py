@@ -1,6 +1,8 @@
 """Crops to vectors whose cosine says how alike the items look."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -8,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from serving.errors import Unverified
+from serving.errors import Unsupported, Unverified
 from serving.models import runtime
 from serving.models.bundle import Bundle
-from serving.models.card import Block, Card
+from serving.models.card import Block
+from serving.models.engine import make_engine
 from serving.models.network import fill
+from serving.models.text import PREFIX, TextTower
 from serving.models.trunk import trunk
 
 NAME = "embedder"
@@ -27,7 +31,7 @@ def assemble(y: Tensor, blocks: Sequence[Block] = ()) -> Tensor:
     if len(blocks) < 2:
         return F.normalize(y)
     total = sum(block.weight for block in blocks)
-    parts = torch.split(y, [block.dim for block in blocks], 1)  # type: ignore[no-untyped-call]
+    parts = torch.split(y, [block.dim for block in blocks], 1)
     gains = [(block.weight / total) ** 0.5 for block in blocks]
     return torch.cat([F.normalize(part) * gain for part, gain in zip(parts, gains, strict=True)], 1)
 
@@ -57,30 +61,66 @@ class EmbedderNetwork(nn.Module):
 class Embedder:
     """The embedder of one bundle. Safe to call from several threads.
 
-    Raises ``Unverified`` when the bundle's weights do not fit.
+    Raises ``Unverified`` when the bundle's weights do not fit, and ``BadSettings`` where the library of its
+    architecture is not installed.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device | None = None) -> None:
-        card: Card = bundle.card
+        card = bundle.card
         if card.dim is None:
             raise ValueError(f"{bundle.name} {bundle.version} is no embedder: its card has no dim")
         self.version = bundle.version
         self.preprocessing = card.preprocessing.fingerprint
         self.dim = card.dim
-        self._prepare = card.preprocessing.apply
-        self._device = device or runtime.device()
-        self.batch = runtime.batch_size(self._device)
-        self._network = EmbedderNetwork(
+        self._pixels = card.preprocessing.pixels
+        device = device or runtime.device()
+        self.batch = runtime.batch_size(device)
+        self._text = TextTower(bundle, device) if card.text else None
+        network = EmbedderNetwork(
             card.architecture, card.dim, card.blocks, projected="project.weight" in bundle.tensors
         )
-        pictures = {name: value for name, value in bundle.tensors.items() if not name.startswith("text.")}
-        fill(self._network, pictures, self._device)
+        pictures = {name: value for name, value in bundle.tensors.items() if not name.startswith(PREFIX)}
+        _check_width(network, pictures)
+        fill(network, pictures, device)
+        # Texts are projected as pictures are, on the CPU, for they are few.
+        self._project, self._blocks = copy.deepcopy(network.project).cpu(), network.blocks
+        self._engine = make_engine(
+            network, card.preprocessing.example(), before=card.preprocessing.normalised, device=device
+        )
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether ``embed_texts`` answers."""
+        return self._text is not None
 
     @torch.inference_mode()
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Crops, uint8 (h, w, 3) RGB each, to float32 (n, dim), rows unit length, in their order."""
         vectors = np.empty((len(crops), self.dim), np.float32)
         for start in range(0, len(crops), self.batch):
-            x = self._prepare(crops[start : start + self.batch]).to(self._device)
-            vectors[start : start + self.batch] = self._network(x).cpu().numpy()
+            rows = cast(Tensor, self._engine(self._pixels(crops[start : start + self.batch])))
+            vectors[start : start + self.batch] = rows.numpy()
         return vectors
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Texts to float32 (n, dim), rows unit length, to be compared with those of ``embed``.
+
+        Raises ``BadInput`` for a text that is empty or too long, and ``Unsupported`` where the model has no
+        text tower.
+        """
+        if self._text is None:
+            raise Unsupported(f"embedder {self.version} has no text tower; search with a picture")
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        for start in range(0, len(texts), self.batch):
+            said = self._text(texts[start : start + self.batch])
+            vectors[start : start + self.batch] = assemble(self._project(said), self._blocks).numpy()
+        return vectors
+
+
+def _check_width(network: EmbedderNetwork, tensors: Mapping[str, Tensor]) -> None:
+    weight = tensors.get("project.weight")
+    if weight is not None and weight.shape[1:] != (network.trunk.width,):
+        raise Unverified(
+            f"project.weight takes {weight.shape[-1]} numbers, the trunk gives {network.trunk.width}"
+        )

@@ -14,7 +14,12 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], device: torch.device
     Raises ``Unverified`` when a name or a shape is missing, left over or different.
     """
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        network.load_state_dict(
+            {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in tensors.items()
+            }
+        )
     except RuntimeError as error:
         raise Unverified(f"the weights do not fit {type(network).__name__}: {error}") from error
     network.requires_grad_(False).eval()

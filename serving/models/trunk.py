@@ -4,11 +4,14 @@ Every trunk takes float32 (n, 3, s, s), normalised as its bundle says, and gives
 is ever downloaded: an architecture is code, its weights are those of the bundle.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serving.errors import Unverified
+from serving.models import foreign
 from serving.models.backbone import TAP_CHANNELS, Backbone, Convolution
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
@@ -50,11 +53,23 @@ def trunk(architecture: str) -> Trunk:
     """The network of that name, with weights that mean nothing yet.
 
     ``efficientnet_lite0``, ``timm/<model>`` or ``open_clip/<model>`` (its picture tower). Raises
-    ``Unverified`` for a name nobody knows.
+    ``Unverified`` for a name nobody knows, and ``BadSettings`` where its library is not installed.
     """
+    house, _, name = architecture.partition("/")
     if architecture == EFFICIENTNET_LITE0:
         return Descriptor()
+    if house == "timm" and name:
+        return _sized(*foreign.timm_model(name))
+    if house == "open_clip" and name:
+        return _sized(*foreign.open_clip_pictures(name))
     raise Unverified(
         f"no architecture is named {architecture!r}; there are {EFFICIENTNET_LITE0}, timm/<model> and "
         "open_clip/<model>"
     )
+
+
+def _sized(network: nn.Module, width: int) -> Trunk:
+    """``network`` as it is, so that its weights keep the names their house gave them, and its width said."""
+    sized = cast(Trunk, network)
+    sized.width = width
+    return sized
