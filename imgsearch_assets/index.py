@@ -19,6 +19,7 @@ from serving.index.artifact import GOLDEN_BEAM, verify, write_segment
 from serving.index.generation import (
     FORMAT,
     GRAPH,
+    GROUPS,
     ITEMS,
     METRIC,
     PRODUCTS,
@@ -54,8 +55,9 @@ def build_generation(
 ) -> Manifest:
     """Write a generation of ``vectors`` float32 (n, d), rows of unit length, one for each row of ``items``.
 
-    ``items`` has the columns ``generation.ITEMS``; ``products`` those of ``generation.PRODUCTS``, any others
-    are kept with them. Products without an item are left out. The same content is the same generation:
+    ``items`` has the columns ``generation.ITEMS``; ``products`` those of ``generation.PRODUCTS``, and where
+    they are known ``generation.GROUPS`` (else each product is a group of its own); any others are kept with
+    them. Products without an item are left out. The same content is the same generation:
     nothing is written a second time, and a graph of the same vectors is taken over from an earlier
     generation. ``advance`` is told of every row, ``len(vectors)`` in all.
 
@@ -127,7 +129,7 @@ def _in_order(
         raise BadInput("there is nothing to index: no item has a vector")
     if not np.isfinite(vectors).all():
         raise BadInput("a vector holds a number that is not finite")
-    products = _with_schema(products, PRODUCTS, "products")
+    products = _with_groups(_with_schema(products, PRODUCTS, "products"))
     items = _with_schema(items, ITEMS, "items").select(ITEMS.names)
     ids = products["product_id"]
     if pc.count_distinct(ids).as_py() != products.num_rows:
@@ -140,6 +142,12 @@ def _in_order(
     )
     items = items.take(order).combine_chunks()
     products = products.filter(pc.is_in(ids, value_set=items["product_id"])).sort_by("product_id")
+    for group in GROUPS.names:
+        strangers = pc.invert(pc.is_in(products[group], value_set=products["product_id"].combine_chunks()))
+        if pc.any(strangers).as_py():
+            raise BadInput(
+                f"products: {group} {products.filter(strangers)[group][0]} is no product with an item"
+            )
     return items, products.combine_chunks(), vectors[order.to_numpy()]
 
 
@@ -157,6 +165,17 @@ def _with_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
         columns[field.name] = column
     others = {other: table[other] for other in table.column_names if other not in columns}
     return pa.table(columns | others)
+
+
+def _with_groups(products: pa.Table) -> pa.Table:
+    """``PRODUCTS``, ``GROUPS``, then any others. A product of no group is one by itself."""
+    ids, names = products["product_id"], products.column_names
+    groups = {
+        name: pc.fill_null(products[name].cast(pa.string()), ids) if name in names else ids
+        for name in GROUPS.names
+    }
+    others = {name: products[name] for name in names if name not in PRODUCTS.names and name not in groups}
+    return pa.table({name: products[name] for name in PRODUCTS.names} | groups | others)
 
 
 def _earlier_graph(store: ObjectStore, inputs: dict[str, object]) -> _Graph | None:

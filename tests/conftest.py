@@ -12,9 +12,11 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from imgsearch_assets.index import build_generation
+from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.images.box import Box
-from serving.index.generation import ITEMS, PRODUCTS, Manifest
-from serving.object_store import LocalObjectStore
+from serving.index.artifact import write_segment
+from serving.index.generation import GROUPS, ITEMS, PRODUCTS, Manifest, generation_id
+from serving.object_store import LocalObjectStore, ObjectStore
 
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)
@@ -132,3 +134,26 @@ def shop(tmp_path: Path) -> Shop:
 def big_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Large enough that the graph is searched; tests only read it."""
     return Shop(tmp_path_factory.mktemp("big") / "objects", products=6_000, dim=24, seed=1)
+
+
+@pytest.fixture(scope="session")
+def as_of_format_1() -> Callable[[ObjectStore, Manifest], Manifest]:
+    return _as_of_format_1
+
+
+def _as_of_format_1(store: ObjectStore, manifest: Manifest) -> Manifest:
+    """The generation as it was before products had groups, put in the place of ``manifest``."""
+    products = read_parquet(store, manifest.segment("products").key).drop_columns(GROUPS.names)
+    segments = (
+        manifest.segment("base"),
+        manifest.segment("items"),
+        write_segment(store, "products", parquet_bytes(products)),
+    )
+    fields = manifest.model_dump() | {"format": 1, "segments": segments}
+    fields["id"] = generation_id(
+        items_sha256=segments[1].sha256, products_sha256=segments[2].sha256, **fields
+    )
+    old = Manifest.model_validate(fields)
+    store.delete(manifest.key)
+    store.put(old.key, old.to_json())
+    return old

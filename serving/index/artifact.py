@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import memory
 from serving.index.filters import Attributes
-from serving.index.generation import ITEMS, PRODUCTS, Kind, Manifest, Segment
+from serving.index.generation import FORMAT, GROUPS, ITEMS, PRODUCTS, Kind, Manifest, Segment
+from serving.index.groups import Collapse, Grouping, groupings
 from serving.object_store import ObjectStore
 
 SUFFIX: dict[Kind, str] = {"base": "faiss", "items": "parquet", "products": "parquet"}
@@ -32,6 +33,7 @@ GOLDEN_BEAM = 128
 # Tables unpack to several times their size on disk; the graph to about its own.
 _TABLES_UNPACKED = 6
 _LIMITS = threading.Lock()
+_STORED_PRODUCTS = pa.unify_schemas([PRODUCTS, GROUPS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +51,7 @@ class Generation:
     attributes: Attributes
     row_product: NDArray[np.int32]
     first_row: NDArray[np.int64]
-
-    @property
-    def rows_per_product(self) -> float:
-        return self.manifest.rows / self.manifest.products
+    groupings: dict[Collapse, Grouping]
 
     def vectors(self, product: int) -> NDArray[np.float32]:
         """The rows of a product, float32 (n, d), of unit length but for the rounding of float16."""
@@ -91,17 +90,29 @@ def load(store: ObjectStore, manifest: Manifest) -> Generation:
     Raises ``Unverified`` or ``NotFound`` when it must not be served, ``Unavailable`` when there is no memory
     for it beside what is loaded.
     """
+    if manifest.format != FORMAT:
+        raise Unverified(
+            f"generation {manifest.id} is of format {manifest.format}, format {FORMAT} is served; "
+            "a run of the pipeline builds it anew"
+        )
     _check_headroom(manifest)
     for segment in manifest.segments:
         verify(store, segment)
     index = _read_index(store, manifest)
     items = _read_table(store, manifest, "items", ITEMS, manifest.rows)
-    products = _read_table(store, manifest, "products", PRODUCTS, manifest.products)
+    products = _read_table(store, manifest, "products", _STORED_PRODUCTS, manifest.products)
     attributes = Attributes.of(products)
     row_product = _row_product(items, products)
     first_row = np.searchsorted(row_product, np.arange(manifest.products + 1))
     generation = Generation(
-        manifest, index, products, items, attributes, row_product, first_row.astype(np.int64)
+        manifest,
+        index,
+        products,
+        items,
+        attributes,
+        row_product,
+        first_row.astype(np.int64),
+        groupings(products, row_product),
     )
     _check_golden(generation)
     return generation

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Raised when a reader of the former layout could not read the present one.
-FORMAT: Literal[1] = 1
+# Raised when a reader of the former layout could not read the present one. 2: products have groups.
+FORMAT: Literal[2] = 2
 
 # M = 32 links a node; vectors as float16, half of float32 at no measurable loss of recall.
 GRAPH = "HNSW32,SQfp16"
@@ -41,8 +41,10 @@ _PRODUCT_COLUMNS: "list[pa.Field[Any]]" = [
     pa.field("in_stock", pa.bool_()),
     pa.field("image_urls", pa.list_(pa.string())),
 ]
-# What products.parquet holds at least, in ascending order of product_id; other columns pass through.
+# What a product is, in ascending order of product_id.
 PRODUCTS = pa.schema(_PRODUCT_COLUMNS)
+# What products.parquet has beside it: each product's groups, named by a product id; see ``index.groups``.
+GROUPS = pa.schema([pa.field("picture_group", pa.string()), pa.field("variant_group", pa.string())])
 
 Kind = Literal["base", "items", "products"]
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -81,7 +83,8 @@ class Figures(_Frozen):
 class Manifest(_Frozen):
     """What a generation consists of; ``generations/<id>/manifest.json``."""
 
-    format: Literal[1] = FORMAT
+    # One of the former format can be read and compared with, but not searched: ``artifact.load`` refuses it.
+    format: Literal[1, 2] = FORMAT
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     # Seconds since 1970.
     created_at: float

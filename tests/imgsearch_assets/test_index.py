@@ -5,7 +5,7 @@ import pytest
 from imgsearch_assets.index import build_generation
 from serving.errors import BadInput
 from serving.index.artifact import load
-from serving.index.generation import ITEMS, PRODUCTS
+from serving.index.generation import GROUPS, ITEMS, PRODUCTS
 from serving.index.store import list_manifests
 
 
@@ -74,8 +74,26 @@ def test_products_without_a_picture_stay_out_and_further_columns_stay_in(shop) -
     )
     generation = load(shop.store, shop.build())
     assert generation.attributes.place("p99999") is None
-    assert generation.products.column_names == [*PRODUCTS.names, "fingerprint"]
+    assert generation.products.column_names == [*PRODUCTS.names, *GROUPS.names, "fingerprint"]
     assert generation.products["fingerprint"][0].as_py() == shop.ids.index("p00000")
+
+
+def test_groups_are_kept_and_are_part_of_the_content(shop) -> None:
+    alone = shop.build()
+    assert load(shop.store, alone).groupings["picture"].count == 60
+    groups = [min(name, f"p{int(name[1:]) // 3 * 3:05d}") for name in shop.ids]
+    shop.products = shop.products.append_column("picture_group", pa.array(groups))
+    grouped = shop.build()
+    assert grouped.id != alone.id
+    generation = load(shop.store, grouped)
+    assert generation.groupings["picture"].of_product.tolist() == [place // 3 * 3 for place in range(60)]
+    assert generation.groupings["variant"].count == 60
+
+
+def test_the_graph_of_a_generation_of_the_former_format_is_taken_over(shop, as_of_format_1) -> None:
+    old = as_of_format_1(shop.store, shop.build())
+    new = shop.build("tuesday")
+    assert new.segment("base") == old.segment("base")
 
 
 def test_one_row_is_an_index(shop) -> None:
@@ -119,6 +137,9 @@ def broken(shop, what: str) -> None:
             shop.products = shop.products.set_column(
                 PRODUCTS.get_field_index("price"), PRODUCTS.field("price"), prices
             )
+        case "stray group":
+            names = pa.array(["nobody", *shop.ids[1:]])
+            shop.products = shop.products.append_column("picture_group", names)
         case "no column":
             shop.items = shop.items.drop_columns(ITEMS.names[2])
 
@@ -132,6 +153,7 @@ def broken(shop, what: str) -> None:
         ("twice", "products: a product_id occurs twice"),
         ("stranger", r"items: p\d+ is not among the products"),
         ("no price", "products: 1 rows have no price"),
+        ("stray group", "products: picture_group nobody is no product with an item"),
         ("no column", "items: the column sha256 is missing"),
     ],
 )

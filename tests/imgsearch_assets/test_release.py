@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgsearch_assets.release import history, prune, publish, rollback, status
+from imgsearch_assets.snapshot import live_manifest, live_products
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.store import list_manifests, point, pointer_key, read_manifest, read_pointer
@@ -211,3 +212,31 @@ def test_what_nobody_can_need_is_removed(shop) -> None:
     named = {segment.key for manifest in left for segment in manifest.segments}
     assert set(shop.store.list("segments")) == named
     assert prune(shop.store, keep=3) == []
+
+
+def test_a_live_generation_of_the_former_format_is_followed_by_a_new_one(shop, as_of_format_1) -> None:
+    old = as_of_format_1(shop.store, shop.build())
+    point(shop.store, "local", old, "test", "test", read_pointer(shop.store, "local"))
+    assert live_manifest(shop.store, "local") == old
+    live = live_products(shop.store, "local")
+    assert live is not None
+    assert sorted(live["product_id"].to_pylist()) == sorted(shop.ids)
+    refused = f"generation {old.id} is of format 1, format 2 is served; a run of the pipeline builds it anew"
+    with pytest.raises(Unverified, match=refused):
+        load(shop.store, old)
+
+    new = shop.build()
+    publish(shop.store, "local", new.id, "test", "test")
+    assert prune(shop.store, keep=1) == [old.id]
+    load(shop.store, new)
+    publish(shop.store, "staging", new.id, "test", "test")
+
+
+def test_there_is_no_going_back_to_the_former_format(shop, as_of_format_1) -> None:
+    old = as_of_format_1(shop.store, shop.build())
+    point(shop.store, "local", old, "test", "test", read_pointer(shop.store, "local"))
+    new = shop.build()
+    publish(shop.store, "local", new.id, "test", "test")
+    with pytest.raises(Unverified, match=f"generation {old.id} is of format 1"):
+        rollback(shop.store, "local", "test", "test")
+    assert live_manifest(shop.store, "local") == new

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from serving.index import search as search_module
 from serving.index.artifact import Generation, load
 from serving.index.filters import Filter
-from serving.index.search import EXACT_ROWS, Plan, plan_search, search
+from serving.index.groups import Collapse, Grouping
+from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, plan_search, search
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,102 @@ def test_a_graph_that_finds_too_little_gives_way(big: Generation, monkeypatch: p
     found = search(big, xq, 10)
     assert found.plan == "exact"
     np.testing.assert_allclose([hit.score for hit in found.hits], oracle(big, xq, 10, None), atol=2e-3)
+
+
+def grouped(generation: Generation, groups: int, seed: int) -> Generation:
+    """With its products in ``groups`` picture groups at random, some large, most small."""
+    rng = np.random.default_rng(seed)
+    count = generation.manifest.products
+    names = (rng.random(count) ** 3 * groups).astype(int)
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    grouping = Grouping.of(first[inverse].astype(np.int32), generation.row_product)
+    return replace(generation, groupings=generation.groupings | {"picture": grouping})
+
+
+def collapsed(
+    generation: Generation, scores: np.ndarray, k: int, allowed: np.ndarray, kind: Collapse
+) -> tuple[list[tuple[float, set[int]]], bool]:
+    """The k best groups as (score of the best product, allowed members), by looking at every product."""
+    groups: dict[int, list[int]] = {}
+    for product in np.flatnonzero(allowed):
+        groups.setdefault(int(generation.groupings[kind].of_product[product]), []).append(int(product))
+    best = sorted(
+        ((max(scores[members]), set(members)) for members in groups.values()), key=lambda it: -it[0]
+    )
+    return best[:k], len(groups) < k
+
+
+def check_collapsed(
+    generation: Generation, xq: np.ndarray, found: Found, k: int, allowed: np.ndarray, kind: Collapse
+) -> None:
+    scores = product_scores(generation, xq)
+    wanted, exhausted = collapsed(generation, scores, k, allowed, kind)
+    assert found.exhausted == exhausted
+    np.testing.assert_allclose(
+        [hit.score for hit in found.hits], [min(score, 1) for score, _ in wanted], atol=2e-3
+    )
+    grouping = generation.groupings[kind]
+    shown = [int(grouping.of_product[hit.product]) for hit in found.hits]
+    assert len(set(shown)) == len(shown), "a group comes once"
+    for hit in found.hits:
+        assert generation.row_product[hit.row] == hit.product
+        members = set(np.flatnonzero(allowed & (grouping.of_product == grouping.of_product[hit.product])))
+        assert {hit.product, *hit.also} <= members
+        assert hit.product not in hit.also
+        assert len(set(hit.also)) == len(hit.also) == min(MAX_ALSO, len(members) - 1)
+        assert hit.score >= max(scores[list(members)]) - 2e-3, "its best product shows it"
+        if len(members) > 64:
+            continue  # of a large group only so many are weighed
+        others = sorted((scores[other] for other in members - {hit.product}), reverse=True)
+        np.testing.assert_allclose(scores[list(hit.also)], others[: len(hit.also)], atol=2e-3)
+
+
+@given(
+    k=st.integers(1, 20),
+    rows=st.integers(1, 3),
+    groups=st.integers(1, 80),
+    seed=st.integers(0, 2**16),
+    share=st.floats(0, 1),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_groups_come_once_and_nothing_is_missing(
+    shop, small: Generation, k: int, rows: int, groups: int, seed: int, share: float
+) -> None:
+    generation = grouped(small, groups, seed)
+    (xq,) = queries(small, 1, rows, seed)
+    allowed = np.random.default_rng(seed).random(small.manifest.products) < share
+    for kind in ("product", "variant", "picture"):
+        found = search(generation, xq, k, allowed, collapse=kind)
+        if kind == "picture":
+            check_collapsed(generation, xq, found, k, allowed, kind)
+        else:
+            assert found == search(generation, xq, k, allowed), "in no group, a product is its own"
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.01, 0.0005])
+def test_the_graph_refills_until_there_are_k_groups(big: Generation, share: float) -> None:
+    """Groups here are of products that lie apart, and some are hundreds of rows: the worst for a fetch."""
+    generation = grouped(big, 2_000, 1)
+    for number, xq in enumerate(queries(big, 5, 2, seed=13)):
+        allowed = np.random.default_rng(number).random(big.manifest.products) < share
+        allowed[number] = True
+        plans = [Plan("graph", 40), Plan("exact"), None]
+        found = [search(generation, xq, 10, allowed, plan, "picture") for plan in plans]
+        for one in found:
+            check_collapsed(generation, xq, one, 10, allowed, "picture")
+        assert {tuple(hit.product for hit in one.hits) for one in found} == {
+            tuple(hit.product for hit in found[1].hits)
+        }
+
+
+def test_one_group_of_everything_is_one_hit(small: Generation) -> None:
+    grouping = Grouping.of(np.zeros(small.manifest.products, np.int32), small.row_product)
+    generation = replace(small, groupings=small.groupings | {"variant": grouping})
+    found = search(generation, small.vectors(7), 5, collapse="variant")
+    assert [hit.product for hit in found.hits] == [7]
+    assert found.exhausted
+    assert len(found.hits[0].also) == MAX_ALSO
+    nothing = search(
+        generation, small.vectors(7), 5, np.zeros(small.manifest.products, bool), None, "variant"
+    )
+    assert (nothing.hits, nothing.exhausted) == ([], True)
