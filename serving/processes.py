@@ -7,17 +7,20 @@ in work is done. Heavy modules are imported by the process that needs them.
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import start_http_server
 
 from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
-from serving.telemetry import IndexMetrics, RpcMetrics
+from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
 
 Ready = Callable[[str], None]
 
@@ -51,56 +54,62 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
         await holder.look()
-        following = asyncio.create_task(holder.follow(settings.poll_interval_s))
         ready(address)
-        stop = asyncio.create_task(until_told_to_stop())
-        await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
-        await server.drain()
-        if following.done():
-            await following  # raises what ended it: without it no generation would ever be taken again
-        following.cancel()
+        await _until_stopped(server, holder.follow(settings.poll_interval_s))
 
 
 async def detect(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
-    """The detect service, with the detector that is live when it starts."""
-    from serving.models import detector, runtime
-    from serving.models.bundle import load_bundle
+    """The detect service, with the live detector."""
+    from serving.models import detector
     from serving.proto import detect_pb2, detect_pb2_grpc
     from serving.services.detect import DetectServicer
 
-    runtime.tune(settings.torch_threads)
-    metrics = RpcMetrics()
-    server = Server(settings, metrics)
-    model = detector.Detector(load_bundle(_store(settings), detector.NAME))
-    with ThreadPoolExecutor(_model_calls(settings), "detect") as executor:
-        server.add(
-            detect_pb2.DESCRIPTOR.services_by_name["Detect"],
-            detect_pb2_grpc.add_DetectServicer_to_server,
-            DetectServicer(model, settings, executor),
-        )
-        address = await _listen(server, settings, port, metrics, metrics_port)
-        await _until_stopped(server, address, ready)
+    service = detect_pb2.DESCRIPTOR.services_by_name["Detect"]
+    register = detect_pb2_grpc.add_DetectServicer_to_server
+    kind = _ModelService(detector.NAME, detector.Detector, service, register, DetectServicer)
+    await _serve_models(kind, settings, port, metrics_port, ready)
 
 
 async def embed(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
-    """The embed service, with the embedder that is live when it starts."""
-    from serving.models import embedder, runtime
-    from serving.models.bundle import load_bundle
+    """The embed service, with the live embedder and those that are asked for."""
+    from serving.models import embedder
     from serving.proto import embed_pb2, embed_pb2_grpc
     from serving.services.embed import EmbedServicer
+
+    service = embed_pb2.DESCRIPTOR.services_by_name["Embed"]
+    register = embed_pb2_grpc.add_EmbedServicer_to_server
+    kind = _ModelService(embedder.NAME, embedder.Embedder, service, register, EmbedServicer)
+    await _serve_models(kind, settings, port, metrics_port, ready)
+
+
+@dataclass(frozen=True)
+class _ModelService:
+    """What differs between the services that run a network."""
+
+    name: str  # of the model
+    make: Callable[..., Any]  # a bundle to the model
+    service: ServiceDescriptor
+    register: Callable[[Any, Any], None]
+    servicer: Callable[..., object]  # of holder, settings and executor
+
+
+async def _serve_models(
+    kind: _ModelService, settings: Settings, port: int, metrics_port: int | None, ready: Ready
+) -> None:
+    from serving.models import runtime
+    from serving.models.holder import ModelHolder
 
     runtime.tune(settings.torch_threads)
     metrics = RpcMetrics()
     server = Server(settings, metrics)
-    model = embedder.Embedder(load_bundle(_store(settings), embedder.NAME))
-    with ThreadPoolExecutor(_model_calls(settings), "embed") as executor:
-        server.add(
-            embed_pb2.DESCRIPTOR.services_by_name["Embed"],
-            embed_pb2_grpc.add_EmbedServicer_to_server,
-            EmbedServicer(model, settings, executor),
-        )
+    holder = ModelHolder(_store(settings), kind.name, kind.make, ModelMetrics(metrics.registry))
+    await holder.start()
+    with ThreadPoolExecutor(_model_calls(settings), kind.name) as executor:
+        server.add(kind.service, kind.register, kind.servicer(holder, settings, executor))
         address = await _listen(server, settings, port, metrics, metrics_port)
-        await _until_stopped(server, address, ready)
+        await server.set_ready(True)
+        ready(address)
+        await _until_stopped(server, holder.follow(settings.poll_interval_s))
 
 
 async def api(settings: Settings, port: int, ready: Ready) -> None:
@@ -154,11 +163,15 @@ async def _listen(
     return address
 
 
-async def _until_stopped(server: Server, address: str, ready: Ready) -> None:
-    await server.set_ready(True)
-    ready(address)
-    await until_told_to_stop()
+async def _until_stopped(server: Server, follow: Coroutine[Any, Any, None]) -> None:
+    """Run ``follow`` until the process is told to stop, then drain."""
+    following = asyncio.create_task(follow)
+    stop = asyncio.create_task(until_told_to_stop())
+    await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
     await server.drain()
+    if following.done():
+        await following  # raises what ended it: without it nothing new would ever be taken again
+    following.cancel()
 
 
 def _store(settings: Settings) -> LocalObjectStore:

@@ -51,6 +51,7 @@ class Settings(EngineSettings):
 
     max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
     max_picture_pixels: int = Field(40_000_000, gt=0, description="Largest picture, as width x height.")
+    max_text_chars: int = Field(300, ge=1, description="Longest text of a search, in characters.")
     max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer.")
     max_filter_values: int = Field(100, ge=1, description="Most values in one list of a filter.")
     max_batch: int = Field(64, ge=1, description="Most pictures, crops or queries in one call.")

@@ -113,14 +113,17 @@ class ModelHolder(Generic[M]):
         task = self._loading.get(version)
         if task is None:
             task = self._loading[version] = asyncio.create_task(self._to_memory(version))
-            task.add_done_callback(lambda _: self._loading.pop(version))
+            task.add_done_callback(lambda done: self._loaded(version, done))
         return await asyncio.shield(task)
+
+    def _loaded(self, version: str, task: asyncio.Task[M]) -> None:
+        del self._loading[version]
+        if not task.cancelled():
+            task.exception()  # seen, even when nobody waits for it any more
 
     async def _to_memory(self, version: str) -> M:
         async with self._one_at_a_time:
-            model = await asyncio.to_thread(
-                lambda: self._make(load_bundle(self._store, self._name, version))
-            )
+            model = await asyncio.to_thread(lambda: self._make(load_bundle(self._store, self._name, version)))
         self._models[version] = model
         self._forget_the_oldest()
         return model

@@ -1,13 +1,16 @@
-"""The embed service: parts of pictures to vectors."""
+"""The embed service: parts of pictures, and texts where the model reads them, to vectors."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serving.errors import BadInput
+from serving.errors import BadInput, Unsupported
 from serving.images.box import Box, crop
 from serving.models.embedder import Embedder
+from serving.models.holder import ModelHolder
 from serving.proto import embed_pb2, embed_pb2_grpc
 from serving.rpc.unary import Context
 from serving.services.pictures import check_count, open_one
@@ -17,33 +20,65 @@ from serving.settings import Settings
 class EmbedServicer(embed_pb2_grpc.EmbedServicer):
     """``executor`` decodes and runs the network, so that health goes on answering."""
 
-    def __init__(self, embedder: Embedder, settings: Settings, executor: Executor) -> None:
-        self._embedder = embedder
+    def __init__(self, holder: ModelHolder[Embedder], settings: Settings, executor: Executor) -> None:
+        self._holder = holder
         self._settings = settings
         self._executor = executor
 
     async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedReply:
         check_count("images", len(request.images), self._settings)
         check_count("crops", len(request.crops), self._settings)
-        boxes = []
+        crops = []
         for place, asked in enumerate(request.crops):
             if asked.image >= len(request.images):
                 raise BadInput(
                     f"crops[{place}]: there is no image {asked.image}; there are {len(request.images)}"
                 )
-            boxes.append(Box(asked.box.x0, asked.box.y0, asked.box.x1, asked.box.y1))
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._embed, request, boxes)
-
-    def _embed(self, request: embed_pb2.EmbedRequest, boxes: list[Box]) -> embed_pb2.EmbedReply:
-        vectors = np.empty((len(boxes), self._embedder.dim), np.float32)
-        for place in range(len(request.images)):
-            rows = [row for row, asked in enumerate(request.crops) if asked.image == place]
-            if rows:
-                picture = open_one(request.images, place, self._settings)
-                vectors[rows] = self._embedder.embed([crop(picture, boxes[row]) for row in rows])
-        return embed_pb2.EmbedReply(
-            vectors=vectors.astype("<f4").tobytes(),
-            dim=self._embedder.dim,
-            model_version=self._embedder.version,
-            preprocessing=self._embedder.preprocessing,
+            crops.append((asked.image, Box(asked.box.x0, asked.box.y0, asked.box.x1, asked.box.y1)))
+        embedder = await self._holder.get(request.model_version)
+        vectors = await asyncio.get_running_loop().run_in_executor(
+            self._executor, embed_crops, embedder, request.images, crops, self._settings
         )
+        return _reply(embedder, vectors)
+
+    async def EmbedText(self, request: embed_pb2.EmbedTextRequest, context: Context) -> embed_pb2.EmbedReply:
+        texts = list(request.texts)
+        check_count("texts", len(texts), self._settings)
+        for place, text in enumerate(texts):
+            if not text.strip() or len(text) > self._settings.max_text_chars:
+                raise BadInput(
+                    f"texts[{place}]: it has {len(text)} characters; "
+                    f"1 to {self._settings.max_text_chars} are taken, not all of them spaces"
+                )
+        embedder = await self._holder.get(request.model_version)
+        if not embedder.reads_text:
+            raise Unsupported(f"embedder {embedder.version} has no text tower; search with a picture")
+        vectors = await asyncio.get_running_loop().run_in_executor(
+            self._executor, embedder.embed_texts, texts
+        )
+        return _reply(embedder, vectors)
+
+
+def embed_crops(
+    embedder: Embedder, images: Sequence[bytes], crops: Sequence[tuple[int, Box]], settings: Settings
+) -> NDArray[np.float32]:
+    """Unit rows float32 (len(crops), dim): each a part of the encoded picture of that place in ``images``.
+
+    Raises ``BadImage``.
+    """
+    vectors = np.empty((len(crops), embedder.dim), np.float32)
+    for place in range(len(images)):
+        rows = [row for row, (image, _) in enumerate(crops) if image == place]
+        if rows:
+            picture = open_one(images, place, settings)
+            vectors[rows] = embedder.embed([crop(picture, crops[row][1]) for row in rows])
+    return vectors
+
+
+def _reply(embedder: Embedder, vectors: NDArray[np.float32]) -> embed_pb2.EmbedReply:
+    return embed_pb2.EmbedReply(
+        vectors=vectors.astype("<f4").tobytes(),
+        dim=embedder.dim,
+        model_version=embedder.version,
+        preprocessing=embedder.preprocessing,
+    )

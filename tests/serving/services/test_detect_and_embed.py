@@ -9,13 +9,16 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import CollectorRegistry
 
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
-from serving.errors import BadImage, BadInput, ImgsearchError
+from serving.errors import BadImage, BadInput, ImgsearchError, NotFound, Unsupported
 from serving.images.box import Box, crop
+from serving.models.bundle import load_bundle, store_bundle
 from serving.models.detector import Detector
 from serving.models.embedder import Embedder
+from serving.models.holder import ModelHolder
 from serving.models.preprocess import open_picture
 from serving.object_store import LocalObjectStore
 from serving.proto import detect_pb2, detect_pb2_grpc, embed_pb2, embed_pb2_grpc, geometry_pb2
@@ -24,7 +27,7 @@ from serving.rpc.server import Server
 from serving.services.detect import DetectServicer
 from serving.services.embed import EmbedServicer
 from serving.settings import Settings
-from serving.telemetry import RpcMetrics
+from serving.telemetry import ModelMetrics, RpcMetrics
 
 
 def picture(seed: int, size: tuple[int, int] | None = None) -> bytes:
@@ -52,19 +55,27 @@ def embedder(store: LocalObjectStore) -> Embedder:
 
 
 @pytest.fixture
-async def channel(detector: Detector, embedder: Embedder) -> AsyncIterator[grpc.aio.Channel]:
-    settings = Settings(max_batch=4, max_picture_bytes=400_000, max_picture_pixels=1_000_000)
+async def channel(
+    store: LocalObjectStore, detector: Detector, embedder: Embedder
+) -> AsyncIterator[grpc.aio.Channel]:
+    settings = Settings(
+        max_batch=4, max_picture_bytes=400_000, max_picture_pixels=1_000_000, max_text_chars=20
+    )
+    detectors = ModelHolder(store, "detector", lambda _: detector, ModelMetrics(CollectorRegistry()))
+    embedders = ModelHolder(store, "embedder", Embedder, ModelMetrics(CollectorRegistry()))
+    await detectors.start()
+    await embedders.start()
     server = Server(settings, RpcMetrics())
     with ThreadPoolExecutor(1) as executor:
         server.add(
             detect_pb2.DESCRIPTOR.services_by_name["Detect"],
             detect_pb2_grpc.add_DetectServicer_to_server,
-            DetectServicer(detector, settings, executor),
+            DetectServicer(detectors, settings, executor),
         )
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,
-            EmbedServicer(embedder, settings, executor),
+            EmbedServicer(embedders, settings, executor),
         )
         async with client.channel(await server.start(0)) as found:
             yield found
@@ -76,13 +87,16 @@ async def detect(channel: grpc.aio.Channel, *images: bytes) -> detect_pb2.Detect
 
 
 async def embed(
-    channel: grpc.aio.Channel, images: list[bytes], crops: list[tuple[int, tuple[float, ...]]]
+    channel: grpc.aio.Channel,
+    images: list[bytes],
+    crops: list[tuple[int, tuple[float, ...]]],
+    version: str = "",
 ) -> embed_pb2.EmbedReply:
     asked = [
         embed_pb2.Crop(image=image, box=geometry_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1))
         for image, (x0, y0, x1, y1) in crops
     ]
-    request = embed_pb2.EmbedRequest(images=images, crops=asked)
+    request = embed_pb2.EmbedRequest(images=images, crops=asked, model_version=version)
     return await call(embed_pb2_grpc.EmbedStub(channel).Embed, request)
 
 
@@ -117,6 +131,53 @@ async def test_embedding_online_is_embedding_in_batch(channel: grpc.aio.Channel,
     opened = [open_picture(data) for data in images]
     directly = embedder.embed([crop(opened[image], Box(*box)) for image, box in wanted])
     assert (found * directly).sum(axis=1).min() >= 0.999
+
+
+async def test_the_version_that_is_asked_for_answers(
+    channel: grpc.aio.Channel, store: LocalObjectStore, embedder: Embedder
+) -> None:
+    whole: list[tuple[int, tuple[float, ...]]] = [(0, (0, 0, 1, 1))]
+    other = narrower(store, embedder.version, 32)
+    for version, dim in ((other, 32), ("", embedder.dim), (embedder.version, embedder.dim)):
+        reply = await embed(channel, [picture(1)], whole, version)
+        assert (reply.model_version, reply.dim) == (version or embedder.version, dim)
+        assert len(reply.vectors) == 4 * dim
+    with pytest.raises(NotFound, match="no embedder '0123456789abcdef' is registered"):
+        await embed(channel, [picture(1)], whole, "0123456789abcdef")
+
+
+def narrower(store: LocalObjectStore, version: str, dim: int) -> str:
+    """Another embedder, not live: the first ``dim`` numbers of that one."""
+    bundle = load_bundle(store, "embedder", version)
+    project = {name: bundle.tensors[name][:dim] for name in ("project.weight", "project.bias")}
+    tensors = {**bundle.tensors, **project}
+    return store_bundle(store, "embedder", tensors, bundle.card.preprocessing, dim=dim).version
+
+
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        ([], "texts: there are 0; 1 to 4 are taken"),
+        (["hat"] * 5, "texts: there are 5; 1 to 4 are taken"),
+        (["hat", " "], "texts[1]: it has 1 characters; 1 to 20 are taken, not all of them spaces"),
+        (["x" * 21], "texts[0]: it has 21 characters; 1 to 20 are taken, not all of them spaces"),
+    ],
+)
+async def test_texts_that_are_none(channel: grpc.aio.Channel, texts: list[str], text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        await embed_text(channel, *texts)
+    assert str(caught.value) == text
+
+
+async def test_a_model_that_reads_no_text_says_so(channel: grpc.aio.Channel, embedder: Embedder) -> None:
+    with pytest.raises(Unsupported) as caught:
+        await embed_text(channel, "a red dress")
+    assert str(caught.value) == f"embedder {embedder.version} has no text tower; search with a picture"
+
+
+async def embed_text(channel: grpc.aio.Channel, *texts: str) -> embed_pb2.EmbedReply:
+    request = embed_pb2.EmbedTextRequest(texts=texts)
+    return await call(embed_pb2_grpc.EmbedStub(channel).EmbedText, request)
 
 
 @pytest.mark.parametrize(
