@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets import release_cli
+from imgsearch_assets import model_cli, release_cli
+from imgsearch_assets.evaluation import cli as evaluation_cli
 from imgsearch_assets.terminal import one_sentence
 from serving.__main__ import app as serve
 
@@ -17,7 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(serve, name="serve", help="Run one service of the search platform.")
+app.add_typer(model_cli.app, name="model")
 app.add_typer(release_cli.app, name="release")
+app.command("evaluate")(evaluation_cli.evaluate)
 
 Home = Annotated[
     Path,

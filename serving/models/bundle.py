@@ -21,6 +21,7 @@ from serving.models import weights_file
 from serving.models.card import Block as Block
 from serving.models.card import Card as Card
 from serving.models.card import Text as Text
+from serving.models.card_text import model_card
 from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
@@ -76,6 +77,7 @@ def store_bundle(
     is read back, by the hash that ``text`` names. Raises ``Unverified`` for what ``load_bundle`` would
     refuse, before anything is written.
     """
+    where = f"the model {name!r}"
     weights = weights_file.to_bytes(tensors)
     card = _card(
         {
@@ -93,10 +95,11 @@ def store_bundle(
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "weights_size_bytes": len(weights),
         },
-        f"the model {name!r}",
+        where,
     )
     files = files or {}
-    where = f"the model {name!r}"
+    if len(weights) > weights_file.MAX_BYTES:
+        raise Unverified(f"{where} has {len(weights)} bytes of weights; {weights_file.MAX_BYTES} are allowed")
     weights_file.check(tensors, where)
     _check_shapes(card, tensors, where)
     _check_tokenizer(card, files.get(TOKENIZER), where)
@@ -106,6 +109,7 @@ def store_bundle(
         store.put(f"{folder}/weights.safetensors", weights)
         for file, data in files.items():
             store.put(f"{folder}/{file}", data)
+        store.put(f"{folder}/card.md", model_card(card).encode())
         store.put(f"{folder}/bundle.json", card.to_bytes())
     return load_bundle(store, name, card.version)
 
@@ -172,14 +176,17 @@ def load_card(store: ObjectStore, name: str, version: str | None = None) -> Card
     """The card alone, of the live version by default. Raises ``NotFound`` and ``Unverified``."""
     version = version or live_version(store, name)
     where = f"{_folder(name, version)}/bundle.json"
-    text = store.get(where)
-    if hashlib.sha256(text).hexdigest()[:16] != version:
+    data = store.get(where)
+    if hashlib.sha256(data).hexdigest()[:16] != version:
         raise Unverified(f"{where} does not hash to its version")
     try:
-        values = json.loads(text)
+        card = _card(json.loads(data), where)
     except ValueError as error:
         raise Unverified(f"{where} is not JSON") from error
-    return _card(values, where)
+    # A field that was since added or dropped: this code would call the same model by another version.
+    if card.version != version:
+        raise Unverified(f"{where} is of a format this code does not read")
+    return card
 
 
 def load_bundle(store: ObjectStore, name: str, version: str | None = None) -> Bundle:

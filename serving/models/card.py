@@ -16,7 +16,7 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dim: int = Field(ge=1)
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class Text(BaseModel):
@@ -26,9 +26,9 @@ class Text(BaseModel):
 
     tokenizer: Literal["clip", "file"] = "clip"  # CLIP's own, or ``tokenizer.json`` of the bundle
     tokenizer_sha256: str = ""  # of that file
-    context_length: int = Field(77, ge=1, le=1024)  # tokens; what is over is not read
+    context_length: int = Field(default=77, ge=1, le=1024)  # tokens; what is over is not read
     # Of that file: what fills up a short text, and what is done to a text first, by open_clip's names.
-    pad_id: int = Field(0, ge=0)
+    pad_id: int = Field(default=0, ge=0)
     clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class Card(BaseModel):
     architecture: str = "efficientnet_lite0"
     preprocessing: Preprocessing
     categories: tuple[str, ...] = ()  # what a detector tells apart, in the order of its outputs
-    dim: int | None = Field(None, ge=1)  # of an embedder's vectors: the sum of its blocks
+    dim: int | None = Field(default=None, ge=1)  # of an embedder's vectors: the sum of its blocks
     blocks: tuple[Block, ...] = ()  # of an embedder's vectors; none is one of ``dim``
     text: Text | None = None
     metrics: Mapping[str, float] = {}  # measured on ``split``

@@ -48,6 +48,19 @@ def timm_input(name: str) -> Input:
     )
 
 
+def timm_classifier(name: str) -> frozenset[str]:
+    """The layers of a timm model that tell classes apart, which ``timm_model`` leaves out.
+
+    Raises ``Unverified``.
+    """
+    timm = extras.timm()
+    if not timm.is_model(name):
+        raise Unverified(f"timm knows no model named {name!r}")
+    said = timm.get_pretrained_cfg(name)
+    layers = said.classifier if said else None
+    return frozenset((layers,) if isinstance(layers, str) else layers or ())
+
+
 def open_clip_config(name: str) -> dict[str, Any]:
     """The built-in configuration of an open_clip model, weights from nowhere. Raises ``Unverified``."""
     library = extras.open_clip()

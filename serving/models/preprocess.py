@@ -34,7 +34,7 @@ class Preprocessing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     decode_at_least: Literal[448] = AT_LEAST
-    size: int = Field(224, ge=32, le=1024)  # pixels a side of the square that the network sees
+    size: int = Field(default=224, ge=32, le=1024)  # pixels a side of the square that the network sees
     # Stretched to the square; or scaled until it covers the square, and what stands over at the ends lost.
     fit: Literal["stretch", "crop"] = "stretch"
     # Averaging where it shrinks. Within one grey level of Pillow's, and five times as fast on bytes.

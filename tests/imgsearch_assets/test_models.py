@@ -12,7 +12,7 @@ def test_registered_models_load_and_stay_the_same(tmp_path: Path) -> None:
         bundle = register(store)
         assert load_bundle(store, bundle.name).version == bundle.version
         assert register(store).version == bundle.version
-    assert len(list(store.list("models"))) == 6
+    assert len(list(store.list("models"))) == 8
 
 
 def test_the_detector_knows_the_categories_of_the_sample(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""``imgsearch model``: the models of an installation, and bringing in one that was trained elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imgsearch_assets.terminal import one_sentence
+from serving.object_store import LocalObjectStore, ObjectStore
+
+app = typer.Typer(help="The models of an installation.", no_args_is_help=True)
+
+Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
+Name = Annotated[str, typer.Argument(help="detector or embedder.")]
+
+
+def _store(home: Path) -> ObjectStore:
+    return LocalObjectStore(home / "objects")
+
+
+@app.command("list")
+def list_(home: Home, name: Name = "embedder") -> None:
+    """The versions that are kept; the live one is marked."""
+    from serving.errors import NotFound
+    from serving.models.bundle import list_versions, live_version, load_card
+
+    with one_sentence():
+        store = _store(home)
+        versions = list_versions(store, name)
+        if not versions:
+            raise NotFound(f"no model named {name!r} is registered in this object store")
+        try:
+            live = live_version(store, name)
+        except NotFound:
+            live = ""
+        table = Table("", "version", "architecture", "dim", "data set", "figures")
+        for version in versions:
+            card = load_card(store, name, version)
+            figures = ", ".join(f"{key} {value:.3g}" for key, value in sorted(card.metrics.items()))
+            table.add_row(
+                "live" if version == live else "",
+                version,
+                card.architecture,
+                str(card.dim or ""),
+                card.dataset,
+                figures,
+            )
+        Console().print(table)
+
+
+@app.command()
+def show(
+    home: Home,
+    name: Name = "embedder",
+    version: Annotated[str | None, typer.Option(help="Which.", show_default="the live one")] = None,
+) -> None:
+    """The card of a model, as Markdown."""
+    from serving.models.bundle import load_card
+    from serving.models.card_text import model_card
+
+    with one_sentence():
+        typer.echo(model_card(load_card(_store(home), name, version)), nl=False)
+
+
+@app.command()
+def adopt(
+    home: Home,
+    architecture: Annotated[str, typer.Option(help="timm/MODEL or open_clip/MODEL.", show_default=False)],
+    weights: Annotated[Path, typer.Option(help="Its state dict, a .safetensors file.", show_default=False)],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json, where it is not CLIP's own.", show_default=False)
+    ] = None,
+    projection: Annotated[
+        Path | None,
+        typer.Option(help="weight and bias that shorten its vectors, .safetensors.", show_default=False),
+    ] = None,
+    texts: Annotated[bool, typer.Option(help="Keep its text tower, if it has one.")] = True,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="stretch the picture to a square, or crop its middle.", show_default="its own", metavar="FIT"
+        ),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Where the weights came from, for the card.")] = "",
+) -> None:
+    """Keep weights trained elsewhere as a candidate; nothing is downloaded, and nothing goes live."""
+    from imgsearch_assets.adopt import adopt
+    from serving.errors import BadInput
+
+    with one_sentence():
+        if fit not in (None, "stretch", "crop"):
+            raise BadInput(f"--fit is stretch or crop, not {fit!r}")
+        bundle = adopt(
+            _store(home),
+            architecture,
+            weights,
+            tokenizer_file=tokenizer,
+            projection=projection,
+            texts=texts,
+            fit=fit,  # type: ignore[arg-type]
+            source=source,
+        )
+        typer.echo(f"embedder {bundle.version} is kept; it is not live until it is promoted")
