@@ -4,37 +4,30 @@ models/<name>/<version>/bundle.json           the card; the version is its SHA-2
 models/<name>/<version>/weights.safetensors   named by hash and size on the card
 models/<name>/<version>/tokenizer.json        where it reads text with a tokenizer of its own; by hash
 models/<name>/<version>/card.md               the card for people, written from it
-models/<name>/live.json                       which version is in use, moved by compare-and-set
+models/<name>/live.json                       which version is in use: see ``serving.models.live``
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from pydantic import ValidationError
 from torch import Tensor
 
-from serving.errors import Conflict, NotFound, Unverified
+from serving.errors import Unverified
 from serving.models import weights_file
 from serving.models.card import Block as Block
 from serving.models.card import Card as Card
 from serving.models.card import Text as Text
 from serving.models.card_text import model_card
+from serving.models.live import ANY as ANY
+from serving.models.live import live_version as live_version
+from serving.models.live import promote as promote
 from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
 TOKENIZER = "tokenizer.json"
-
-
-class Whichever(Enum):
-    """The one value of ``ANY``."""
-
-    ANY = "any"
-
-
-ANY = Whichever.ANY  # whatever is live, or nothing
 
 
 @dataclass(frozen=True)
@@ -114,23 +107,6 @@ def store_bundle(
     return load_bundle(store, name, card.version)
 
 
-def promote(store: ObjectStore, bundle: Bundle, expected: str | Whichever | None = ANY) -> None:
-    """Make a stored model the live one of its name; when it is that already, nothing changes.
-
-    ``expected`` is the version that must be live now (None: none). Raises ``Conflict`` when another is, or
-    when somebody else moved the pointer at the same moment, and ``NotFound`` when the model is not stored.
-    """
-    name, version = bundle.name, bundle.version
-    if not store.exists(f"{_folder(name, version)}/bundle.json"):
-        raise NotFound(f"there is no version {version} of the model {name!r} in this object store")
-    token = store.version(_live(name))
-    present = None if token is None else live_version(store, name)
-    if expected is not ANY and present != expected:
-        raise Conflict(f"{present or 'no version'} of the model {name!r} is live, not {expected or 'none'}")
-    if present != version:
-        store.compare_and_set(_live(name), json.dumps({"version": version}).encode(), expected=token)
-
-
 def register_bundle(
     store: ObjectStore,
     name: str,
@@ -155,15 +131,6 @@ def register_bundle(
     )
     promote(store, bundle)
     return bundle
-
-
-def live_version(store: ObjectStore, name: str) -> str:
-    """The version in use. Raises ``NotFound`` when the model was never registered."""
-    try:
-        pointer = json.loads(store.get(_live(name)))
-    except NotFound:
-        raise NotFound(f"no model named {name!r} is registered in this object store") from None
-    return str(pointer["version"])
 
 
 def list_versions(store: ObjectStore, name: str) -> list[str]:
@@ -255,7 +222,3 @@ def _shape(tensor: Tensor) -> str:
 
 def _folder(name: str, version: str) -> str:
     return f"models/{name}/{version}"
-
-
-def _live(name: str) -> str:
-    return f"models/{name}/live.json"
