@@ -62,7 +62,8 @@ class Retrieval:
     ``ranks`` int64 (n,): place of the right product, from 1; 0 where the gallery has no picture of it.
     ``average_precision`` float64 (n,): see ``map_at_10``; NaN where the rank is 0.
     ``answers`` int64 (n, 20): the first products, each as the number of its best gallery picture, -1 after
-    the last. ``scores`` float32 (n, 20): theirs, cosines. ``kin`` float64 (n, 20): see
+    the last. ``scores`` float32 (n, 20): theirs, cosines; ``right_scores`` float32 (n,): that of the right
+    product, -inf where the rank is 0. ``kin`` float64 (n, 20): see
     ``category_precision_at``, a column for each k.
     """
 
@@ -72,6 +73,7 @@ class Retrieval:
     average_precision: NDArray[np.float64]
     answers: NDArray[np.int64]
     scores: NDArray[np.float32]
+    right_scores: NDArray[np.float32]
     kin: NDArray[np.float64]
 
     def recall_at(self, k: int, where: Selection | None = None) -> float:
@@ -159,6 +161,7 @@ def retrieve(queries: Embedded, gallery: Embedded, advance: Advance = silent) ->
         np.array([row.average_precision for row in rows]),
         np.stack([row.answers for row in rows]),
         np.stack([row.scores for row in rows]),
+        np.array([row.right_score for row in rows], np.float32),
         np.stack([row.kin for row in rows]),
     )
 
@@ -169,6 +172,7 @@ class _Ranking:
     average_precision: float
     answers: NDArray[np.int64]
     scores: NDArray[np.float32]
+    right_score: float
     kin: NDArray[np.float64]
 
 
@@ -209,11 +213,13 @@ class _Shelf:
             start, stop = self.product_starts[product], self.product_stops[product]
             answers[place] = self.order[start + int(np.argmax(scores[start:stop]))]
             told[place] = by_product[product]
-        rank, precision = 0, float("nan")
+        rank, precision, score = 0, float("nan"), -np.inf
         if right >= 0 and by_product[right] > -np.inf:
             rank = int(np.count_nonzero(by_product >= by_product[right]))
-            precision = self._average_precision(scores, right)
-        return _Ranking(rank, precision, answers, told, self._kin(query.category, first[first != right]))
+            precision, score = self._average_precision(scores, right), float(by_product[right])
+        return _Ranking(
+            rank, precision, answers, told, score, self._kin(query.category, first[first != right])
+        )
 
     def _average_precision(self, scores: NDArray[np.float32], right: int) -> float:
         start, stop = self.product_starts[right], self.product_stops[right]

@@ -1,0 +1,50 @@
+"""Which model is measured: a stored version, the live one, the shipped one, or a folder with a bundle."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from imgsearch_assets.models import register_detector, register_embedder
+from serving.errors import BadInput
+from serving.models import detector, embedder
+from serving.models.bundle import Bundle, load_bundle
+from serving.object_store import LocalObjectStore, ObjectStore
+
+LIVE, SHIPPED = "live", "shipped"
+_REGISTER: dict[str, Callable[[ObjectStore], Bundle]] = {
+    detector.NAME: register_detector,
+    embedder.NAME: register_embedder,
+}
+
+
+def candidate(name: str, which: str | None, home: Path | None) -> Bundle:
+    """The model ``name`` (detector or embedder): ``which`` is a version, ``live``, ``shipped`` or a folder.
+
+    None is the live one of the installation ``home``, or the shipped one where there is no installation.
+    Raises ``BadInput`` when a version is asked for without an installation, and as ``load_bundle``.
+    """
+    which = which or (SHIPPED if home is None else LIVE)
+    if which == SHIPPED:
+        with TemporaryDirectory(prefix="imgsearch-") as folder:
+            return _REGISTER[name](LocalObjectStore(Path(folder)))
+    if (Path(which) / "bundle.json").is_file():
+        return _unpacked(name, Path(which))
+    if home is None:
+        raise BadInput(
+            f"{name} {which!r} is no folder with a bundle.json; to measure a stored version say --home too"
+        )
+    if not (home / "objects").is_dir():
+        raise BadInput(f"{home / 'objects'} is not there; --home is the folder of an installation")
+    return load_bundle(LocalObjectStore(home / "objects"), name, None if which == LIVE else which)
+
+
+def _unpacked(name: str, folder: Path) -> Bundle:
+    """The bundle whose files lie in ``folder``, checked as one of a store."""
+    version = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()[:16]
+    with TemporaryDirectory(prefix="imgsearch-") as copy:
+        store = LocalObjectStore(Path(copy))
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                store.put(f"models/{name}/{version}/{file.name}", file.read_bytes())
+        return load_bundle(store, name, version)

@@ -1,0 +1,54 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from imgsearch_assets.evaluation.gallery import page, worst_sheet
+from imgsearch_assets.evaluation.report import Report
+from serving.images.decode import decode
+
+
+class Sources(HTMLParser):
+    """Every address a page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_a_page_that_needs_nothing_else(report: Report) -> None:
+    html = page(report, 3)
+    late = report.worst(3)
+    assert html.count("<article>") == len(late) > 0
+    sources = Sources()
+    sources.feed(html)
+    assert sources.found
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources.found)
+    task, number = late[0]
+    query = report.retrieval[task].queries[number]
+    first = html.split("<article>")[1]
+    assert query.product in first
+    assert query.category in first
+    assert len(re.findall(r"<figure", first)) == 1 + (3 if task == "street_to_shop" else 2) + 5
+    assert "recall@1" in html
+    assert "ap50" in html
+
+
+def test_names_are_text_and_nothing_else(report: Report) -> None:
+    assert "<script>" not in page(replace(report, dataset="<script>alert(1)</script>"), 1)
+
+
+def test_a_sheet_of_the_worst(report: Report) -> None:
+    sheet = decode(worst_sheet(report, 2))
+    assert sheet.shape[0] == len(report.worst(2)) * 132 + 4
+    # The query, one picture of the right product, five answers.
+    assert sheet.shape[1] == 7 * 132 + 4
+
+
+def test_nothing_to_show(report: Report) -> None:
+    perfect = {task: replace(found, ranks=found.ranks * 0 + 1) for task, found in report.retrieval.items()}
+    html = page(replace(report, retrieval=perfect, detection={}))
+    assert "Every one of 32 queries found its product first" in html
+    assert worst_sheet(replace(report, retrieval=perfect))
