@@ -30,9 +30,9 @@ from imgsearch_assets.sample.design import new_design
 from imgsearch_assets.sample.scenes import PACKSHOTS, Scene, packshot, street
 from serving.images.box import Box, crop
 from serving.models import runtime
-from serving.models.trunk import Descriptor
 from serving.models.network import fill
 from serving.models.preprocess import Preprocessing, open_picture
+from serving.models.trunk import Descriptor
 
 DIM = 128
 _WHITENING = 0.5  # of a component's standard deviation, as a power

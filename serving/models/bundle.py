@@ -95,7 +95,7 @@ def store_bundle(
         raise Unverified(f"{where} has {len(weights)} bytes of weights; {weights_file.MAX_BYTES} are allowed")
     weights_file.check(tensors, where)
     _check_shapes(card, tensors, where)
-    _check_tokenizer(card, files.get(TOKENIZER), where)
+    _check_tokenizer(card, files.get(TOKENIZER), f"{TOKENIZER} of {where}")
     folder = _folder(name, card.version)
     # The card last: where there is a card, there is all it names.
     if not store.exists(f"{folder}/bundle.json"):
@@ -211,9 +211,9 @@ def _check_tokenizer(card: Card, data: bytes | None, where: str) -> None:
     if card.text is None or card.text.tokenizer == "clip":
         return
     if data is None:
-        raise Unverified(f"{where}: the text tower's tokenizer.json is missing")
+        raise Unverified(f"{where} is missing, and the text tower needs it")
     if hashlib.sha256(data).hexdigest() != card.text.tokenizer_sha256:
-        raise Unverified(f"{where}: tokenizer.json does not hash as the card says")
+        raise Unverified(f"{where} does not hash as its card says")
 
 
 def _shape(tensor: Tensor) -> str:

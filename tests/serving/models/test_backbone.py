@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from imgsearch_assets.models import imagenet_backbone
 from serving.errors import Unverified
 from serving.models.backbone import STAGES, TAP_CHANNELS
-from serving.models.trunk import Descriptor
 from serving.models.network import fill
+from serving.models.trunk import Descriptor
 
 
 @pytest.fixture(scope="module")
