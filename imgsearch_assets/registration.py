@@ -1,0 +1,180 @@
+"""The gate before a model goes live: not worse than the one that is, measured on the same held-out pictures.
+
+A candidate is stored already; registering moves ``live.json``. A refused one stays stored, and what is live
+stays live.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from serving.errors import BadInput, NotFound, Unverified
+from serving.models import detector, embedder
+from serving.models.bundle import Bundle, load_bundle
+from serving.models.live import promote, read_live
+from serving.object_store import ObjectStore
+
+# A model to its figures by name, shares all: ``recall_at_1``, ``street_to_shop_recall_at_1``, ``ap50``...
+Measure = Callable[[Bundle], Mapping[str, float]]
+
+# By which figures it is decided, also under a longer name (``photos_recall_at_1``), and what the first model
+# of its name must reach. An embedder of noise finds 1 in 300 products first, a detector of noise nothing; the
+# frozen features alone reach 0.13 and 0.5, the first detector 0.95.
+FLOORS: Mapping[str, Mapping[str, float]] = {
+    embedder.NAME: {
+        "recall_at_1": 0.10,
+        "recall_at_10": 0.30,
+        "category_precision_at_5": 0.30,
+    },
+    detector.NAME: {"ap50": 0.50, "map50": 0.30},
+}
+
+# Figures are kept with four digits.
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of a candidate beside what is wanted of it; ``live`` is None where nothing was compared."""
+
+    figure: str
+    candidate: float
+    live: float | None
+    wanted: float
+
+    @property
+    def passed(self) -> bool:
+        return self.candidate >= self.wanted  # never of NaN
+
+    @property
+    def sentence(self) -> str:
+        figure = f"{self.figure} is {self.candidate:.4f}"
+        if self.live is None:
+            return f"{figure}, a first model needs {self.wanted:.4f}"
+        return f"{figure}, the live model has {self.live:.4f} and {self.wanted:.4f} is wanted"
+
+
+class Refused(Unverified):
+    """A candidate that is worse than what is live; ``compared`` has every figure."""
+
+    def __init__(self, message: str, compared: tuple[Compared, ...]) -> None:
+        super().__init__(message)
+        self.compared = compared
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What went live, in whose place, and by which figures; ``waived`` are those it would have failed by."""
+
+    bundle: Bundle
+    previous: str | None
+    compared: tuple[Compared, ...] = ()
+    waived: tuple[Compared, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return self.previous != self.bundle.version
+
+
+def register(
+    store: ObjectStore,
+    bundle: Bundle,
+    *,
+    split: str,
+    measure: Measure,
+    samples: int,
+    who: str = "",
+    why: str = "",
+    waive: bool = False,
+) -> Registered:
+    """Make the stored ``bundle`` live if it is not worse than the live model on the held-out ``split``.
+
+    ``measure`` gives a model's figures on that split, of ``samples`` queries or pictures; it is not asked
+    about a model whose card speaks of the same split. A first model has to reach ``FLOORS``, and so has one
+    in whose place nothing can be measured: a live model that does not load. ``waive`` lets a worse one
+    pass, for a reason that ``why`` must give.
+
+    Raises ``Refused``, ``BadInput`` when there is nothing to decide by or a waiver without a reason, and
+    ``Conflict`` when another model went live meanwhile.
+    """
+    if waive and not (who.strip() and why.strip()):
+        raise BadInput("a worse model goes live only with a name and a reason: say who and why")
+    previous = _live(store, bundle.name)
+    if previous == bundle.version:
+        return Registered(bundle, previous)
+    before = _readable(store, bundle.name, previous)
+    compared = compare(
+        bundle.name,
+        figures_of(bundle, split, measure),
+        None if before is None else figures_of(before, split, measure),
+        samples,
+    )
+    failed = tuple(one for one in compared if not one.passed)
+    if failed and not waive:
+        told = "; ".join(one.sentence for one in failed)
+        stays = f"; {previous} stays live" if previous else ""
+        raise Refused(f"{bundle.name} {bundle.version} is refused: {told}{stays}", compared)
+    promote(store, bundle, previous, who=who, why=why)
+    return Registered(bundle, previous, compared, failed)
+
+
+def figures_of(bundle: Bundle, split: str, measure: Measure) -> Mapping[str, float]:
+    """A model's figures on ``split``: those of its card where they are of that split, else measured."""
+    return bundle.card.metrics if split and bundle.card.split == split else measure(bundle)
+
+
+def compare(
+    name: str, candidate: Mapping[str, float], live: Mapping[str, float] | None, samples: int
+) -> tuple[Compared, ...]:
+    """Every figure that decides, of the model ``name``; ``live`` is None where there is nothing to compare.
+
+    A figure that only the live model has counts against the candidate. Raises ``BadInput`` without any.
+    """
+    floors = FLOORS.get(name)
+    if floors is None:
+        raise BadInput(f"no figures are known to decide by for a model named {name!r}")
+    decisive = {
+        figure: floor
+        for figure in sorted({*candidate, *(live or {})})
+        for kind, floor in floors.items()
+        if figure == kind or figure.endswith(f"_{kind}")
+    }
+    compared = []
+    for figure, floor in decisive.items():
+        mine = candidate.get(figure, math.nan)
+        if live is None:
+            compared.append(Compared(figure, mine, None, floor))
+        elif figure in live:
+            wanted = live[figure] - tolerance(live[figure], samples) - _ROUNDING
+            compared.append(Compared(figure, mine, live[figure], wanted))
+    if not compared:
+        raise BadInput(
+            f"there is no figure to decide by: {', '.join(floors)} on the same pictures are what counts"
+        )
+    return tuple(compared)
+
+
+def tolerance(share: float, samples: int) -> float:
+    """One standard error of a share over ``samples`` pictures: as much less may be chance alone.
+
+    Smoothed by two pictures of each outcome (Agresti and Coull, 1998), so that a live model without a
+    single mistake leaves some too. More would let quality seep away model by model.
+    """
+    smoothed = (share * samples + 2) / (samples + 4)
+    return math.sqrt(smoothed * (1 - smoothed) / (samples + 4))
+
+
+def _live(store: ObjectStore, name: str) -> str | None:
+    try:
+        return read_live(store, name).version
+    except NotFound:
+        return None
+
+
+def _readable(store: ObjectStore, name: str, version: str | None) -> Bundle | None:
+    if version is None:
+        return None
+    try:
+        return load_bundle(store, name, version)
+    except (NotFound, Unverified):  # no service can serve it either: of an older format, or damaged
+        return None
