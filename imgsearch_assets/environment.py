@@ -6,6 +6,7 @@ from functools import cached_property
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from serving.cache.features import FeatureStore
@@ -27,6 +28,18 @@ class PipelineSettings(BaseSettings):
     download_per_host: int = Field(16, ge=1, description="Pictures in flight at one host.")
     download_delay_s: float = Field(0.0, ge=0, description="Least time between two requests to one host.")
     download_timeout_s: float = Field(20.0, gt=0, description="Whole time to fetch one picture.")
+    same_picture_cosine: float = Field(
+        Alike.picture,
+        gt=0,
+        le=1,
+        description="From here on two products' pictures are one; 1 compares bytes.",
+    )
+    variant_cosine: float = Field(
+        Alike.variant,
+        gt=0,
+        le=1,
+        description="From here on products of one brand, category and name but for the colour are variants.",
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,10 @@ class Environment:
     def pointer(self) -> str:
         """The environment whose pointer a release moves: on one machine its own, else staging's first."""
         return "local" if self.serving.environment == "local" else "staging"
+
+    @property
+    def alike(self) -> Alike:
+        return Alike(self.pipeline.same_picture_cosine, self.pipeline.variant_cosine)
 
     @cached_property
     def politeness(self) -> Politeness:

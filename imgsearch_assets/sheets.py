@@ -15,6 +15,7 @@ from imgsearch_assets.pictures import Picture, boxes_drawn, contact_sheet, neigh
 from serving.images.box import Box
 from serving.images.decode import decode
 from serving.index.artifact import Generation
+from serving.index.groups import Collapse
 from serving.index.search import search
 from serving.object_store import ObjectStore
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _SHEET = 24
 _BOXES = 18
 _QUERIES, _NEIGHBOURS = 5, 6
+_GROUPS = 8
 # Scaled decoding: a tile is smaller.
 _AT_LEAST = 160
 
@@ -58,6 +60,26 @@ def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMeta
         others = [hit.row for hit in hits if hit.product != product][:_NEIGHBOURS]
         rows.append((picture(row), box, [picture(other) for other in others]))
     return _inline("products and their neighbours", neighbours(rows))
+
+
+def groups_of(store: ObjectStore, generation: Generation, kind: Collapse) -> dg.MarkdownMetadataValue:
+    """How many groups have several products, and some of them with a picture of each, the largest first."""
+    grouping = generation.groupings[kind]
+    sizes = grouping.sizes
+    several = np.flatnonzero(sizes > 1)
+    largest = several[np.argsort(-sizes[several], kind="stable")]
+
+    def picture(product: int) -> Picture:
+        return _open(store, generation.items["sha256"][int(generation.first_row[product])].as_py())
+
+    rows = []
+    for group in _some(largest.tolist(), _GROUPS):
+        others = grouping.others(group, None)[:_NEIGHBOURS]
+        rows.append((picture(group), Box.whole(), [picture(int(other)) for other in others]))
+    said = f"{len(several)} {kind} groups of more than one product"
+    if not rows:
+        return dg.MetadataValue.md(said)
+    return dg.MetadataValue.md(f"{said}\n\n{_inline(f'{kind} groups', neighbours(rows)).value}")
 
 
 def _some(things: Sequence[T], count: int) -> list[T]:

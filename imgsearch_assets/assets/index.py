@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.duplicates import with_groups
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
@@ -12,11 +13,12 @@ from imgsearch_assets.gates import Gate, run_gates
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
-from imgsearch_assets.sheets import neighbours_of
+from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.snapshot import live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
-from serving.index.artifact import load
+from serving.index.artifact import Generation, load
+from serving.index.groups import COLUMN
 from serving.models import embedder
 from serving.models.bundle import load_bundle
 from serving.object_store import ObjectStore
@@ -51,12 +53,15 @@ def ann_index(
         card = load_bundle(store, embedder.NAME, item_embeddings.embedder).card
         table = embeddings_table(store, item_embeddings.embedder, card.dim or 0)
         items = with_vectors(read_parquet(store, item_embeddings.key), table.read())
+        vectors, items = vectors_of(items), items.drop_columns(["vector"])
+        products = read_parquet(store, products_key(item_embeddings.snapshot))
+        grouped = with_groups(products, items, vectors, environment.alike)
         with stage("index", items.num_rows) as advance:
             manifest = build_generation(
                 store,
-                read_parquet(store, products_key(item_embeddings.snapshot)),
-                items.drop_columns(["vector"]),
-                vectors_of(items),
+                grouped.products,
+                items,
+                vectors,
                 embedder=item_embeddings.embedder,
                 preprocessing=card.preprocessing.fingerprint,
                 detector=item_embeddings.detector,
@@ -66,6 +71,7 @@ def ann_index(
         generation = load(store, manifest)
         gates = run_gates(generation, live_manifest(store, environment.pointer))
         neighbours = neighbours_of(store, generation)
+        groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}
     yield dg.MaterializeResult(
         value=Built(snapshot=item_embeddings.snapshot, generation=manifest.id),
         data_version=dg.DataVersion(manifest.id),
@@ -79,10 +85,23 @@ def ann_index(
             "size_bytes": sum(segment.size_bytes for segment in manifest.segments),
             "recall_at_10_vs_exact": manifest.figures.recall_at_10,
             "neighbours": neighbours,
+            **_sizes(generation),
+            **groups,
+            "grouping_seconds": grouped.seconds,
             "seconds": watch.seconds,
         },
         check_results=[_check(gate) for gate in gates],
     )
+
+
+def _sizes(generation: Generation) -> dict[str, int]:
+    """How many products the groups hold that have more than one, and the most that one holds."""
+    found = {}
+    for kind in COLUMN:
+        sizes = generation.groupings[kind].sizes
+        found[f"products_in_{kind}_groups"] = int(sizes[sizes > 1].sum())
+        found[f"largest_{kind}_group"] = int(sizes.max())
+    return found
 
 
 def _check(gate: Gate) -> dg.AssetCheckResult:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.environment import read_environment
 from serving.errors import BadSettings
 
@@ -60,3 +61,13 @@ def test_limits_follow_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert (environment.politeness.concurrency, environment.politeness.min_delay_s) == (3, 0.5)
     environment.store.put("a", b"1")
     assert (tmp_path / "objects" / "a").read_bytes() == b"1"
+
+
+def test_likeness_follows_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_environment().alike == Alike()
+    monkeypatch.setenv("IMGSEARCH_SAME_PICTURE_COSINE", "0.99")
+    monkeypatch.setenv("IMGSEARCH_VARIANT_COSINE", "0.9")
+    assert read_environment().alike == Alike(picture=0.99, variant=0.9)
+    monkeypatch.setenv("IMGSEARCH_VARIANT_COSINE", "1.1")
+    with pytest.raises(BadSettings, match=r"IMGSEARCH_VARIANT_COSINE: .* less than or equal to 1"):
+        read_environment()

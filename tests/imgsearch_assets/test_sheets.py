@@ -16,10 +16,10 @@ from PIL import Image
 from imgsearch_assets.features import DETECTIONS
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index import build_generation
-from imgsearch_assets.sheets import boxes_of, neighbours_of, sheet_of
+from imgsearch_assets.sheets import boxes_of, groups_of, neighbours_of, sheet_of
 from imgsearch_assets.snapshot import CHANGES, PICTURES
 from serving.images.box import Box
-from serving.index.artifact import load
+from serving.index.artifact import Generation, load
 from serving.index.generation import ITEMS, PRODUCTS
 from serving.object_store import LocalObjectStore
 
@@ -80,7 +80,7 @@ def test_boxes_are_drawn_on_good_pictures(store: LocalObjectStore, shas: dict[st
     assert not has(sheet, "b")
 
 
-def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[str, str]) -> None:
+def built(store: LocalObjectStore, shas: dict[str, str], **groups: list[str]) -> Generation:
     rows = [
         {
             **dict.fromkeys(PRODUCTS.names, ""),
@@ -95,9 +95,12 @@ def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[s
         {"product_id": name, "image_url": name, "sha256": sha, "box": Box.whole().key}
         for name, sha in shas.items()
     ]
-    built = build_generation(
+    products = pa.Table.from_pylist(rows, schema=PRODUCTS)
+    for name, column in groups.items():
+        products = products.append_column(name, pa.array(column))
+    manifest = build_generation(
         store,
-        pa.Table.from_pylist(rows, schema=PRODUCTS),
+        products,
         pa.Table.from_pylist(items, schema=ITEMS),
         np.eye(3, 8, dtype=np.float32),
         embedder="e",
@@ -105,7 +108,21 @@ def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[s
         detector="d",
         snapshot="s",
     )
-    sheet = shown(neighbours_of(store, load(store, built)))
+    return load(store, manifest)
+
+
+def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[str, str]) -> None:
+    sheet = shown(neighbours_of(store, built(store, shas)))
     # A row a product: itself, then the two others.
     assert sheet.width == sheet.height
     assert [has(sheet, name) for name in "abc"] == [True, True, True]
+
+
+def test_groups_of_several_are_shown(store: LocalObjectStore, shas: dict[str, str]) -> None:
+    generation = built(store, shas, picture_group=["a", "a", "c"])
+    value = str(groups_of(store, generation, "picture").value)
+    said, sheet = value.split("\n\n")
+    assert said == "1 picture groups of more than one product"
+    image = shown(dg.MetadataValue.md(sheet))
+    assert [has(image, name) for name in "abc"] == [True, True, False]
+    assert groups_of(store, generation, "variant").value == "0 variant groups of more than one product"
