@@ -7,6 +7,7 @@
     ├── NotFound                   no such product, generation, model
     ├── ModelMismatch              vectors of one model against a generation of another
     ├── Unsupported                asked for what this installation's models cannot do
+    │   └── TextSearchOff          a text, where the embedder has no text tower
     ├── Overloaded                 too much at once; try again after ``retry_after_s``
     ├── DeadlinePassed             the caller's time ran out, or could not be met
     ├── Unavailable                something this service leans on is not there (yet)
@@ -75,6 +76,10 @@ class ModelMismatch(ImgsearchError):
 
 class Unsupported(ImgsearchError):
     code = "unsupported"
+
+
+class TextSearchOff(Unsupported):
+    code = "text_search_off"
 
 
 class Overloaded(ImgsearchError):

@@ -105,7 +105,7 @@ class Backends:
         return await _vectors(self._embed.Embed, request, embedder, clock)
 
     async def embed_texts(self, texts: Sequence[str], embedder: str, clock: Clock) -> NDArray[np.float32]:
-        """Unit rows float32 (len(texts), d), by that version. Raises ``Unsupported`` where it reads none."""
+        """Unit rows float32 (len(texts), d), by that version. Raises ``TextSearchOff`` where it reads none."""
         request = embed_pb2.EmbedTextRequest(texts=texts, model_version=embedder)
         return await _vectors(self._embed.EmbedText, request, embedder, clock)
 

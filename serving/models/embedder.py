@@ -1,7 +1,7 @@
 """Crops to vectors whose cosine says how alike the items look."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from serving.errors import Unsupported, Unverified
+from serving.errors import TextSearchOff, Unverified
 from serving.models import runtime
 from serving.models.bundle import Bundle
 from serving.models.card import Block
@@ -80,7 +80,7 @@ class Embedder:
             card.architecture, card.dim, card.blocks, projected="project.weight" in bundle.tensors
         )
         pictures = {name: value for name, value in bundle.tensors.items() if not name.startswith(PREFIX)}
-        _check_width(network, pictures)
+        check_width(card.architecture, network.trunk.width, pictures.get("project.weight"))
         fill(network, pictures, device)
         # Texts are projected as pictures are, on the CPU, for they are few.
         self._project, self._blocks = copy.deepcopy(network.project).cpu(), network.blocks
@@ -106,11 +106,11 @@ class Embedder:
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts to float32 (n, dim), rows unit length, to be compared with those of ``embed``.
 
-        Raises ``BadInput`` for a text that is empty or too long, and ``Unsupported`` where the model has no
+        Raises ``BadInput`` for a text that is empty or too long, and ``TextSearchOff`` where the model has no
         text tower.
         """
         if self._text is None:
-            raise Unsupported(f"embedder {self.version} has no text tower; search with a picture")
+            raise TextSearchOff(f"embedder {self.version} has no text tower; search with a picture")
         vectors = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), self.batch):
             said = self._text(texts[start : start + self.batch])
@@ -118,9 +118,7 @@ class Embedder:
         return vectors
 
 
-def _check_width(network: EmbedderNetwork, tensors: Mapping[str, Tensor]) -> None:
-    weight = tensors.get("project.weight")
-    if weight is not None and weight.shape[1:] != (network.trunk.width,):
-        raise Unverified(
-            f"project.weight takes {weight.shape[-1]} numbers, the trunk gives {network.trunk.width}"
-        )
+def check_width(architecture: str, width: int, weight: Tensor | None) -> None:
+    """Raises ``Unverified`` when a projection's ``weight`` (dim, ...) does not take the trunk's numbers."""
+    if weight is not None and weight.shape[1:] != (width,):
+        raise Unverified(f"project.weight takes {weight.shape[-1]} numbers, {architecture} gives {width}")

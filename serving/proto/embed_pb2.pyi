@@ -84,7 +84,7 @@ class EmbedTextRequest(_message.Message):
     model_version: _builtins.str
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """One vector a text, in the space of the pictures."""
+        """One vector a text, in the space of the pictures. Of none, an empty answer: texts are read here."""
 
     def __init__(
         self,

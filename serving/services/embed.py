@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadInput, Unsupported
+from serving.errors import BadInput, TextSearchOff
 from serving.images.box import Box, crop
 from serving.models.embedder import Embedder
 from serving.models.holder import ModelHolder
@@ -43,7 +43,8 @@ class EmbedServicer(embed_pb2_grpc.EmbedServicer):
 
     async def EmbedText(self, request: embed_pb2.EmbedTextRequest, context: Context) -> embed_pb2.EmbedReply:
         texts = list(request.texts)
-        check_count("texts", len(texts), self._settings)
+        if texts:  # none: asked whether any would be read
+            check_count("texts", len(texts), self._settings)
         for place, text in enumerate(texts):
             if not text.strip() or len(text) > self._settings.max_text_chars:
                 raise BadInput(
@@ -52,7 +53,7 @@ class EmbedServicer(embed_pb2_grpc.EmbedServicer):
                 )
         embedder = await self._holder.get(request.model_version)
         if not embedder.reads_text:
-            raise Unsupported(f"embedder {embedder.version} has no text tower; search with a picture")
+            raise TextSearchOff(f"embedder {embedder.version} has no text tower; search with a picture")
         vectors = await asyncio.get_running_loop().run_in_executor(
             self._executor, embedder.embed_texts, texts
         )

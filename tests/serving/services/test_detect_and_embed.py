@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
-from serving.errors import BadImage, BadInput, ImgsearchError, NotFound, Unsupported
+from serving.errors import BadImage, BadInput, ImgsearchError, NotFound, TextSearchOff
 from serving.images.box import Box, crop
 from serving.models.bundle import load_bundle, store_bundle
 from serving.models.detector import Detector
@@ -157,7 +157,6 @@ def narrower(store: LocalObjectStore, version: str, dim: int) -> str:
 @pytest.mark.parametrize(
     ("texts", "text"),
     [
-        ([], "texts: there are 0; 1 to 4 are taken"),
         (["hat"] * 5, "texts: there are 5; 1 to 4 are taken"),
         (["hat", " "], "texts[1]: it has 1 characters; 1 to 20 are taken, not all of them spaces"),
         (["x" * 21], "texts[0]: it has 21 characters; 1 to 20 are taken, not all of them spaces"),
@@ -170,9 +169,10 @@ async def test_texts_that_are_none(channel: grpc.aio.Channel, texts: list[str], 
 
 
 async def test_a_model_that_reads_no_text_says_so(channel: grpc.aio.Channel, embedder: Embedder) -> None:
-    with pytest.raises(Unsupported) as caught:
-        await embed_text(channel, "a red dress")
-    assert str(caught.value) == f"embedder {embedder.version} has no text tower; search with a picture"
+    for texts in (["a red dress"], []):  # no text asks whether any would be read
+        with pytest.raises(TextSearchOff) as caught:
+            await embed_text(channel, *texts)
+        assert str(caught.value) == f"embedder {embedder.version} has no text tower; search with a picture"
 
 
 async def embed_text(channel: grpc.aio.Channel, *texts: str) -> embed_pb2.EmbedReply:
