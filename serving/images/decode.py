@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -76,13 +77,18 @@ def decode(
 ) -> NDArray[np.uint8]:
     """The upright picture, uint8 (h, w, 3) RGB, transparency on white.
 
-    With ``at_least`` a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side not below
-    ``at_least`` pixels; the same bytes and arguments always give the same pixels. Raises ``BadImage``.
+    With ``at_least`` it may come at 1/2, 1/4 or 1/8 of its size, its shorter side not below ``at_least``
+    pixels; the same bytes and arguments always give the same pixels. Raises ``BadImage``.
     """
     image = _open(data, max_bytes, max_pixels)
-    _load(image, at_least)
+    shrink = _shrink(image.size, at_least)
+    pixels = _plain_jpeg(data, image, shrink)
+    if pixels is None:
+        size = image.size
+        _load(image, at_least)
+        # A JPEG has shrunk by now; what else there is shrinks as its pixels are taken over.
+        pixels = _pixels(image, shrink if image.size == size else 1)
     orientation = _orientation(image)
-    pixels = _pixels(image)
     del image  # a large picture is not held twice while it is turned
     return _upright(pixels, orientation)
 
@@ -157,12 +163,41 @@ def _load(image: Image.Image, at_least: int | None) -> None:
         raise BadImage("truncated", "the picture is damaged or breaks off") from None
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+def _shrink(size: tuple[int, int], at_least: int | None) -> int:
+    """By how much a picture of that size may shrink: 1, 2, 4 or 8, Pillow's own choice for a JPEG."""
+    most = min(size) // at_least if at_least else 1
+    return next((by for by in (8, 4, 2) if by <= most), 1)
+
+
+def _plain_jpeg(data: bytes, image: Image.Image, shrink: int) -> NDArray[np.uint8] | None:
+    """The pixels of a JPEG in colour or grey that has nothing wrong with it; of any other, nothing.
+
+    Bit for bit Pillow's, which has the same libjpeg-turbo below it and two more copies of the pixels above.
+    Measured, milliseconds of one thread, for 448 pixels: 150 photos of 400 x 533 took 1.96 by Pillow, 1.08
+    so, 0.94 by OpenCV (whose scaled pixels are other ones, and which tells nobody of a file that breaks off);
+    drawn pictures of 600 x 800 4.05, 1.93, 2.16; photos of 1600 x 2000 9.7, 5.7, 6.3.
+    """
+    if image.format not in {"JPEG", "MPO"} or image.mode not in {"RGB", "L"}:
+        return None
+    width, height = (-(-side // shrink) for side in image.size)
+    try:
+        # It takes the smallest of the scales n/8 that is no smaller than this: exactly 1/shrink.
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, "RGB", min_width=width, min_height=height, min_factor=1, strict=True
+        )
+    except ValueError:
+        return None  # Pillow says what is wrong, or that it is not so bad
+    return pixels if pixels.shape == (height, width, 3) else None
+
+
+def _pixels(image: Image.Image, shrink: int) -> NDArray[np.uint8]:
     """uint8 (h, w, 3) RGB, strip by strip, so that no second picture of full size is made on the way."""
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    pixels = np.empty((-(-image.height // shrink), -(-image.width // shrink), 3), np.uint8)
     for top in range(0, image.height, _STRIP):
         bottom = min(top + _STRIP, image.height)
-        pixels[top:bottom] = np.asarray(_rgb(image.crop((0, top, image.width, bottom))))
+        strip = _rgb(image.crop((0, top, image.width, bottom)))
+        # The mean of the pixels that become one; ``_STRIP`` is a multiple of every ``shrink``.
+        pixels[top // shrink : -(-bottom // shrink)] = np.asarray(strip.reduce(shrink))
     return pixels
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from serving.images.decode import MAX_BYTES, MAX_PIXELS, decode
 
-# A JPEG is decoded at the smallest scale that leaves this many pixels on its shorter side: enough for an
+# A picture is decoded at the smallest scale that leaves this many pixels on its shorter side: enough for an
 # item that fills half the picture to reach the networks unmagnified.
 AT_LEAST: Literal[448] = 448
 

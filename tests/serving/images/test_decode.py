@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -50,13 +51,53 @@ def test_the_accepted_formats(format: str) -> None:
     assert (decode(data) == pixels).all()
 
 
-def test_a_jpeg_comes_smaller_but_not_below_what_is_asked() -> None:
-    data = encoded(gradient(640, 480), "JPEG")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_comes_smaller_but_not_below_what_is_asked(format: str) -> None:
+    data = encoded(gradient(640, 480), format)
     assert decode(data, at_least=224).shape == (240, 320, 3)
     assert decode(data, at_least=240).shape == (240, 320, 3)
     assert decode(data, at_least=241).shape == (480, 640, 3)
     assert decode(data, at_least=1000).shape == (480, 640, 3)
-    assert decode(encoded(gradient(640, 480), "PNG"), at_least=100).shape == (480, 640, 3)
+    small = decode(data, at_least=100)
+    assert small.shape == (120, 160, 3)
+    assert np.abs(small.astype(int) - np.asarray(gradient(640, 480).reduce(4))).max() < 8
+
+
+def test_a_large_picture_that_shrinks_is_put_together_from_strips() -> None:
+    tall = gradient(301, 2777)
+    small = decode(encoded(tall, "PNG"), at_least=100)
+    assert (small == np.asarray(tall.reduce(2))).all()
+
+
+@pytest.mark.parametrize("at_least", [None, 16, 30, 60])
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(gradient(163, 121), "JPEG"),
+        encoded(gradient(163, 121), "JPEG", progressive=True, subsampling=0),
+        encoded(gradient(163, 121), "JPEG", subsampling=1),
+        encoded(gradient(163, 121), "JPEG", keep_rgb=True),
+        encoded(gradient(163, 121).convert("L"), "JPEG"),
+        encoded(gradient(163, 121).convert("CMYK"), "JPEG"),
+        encoded(gradient(163, 121), "MPO", save_all=True, append_images=[gradient(40, 30)]),
+    ],
+    ids=["420", "progressive 444", "422", "rgb", "grey", "cmyk", "mpo"],
+)
+def test_a_jpeg_is_what_pillow_makes_of_it(data: bytes, at_least: int | None) -> None:
+    image = Image.open(io.BytesIO(data))
+    if at_least:
+        image.draft(None, (at_least, at_least))
+    assert (decode(data, at_least=at_least) == np.asarray(image.convert("RGB"))).all()
+
+
+def test_a_jpeg_that_is_only_a_little_wrong_is_left_to_pillow() -> None:
+    # A marker in the middle of the pixels, which libjpeg warns of and Pillow lets pass.
+    middle = len(JPEG) * 3 // 4
+    odd = JPEG[:middle] + b"\xff\xd0" + JPEG[middle + 2 :]
+    with pytest.raises(ValueError, match="Corrupt JPEG data"):
+        simplejpeg.decode_jpeg(odd, strict=True)
+    image = Image.open(io.BytesIO(odd))
+    assert (decode(odd) == np.asarray(image)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
