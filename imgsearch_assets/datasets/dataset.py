@@ -43,7 +43,7 @@ class Dataset:
     name: str
     root: Path
     pictures: tuple[Labelled, ...]
-    # Rows that could not be used, by reason: one of ``collection.REASONS``.
+    # Rows that could not be used, by reason; a loader says which there are.
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property

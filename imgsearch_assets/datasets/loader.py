@@ -1,6 +1,7 @@
 """Data sets by name: ``drawn:500``, ``in_shop:/data/in-shop`` and their like."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from imgsearch_assets.datasets.dataset import Dataset
@@ -64,7 +65,8 @@ def _lookbench(rest: str, folder: Path) -> Dataset:
 def _coco(rest: str, _: Path) -> Dataset:
     from imgsearch_assets.datasets import coco
 
-    return coco.load(Path(rest))
+    found = coco.load(Path(rest))
+    return replace(found.dataset, skipped=found.rejected)
 
 
 def _catalogue(rest: str, _: Path) -> Dataset:

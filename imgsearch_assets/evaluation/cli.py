@@ -1,6 +1,7 @@
 """``imgsearch evaluate``: how well models find products, and where they do not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,16 @@ def evaluate(
         Literal["detected", "true", "whole"],
         typer.Option(help="Whose boxes: the detector's, the data set's own, or the whole picture alone."),
     ] = "detected",
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure this share of the products alone, 0 to 1: the part a training leaves out.",
+            min=0.0,
+            max=1.0,
+            show_default=False,
+        ),
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="With --held-out: the seed of that training's split.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report.json and gallery.html.", show_default=False),
@@ -44,6 +55,7 @@ def evaluate(
 ) -> None:
     """Recall, precision and the worst queries of a detector and an embedder on labelled pictures."""
     from imgsearch_assets.datasets.loader import load
+    from imgsearch_assets.datasets.split import split
     from imgsearch_assets.evaluation import evaluate as measuring
     from imgsearch_assets.evaluation.candidates import candidate
     from imgsearch_assets.evaluation.gallery import page
@@ -53,11 +65,16 @@ def evaluate(
 
     with one_sentence():
         dataset = load(data)
+        if held_out is not None:
+            kept = split(dataset, held_out, split_seed)
+            dataset = replace(dataset, name=f"{dataset.name}, held out", pictures=kept.held_out)
         finder = None if detector == "none" else detectors.Detector(candidate(detectors.NAME, detector, home))
-        looker = embedders.Embedder(candidate(embedders.NAME, embedder, home))
-        report = measuring.evaluate(dataset, looker, finder, boxes)
-        # The figures are the answer; what is on the way to them goes to stderr.
+        bundle = candidate(embedders.NAME, embedder, home)
+        report = measuring.evaluate(dataset, embedders.Embedder(bundle), finder, boxes)
+        # With --json the figures are the answer, and stdout has nothing else.
         console = Console(stderr=as_json)
+        if report.dataset_version == bundle.card.dataset:
+            console.print("the embedder learned from these very pictures: its figures here promise nothing")
         for table in report.tables():
             console.print(table)
         for reason, count in report.skipped.items():

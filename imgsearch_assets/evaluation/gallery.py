@@ -21,8 +21,11 @@ WORST = 50
 _ANSWERS, _RIGHT = 5, 3
 _SIDE = 144  # pixels of a thumbnail; shown at half of it and more, so that phones have it sharp
 _QUALITY = 72
-_MARK = (214, 40, 57)
+_SEARCHED, _MEANT = (214, 40, 57), (46, 168, 98)
 _SUMMARY = ("queries", "recall_at_1", "recall_at_10", "recall_at_20", "map_at_10", "category_precision_at_5")
+# Boxes to draw, each in its colour.
+Marks = tuple[tuple[Box, tuple[int, int, int]], ...]
+
 _TITLES: dict[Task, str] = {"street_to_shop": "Street to shop", "in_shop": "In shop"}
 
 
@@ -32,6 +35,7 @@ def page(report: Report, worst: int = WORST) -> str:
     cards = "\n".join(_card(report, task, number, place) for place, (task, number) in enumerate(late, 1))
     asked = sum(len(found.queries) for found in report.retrieval.values())
     of = f"the {len(late)} queries whose product came latest, of {asked:,}"
+    legend = "On the picture asked with, red is the box searched with, green the item that was meant."
     heading = of if late else f"every one of {asked:,} queries found its product first"
     return _PAGE.format(
         style=_STYLE,
@@ -43,6 +47,7 @@ def page(report: Report, worst: int = WORST) -> str:
             [*(_table(task, found) for task, found in report.retrieval.items()), _boxes(report)]
         ),
         heading=heading[0].upper() + heading[1:],
+        legend=legend if late else "",
         cards=cards,
         foot=escape(f"data set version {report.dataset_version}; measured in {report.seconds:.0f} s"),
     )
@@ -82,10 +87,10 @@ def _card(report: Report, task: Task, number: int, place: int) -> str:
     ]
     return (
         f'<article><h3><span class="rank">{place}</span> {escape(query.product)} '
-        f"<small>{escape(query.category)} · {_TITLES[task].lower()} · came {_ordinal(rank)}, at {score:.3f}"
+        f"<small>{escape(query.category)} · {_TITLES[task].lower()} · came {_ordinal(rank)} with {score:.3f}"
         "</small></h3>"
         '<div class="row">'
-        f"{_group('asked with', [_figure(query, '', 'query', 'query', report.query_boxes[query.path])])}"
+        f"{_group('asked with', [_figure(query, '', 'query', 'query', _marks(report, query))])}"
         f"{_group('right', [_figure(one, '', 'hit', 'right') for one in right])}"
         f"{_group('answered', answers)}"
         "</div></article>"
@@ -96,11 +101,11 @@ def _group(name: str, figures: Iterable[str]) -> str:
     return f'<section><h4>{name}</h4><div class="pictures">{"".join(figures)}</div></section>'
 
 
-def _figure(one: Labelled, score: str, style: str, alt: str, box: Box | None = None) -> str:
+def _figure(one: Labelled, score: str, style: str, alt: str, marks: Marks = ()) -> str:
     said = f"<b>{score}</b> " if score else ""
     return (
         f'<figure class="{style}"><img loading="lazy" alt="{escape(alt)}: {escape(one.path.name)}" '
-        f'src="data:image/jpeg;base64,{_thumbnail(one.path, box)}">'
+        f'src="data:image/jpeg;base64,{_thumbnail(one.path, marks)}">'
         f"<figcaption>{said}{escape(one.product or one.path.stem[:12])}<br>{escape(one.category)}"
         "</figcaption></figure>"
     )
@@ -132,15 +137,24 @@ def _opened(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return decode(path.read_bytes(), at_least=2 * _SIDE)
 
 
+def _marks(report: Report, query: Labelled) -> Marks:
+    searched = report.query_boxes[query.path]
+    return tuple(
+        (box, colour) for box, colour in ((query.box, _MEANT), (searched, _SEARCHED)) if box != Box.whole()
+    )
+
+
 @lru_cache(maxsize=512)  # a product that is often a wrong answer is often shown
-def _thumbnail(path: Path, box: Box | None) -> str:
-    """The picture, at most ``_SIDE`` pixels a side, its box drawn, as base64 of a JPEG."""
+def _thumbnail(path: Path, marks: Marks) -> str:
+    """The picture, at most ``_SIDE`` pixels a side, with boxes drawn, as base64 of a JPEG."""
     image = Image.fromarray(_opened(path))
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    if box is not None and box != Box.whole():
-        wide, tall = image.width - 1, image.height - 1
+    # What is asked with is shown larger.
+    side = 2 * _SIDE if marks else _SIDE
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    wide, tall = image.width - 1, image.height - 1
+    for box, colour in marks:
         corners = (box.x0 * wide, box.y0 * tall, box.x1 * wide, box.y1 * tall)
-        ImageDraw.Draw(image).rectangle(corners, outline=_MARK, width=2)
+        ImageDraw.Draw(image).rectangle(corners, outline=colour, width=3)
     sink = io.BytesIO()
     image.save(sink, "JPEG", quality=_QUALITY)
     return base64.b64encode(sink.getvalue()).decode()
@@ -174,8 +188,18 @@ figure { margin: 0; width: 6.1rem; font-size: .75rem; line-height: 1.3; color: v
 figure b { color: var(--ink); font-variant-numeric: tabular-nums; }
 img { display: block; width: 100%; height: 6.9rem; object-fit: contain; background: var(--paper);
   border: 1px solid var(--line); border-radius: 6px; margin-bottom: .2rem; }
+.query { width: 8.6rem; } .query img { height: 8.6rem; }
 .hit img { border-color: var(--good); border-width: 2px; }
-@media (max-width: 40rem) { figure { width: 5.2rem; } img { height: 5.9rem; } article { padding: .7rem; } }
+@media (max-width: 40rem) {
+  article { padding: .7rem; } .row { display: grid; grid-template-columns: repeat(5, 1fr); gap: .6rem .5rem; }
+  section { grid-column: span 5; } section:first-child { grid-column: span 2; }
+  section:nth-child(2) { grid-column: span 3; }
+  .pictures { display: grid; grid-template-columns: repeat(5, 1fr); gap: .4rem; }
+  section:first-child .pictures { grid-template-columns: 1fr; }
+  section:nth-child(2) .pictures { grid-template-columns: repeat(3, 1fr); }
+  figure, .query { width: auto; } img { height: 4.6rem; } .query img { height: 7.4rem; }
+  figure { font-size: .68rem; }
+}
 """
 
 _PAGE = """<!doctype html>
@@ -186,6 +210,7 @@ _PAGE = """<!doctype html>
 <p>{models}</p>
 {tables}
 <h2>{heading}</h2>
+<p>{legend}</p>
 {cards}
 <p>{foot}</p>
 </body></html>

@@ -21,6 +21,8 @@ def test_a_folder_of_photos(products: Dataset, tmp_path: Path, monkeypatch: pyte
     assert done.exit_code == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["in_shop_queries"] == 6
+    held_out = run(app, [*asked, "--held-out", "0.5", "--split-seed", "3", "--json"])
+    assert json.loads(held_out.stdout)["in_shop_queries"] == 4
     assert json.loads((tmp_path / "found" / "report.json").read_bytes())["detector"] is None
     assert (tmp_path / "found" / "gallery.html").read_text().startswith("<!doctype html>")
 
