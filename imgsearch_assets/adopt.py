@@ -140,6 +140,7 @@ def adopt(
         projected = _tensors(projection)
         if set(projected) != {"weight", "bias"}:
             raise Unverified(f"{projection} holds {sorted(projected)}; a projection is weight and bias")
+        embedder.check_width(architecture, network.width, projected["weight"])
         dim = len(projected["weight"])
         tensors |= {f"project.{key}": value for key, value in projected.items()}
     text, files = None, {}

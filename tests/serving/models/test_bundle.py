@@ -201,7 +201,7 @@ def test_a_tokenizer_is_kept_and_verified(store: LocalObjectStore) -> None:
 
 def test_a_wrong_tokenizer_is_not_even_kept(store: LocalObjectStore) -> None:
     for files in ({}, {"tokenizer.json": b"[]"}):
-        with pytest.raises(Unverified, match="^tokenizer.json of the model 'toy' "):
+        with pytest.raises(Unverified, match=r"^tokenizer.json of the model 'toy' "):
             with_text(store, b"{}", files)
     assert list_versions(store, "toy") == []
 
