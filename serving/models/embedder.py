@@ -79,7 +79,12 @@ class Embedder:
         network = EmbedderNetwork(
             card.architecture, card.dim, card.blocks, projected="project.weight" in bundle.tensors
         )
-        pictures = {name: value for name, value in bundle.tensors.items() if not name.startswith(PREFIX)}
+        # Without a text tower, weights of one are left over, and refused like any others.
+        pictures = {
+            name: value
+            for name, value in bundle.tensors.items()
+            if self._text is None or not name.startswith(PREFIX)
+        }
         check_width(card.architecture, network.trunk.width, pictures.get("project.weight"))
         fill(network, pictures, device)
         # Texts are projected as pictures are, on the CPU, for they are few.

@@ -109,8 +109,9 @@ def test_without_a_projection_the_trunk_must_give_dim_numbers(store: LocalObject
 
 
 def test_weights_that_are_left_over_are_refused(store: LocalObjectStore) -> None:
-    with pytest.raises(Unverified, match=r"(?s)^the weights do not fit EmbedderNetwork: .*trunk.more"):
-        Embedder(changed(register_embedder(store), **{"trunk.more": torch.ones(1)}))
+    for name in ("trunk.more", "text.more"):
+        with pytest.raises(Unverified, match=rf"(?s)^the weights do not fit EmbedderNetwork: .*{name}"):
+            Embedder(changed(register_embedder(store), **{name: torch.ones(1)}))
 
 
 def test_an_architecture_nobody_knows_is_refused(store: LocalObjectStore) -> None:
