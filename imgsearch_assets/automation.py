@@ -1,12 +1,16 @@
 """When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
 from imgsearch_assets.environment import Environment
-from serving.errors import Unavailable
+from serving.errors import NotFound, Unavailable
+from serving.models.live import live_version
+from serving.object_store import ObjectStore
 
 PRODUCTS = dg.AssetKey("products")
 # By which Dagster knows the data version of what it does not make itself.
@@ -34,7 +38,11 @@ def sighting(version: str) -> dg.AssetMaterialization:
 
 def recorded_version(instance: dg.DagsterInstance) -> str | None:
     """The content of the catalogue as the instance last heard of it."""
-    event = instance.get_latest_materialization_event(PRODUCTS)
+    return _data_version(instance, PRODUCTS)
+
+
+def _data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    event = instance.get_latest_materialization_event(key)
     seen = event.asset_materialization if event else None
     return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
 
@@ -65,6 +73,47 @@ def catalogue_sensor(poll_s: int) -> dg.SensorDefinition:
                 cursor=stamp, skip_reason="the catalogue was written, its content is the same"
             )
         return dg.SensorResult(cursor=stamp, asset_events=[sighting(version)])
+
+    return look
+
+
+def model_sensor(models: Mapping[str, dg.AssetKey], poll_s: int) -> dg.SensorDefinition:
+    """Looks which versions are live (name of the model to its asset); another one is taken up.
+
+    Whoever moved the pointer: a training that registered its model, a promotion by hand, a roll-back.
+    """
+
+    @dg.sensor(
+        name="model_changes",
+        target=dg.AssetSelection.assets(*models.values()),
+        minimum_interval_seconds=poll_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Compares the live models with those that the pipeline works with.",
+    )
+    def look(
+        context: dg.SensorEvaluationContext, store: dg.ResourceParam[ObjectStore]
+    ) -> dg.SensorResult | dg.SkipReason:
+        asked: dict[str, str] = json.loads(context.cursor or "{}")
+        moved: dict[str, str] = {}
+        for name, key in models.items():
+            try:
+                live = live_version(store, name)
+            except NotFound:  # the first materialization will register one
+                continue
+            known = _data_version(context.instance, key)
+            if known not in (None, live) and asked.get(name) != live:
+                moved[name] = live
+            elif known == live:
+                asked.pop(name, None)  # so that coming back to an earlier one is a change as well
+        if not moved:
+            return dg.SensorResult(
+                cursor=json.dumps(asked), skip_reason="the pipeline works with the live models"
+            )
+        keys = [models[name] for name in moved]
+        return dg.SensorResult(
+            cursor=json.dumps(asked | moved),
+            run_requests=[dg.RunRequest(asset_selection=keys, tags=RUN_TAGS)],
+        )
 
     return look
 

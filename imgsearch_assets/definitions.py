@@ -3,7 +3,7 @@
 import dagster as dg
 
 from imgsearch_assets.assets import catalogue, features, images, index, models, release
-from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily
+from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
 
@@ -36,7 +36,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         assets=ASSETS,
         jobs=[refresh],
         schedules=[daily(REFRESH)],
-        sensors=[catalogue_sensor(poll_s), automation_sensor(poll_s)],
+        sensors=[catalogue_sensor(poll_s), model_sensor(models.MODELS, poll_s), automation_sensor(poll_s)],
         resources=resources_of(environment),
         # A process a step costs seconds each; every step uses all cores by itself.
         executor=dg.in_process_executor,

@@ -8,15 +8,26 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from imgsearch_assets import definitions
 from imgsearch_assets.assets import catalogue, models
-from imgsearch_assets.automation import PRODUCTS, catalogue_sensor, recorded_version, sighting
+from imgsearch_assets.automation import (
+    DATA_VERSION_TAG,
+    PRODUCTS,
+    catalogue_sensor,
+    model_sensor,
+    recorded_version,
+    sighting,
+)
 from imgsearch_assets.catalogue import catalogue_version
 from imgsearch_assets.contract import PRODUCTS as CONTRACT
 from imgsearch_assets.definitions import build_definitions
 from imgsearch_assets.environment import Environment, read_environment
 from serving.errors import BadInput
+from serving.models.bundle import promote, store_bundle
+from serving.models.preprocess import Preprocessing
+from serving.object_store import LocalObjectStore
 
 CHAIN = {
     "product_snapshot",
@@ -165,3 +176,70 @@ def test_another_model_in_the_code_is_registered_and_used(
         "feature_store",
         "staging_release",
     }
+
+
+class ModelWatch:
+    """The sensor of the models, tick after tick."""
+
+    def __init__(self, store: LocalObjectStore) -> None:
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.store = store
+        self._cursor: str | None = None
+
+    def promoted(self, value: float) -> str:
+        bundle = store_bundle(
+            self.store, "embedder", {"a": torch.full((1,), value)}, Preprocessing(), training={"v": value}
+        )
+        promote(self.store, bundle)
+        return bundle.version
+
+    def materialized(self, version: str) -> None:
+        event = dg.AssetMaterialization("item_embedder", tags={DATA_VERSION_TAG: version})
+        self.instance.report_runless_asset_event(event)
+
+    def tick(self) -> set[str]:
+        """The assets it asks for."""
+        context = dg.build_sensor_context(self.instance, cursor=self._cursor, resources={"store": self.store})
+        result = model_sensor(models.MODELS, 5)(context)
+        assert isinstance(result, dg.SensorResult)
+        self._cursor = result.cursor
+        return {
+            key.to_user_string() for one in result.run_requests or () for key in one.asset_selection or ()
+        }
+
+
+def test_a_model_that_went_live_is_taken_up_once(tmp_path: Path) -> None:
+    watch = ModelWatch(LocalObjectStore(tmp_path))
+    assert watch.tick() == set()
+    first = watch.promoted(1)
+    # What was never materialized is registered by the condition for that.
+    assert watch.tick() == set()
+    watch.materialized(first)
+    assert watch.tick() == set()
+
+    second = watch.promoted(2)
+    assert watch.tick() == {"item_embedder"}
+    assert watch.tick() == set()
+    watch.materialized(second)
+    assert watch.tick() == set()
+
+    assert watch.promoted(1) == first
+    assert watch.tick() == {"item_embedder"}
+    watch.materialized(first)
+    assert watch.promoted(2) == second
+    assert watch.tick() == {"item_embedder"}
+
+
+def test_a_model_taken_up_runs_what_stands_on_it(environment: Environment) -> None:
+    """The run that the sensor asks for materializes the model; the rest follows by its own condition."""
+    instance = dg.DagsterInstance.ephemeral()
+    everything = dg.AssetSelection.all()
+    for name in CHAIN | MODELS:
+        instance.report_runless_asset_event(dg.AssetMaterialization(name))
+    before = dg.evaluate_automation_conditions(build_definitions(environment), instance, everything)
+    event = dg.AssetMaterialization("item_embedder", tags={DATA_VERSION_TAG: "another"})
+    instance.report_runless_asset_event(event)
+    after = dg.evaluate_automation_conditions(
+        build_definitions(environment), instance, everything, cursor=before.cursor
+    )
+    assert requested(after) == {"item_embeddings", "ann_index", "feature_store", "staging_release"}
