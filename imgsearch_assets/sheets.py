@@ -15,7 +15,7 @@ from imgsearch_assets.pictures import Picture, boxes_drawn, contact_sheet, neigh
 from serving.images.box import Box
 from serving.images.decode import decode
 from serving.index.artifact import Generation
-from serving.index.groups import Collapse
+from serving.index.collapse import Collapse
 from serving.index.search import search
 from serving.object_store import ObjectStore
 

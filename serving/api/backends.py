@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
-from serving.errors import ModelMismatch, NotFound, Unavailable
+from serving.errors import ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
 from serving.proto import (
@@ -105,9 +105,17 @@ class Backends:
         return await _vectors(self._embed.Embed, request, embedder, clock)
 
     async def embed_texts(self, texts: Sequence[str], embedder: str, clock: Clock) -> NDArray[np.float32]:
-        """Unit rows float32 (len(texts), d), by that version. Raises ``TextSearchOff`` where it reads none."""
+        """Unit rows float32 (len(texts), d), by that version. Raises ``TextSearchOff``."""
         request = embed_pb2.EmbedTextRequest(texts=texts, model_version=embedder)
         return await _vectors(self._embed.EmbedText, request, embedder, clock)
+
+    async def reads_text(self, embedder: str, clock: Clock) -> bool:
+        """Whether that version does; no when that cannot be said."""
+        try:
+            await self.embed_texts([], embedder, clock)
+        except ImgsearchError:
+            return False
+        return True
 
     async def search(self, request: search_pb2.SearchRequest, clock: Clock) -> search_pb2.SearchReply:
         return await _ask(self._search.Search, request, clock)

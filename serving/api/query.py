@@ -3,13 +3,14 @@
     picture   -> header check -> Detect -> box -> Embed [box, whole picture] -> Search
     URL       -> feature store, else fetch and as a picture; what was computed is stored
     product   -> feature store -> Search, else Search with the index's own vectors
+    words     -> EmbedText -> Search
 
 A person's own box is searched alone and needs no detection first, so the two run side by side.
 """
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from serving.cache.features import CachedFeatures
 from serving.errors import ModelMismatch, NotFound
 from serving.images.box import Box
 from serving.images.decode import inspect
+from serving.index.collapse import Collapse
 from serving.proto import search_pb2
 
 A = TypeVar("A")
@@ -35,6 +37,12 @@ class Wanted:
     filter: search_pb2.Filter
     k: int
     box: Box | None = None
+    collapse: Collapse = "product"
+
+    def query(self, **source: Any) -> search_pb2.Query:
+        """With ``vectors``, or of a ``product_id``."""
+        collapse = search_pb2.Collapse.Value(f"COLLAPSE_{self.collapse.upper()}")
+        return search_pb2.Query(filter=self.filter, k=self.k, collapse=collapse, **source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,18 @@ async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> 
     return await backends.of_the_served(attempt, clock)
 
 
+async def by_text(backends: Backends, text: str, wanted: Wanted, clock: Clock) -> Answer:
+    """Products that look like what ``text`` says. Raises ``TextSearchOff`` where the embedder reads none."""
+
+    async def attempt(embedder: str) -> Answer:
+        with clock.stage("embed"):
+            vectors = await backends.embed_texts([text], embedder, clock)
+        features = Features(vectors, embedder, None, [], None, "computed")
+        return await _by_features(backends, features, wanted, clock)
+
+    return await backends.of_the_served(attempt, clock)
+
+
 async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock: Clock) -> Answer:
     """Products like this one, without it. Raises ``NotFound`` when the generation does not hold it."""
     embedder = await backends.embedder(clock)
@@ -94,14 +114,15 @@ async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock:
         excluding = search_pb2.Filter(excluded_product_ids=[product_id])
         excluding.MergeFrom(wanted.filter)
         try:
-            reply = await _search(backends, stored.vectors, embedder, excluding, wanted.k, clock)
-            return _answer(reply, clock, "stored", product=product)
+            without = replace(wanted, filter=excluding)
+            reply = await _search(backends, stored.vectors, embedder, without, clock)
+            return _answer(reply, wanted, clock, "stored", product=product)
         except ModelMismatch:
             pass  # a generation of another model came in between; it brings its own vectors
-    query = search_pb2.Query(product_id=product_id, filter=wanted.filter, k=wanted.k)
+    request = search_pb2.SearchRequest(queries=[wanted.query(product_id=product_id)])
     with clock.stage("search"):
-        reply = await backends.search(search_pb2.SearchRequest(queries=[query]), clock)
-    return _answer(reply, clock, "index", product=product)
+        reply = await backends.search(request, clock)
+    return _answer(reply, wanted, clock, "index", product=product)
 
 
 def _check(backends: Backends, data: bytes) -> None:
@@ -157,19 +178,18 @@ def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Featur
 
 
 async def _by_features(backends: Backends, features: Features, wanted: Wanted, clock: Clock) -> Answer:
-    reply = await _search(backends, features.vectors, features.embedder, wanted.filter, wanted.k, clock)
-    return _answer(reply, clock, features.source, features=features)
+    reply = await _search(backends, features.vectors, features.embedder, wanted, clock)
+    return _answer(reply, wanted, clock, features.source, features=features)
 
 
 async def _search(
     backends: Backends,
     vectors: NDArray[np.float32],
     embedder: str,
-    wanted: search_pb2.Filter,
-    k: int,
+    wanted: Wanted,
     clock: Clock,
 ) -> search_pb2.SearchReply:
-    query = search_pb2.Query(vectors=packed(vectors), filter=wanted, k=k)
+    query = wanted.query(vectors=packed(vectors))
     request = search_pb2.SearchRequest(queries=[query], dim=vectors.shape[1], embedder_version=embedder)
     with clock.stage("search"):
         return await backends.search(request, clock)
@@ -177,6 +197,7 @@ async def _search(
 
 def _answer(
     reply: search_pb2.SearchReply,
+    wanted: Wanted,
     clock: Clock,
     source: Literal["computed", "stored", "index"],
     *,
@@ -192,6 +213,7 @@ def _answer(
         generation=reply.generation,
         models=Models(detector=features.detector if features else None, embedder=reply.embedder_version),
         plan=result.plan,
+        collapse=wanted.collapse,
         exhausted=result.exhausted,
         features=source,
         timings_ms=clock.timings_ms,

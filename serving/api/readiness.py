@@ -23,6 +23,9 @@ async def status(backends: Backends, settings: Settings, clock: Clock) -> Status
         state = "empty"
     else:
         state = "ready" if set(health.values()) == {"serving"} else "starting"
+    text_search = False
+    if served.generation and health["embed"] == "serving":
+        text_search = await backends.reads_text(served.embedder_version, clock)
     return Status(
         state=state,
         services=health,
@@ -36,6 +39,7 @@ async def status(backends: Backends, settings: Settings, clock: Clock) -> Status
         values=Values(
             categories=list(served.categories), brands=list(served.brands), colours=list(served.colours)
         ),
+        text_search=text_search,
         stale=served.last_error or None,
         max_k=settings.max_k,
         max_picture_bytes=settings.max_picture_bytes,

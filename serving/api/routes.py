@@ -8,6 +8,7 @@ from serving.api import query, readiness
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
 from serving.api.schemas import (
+    COLLAPSE,
     DEFAULT_K,
     Answer,
     BoxFields,
@@ -21,11 +22,13 @@ from serving.api.schemas import (
 )
 from serving.api.telemetry import Metrics
 from serving.errors import BadInput, NotFound
+from serving.index.collapse import Collapse
 from serving.proto import search_pb2
 from serving.settings import Settings
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered; the message says why."},
+    501: {"model": ErrorAnswer, "description": "`text_search_off`: the embedder reads no text."},
     "5XX": {"model": ErrorAnswer, "description": "Something behind the API is not there, or slow."},
 }
 
@@ -52,7 +55,9 @@ ClockOf = Annotated[Clock, Depends(_clock)]
 ProductIdOf = Annotated[str, Path(min_length=1, max_length=256)]
 
 
-def _wanted(filters: Filters, k: int, box: BoxFields | None, settings: Settings) -> query.Wanted:
+def _wanted(
+    filters: Filters, k: int, box: BoxFields | None, collapse: Collapse | None, settings: Settings
+) -> query.Wanted:
     """Holds a request to the server's limits. Raises ``BadInput``."""
     if k > settings.max_k:
         raise BadInput(f"k is {k}; at most {settings.max_k}")
@@ -61,7 +66,9 @@ def _wanted(filters: Filters, k: int, box: BoxFields | None, settings: Settings)
         if number > settings.max_filter_values:
             raise BadInput(f"{name} has {number} values; at most {settings.max_filter_values}")
     wanted = search_pb2.Filter(**filters.model_dump(exclude_none=True))
-    return query.Wanted(filter=wanted, k=k, box=None if box is None else box.box())
+    return query.Wanted(
+        filter=wanted, k=k, box=None if box is None else box.box(), collapse=collapse or settings.collapse
+    )
 
 
 def _sent(answer: Answer, request: Request, response: Response) -> Answer:
@@ -71,7 +78,7 @@ def _sent(answer: Answer, request: Request, response: Response) -> Answer:
     return answer
 
 
-@router.post("/search", summary="Search by a picture's address, a product or a picture as base64")
+@router.post("/search", summary="Search by a picture's address, a product, a picture as base64 or words")
 async def search(
     body: SearchBody,
     request: Request,
@@ -80,11 +87,13 @@ async def search(
     backends: BackendsOf,
     clock: ClockOf,
 ) -> Answer:
-    wanted = _wanted(body.filters, body.k, body.box, settings)
+    wanted = _wanted(body.filters, body.k, body.box, body.collapse, settings)
     if body.product_id is not None:
         answer = await query.by_product(backends, body.product_id, wanted, clock)
     elif body.image_url is not None:
         answer = await query.by_url(backends, body.image_url, wanted, clock)
+    elif body.text is not None:
+        answer = await query.by_text(backends, body.text, wanted, clock)
     else:
         answer = await query.by_picture(backends, body.image_base64 or b"", wanted, clock)
     return _sent(answer, request, response)
@@ -99,7 +108,7 @@ async def search_image(
     backends: BackendsOf,
     clock: ClockOf,
 ) -> Answer:
-    wanted = _wanted(form.filters, form.k, form.box, settings)
+    wanted = _wanted(form.filters, form.k, form.box, form.collapse, settings)
     answer = await query.by_picture(backends, await form.image.read(), wanted, clock)
     return _sent(answer, request, response)
 
@@ -121,8 +130,9 @@ async def similar(
     backends: BackendsOf,
     clock: ClockOf,
     k: Annotated[int, Query(ge=1)] = DEFAULT_K,
+    collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
 ) -> Answer:
-    wanted = _wanted(Filters(), k, None, settings)
+    wanted = _wanted(Filters(), k, None, collapse, settings)
     return _sent(await query.by_product(backends, product_id, wanted, clock), request, response)
 
 

@@ -4,14 +4,29 @@ import base64
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from serving.images.box import GRID, Box
+from serving.index.collapse import Collapse
 from serving.proto import geometry_pb2, search_pb2
 
 DEFAULT_K = 24
 _BOX = "Search with this part of the picture alone."
 _K = "Most products in the answer."
+COLLAPSE = (
+    "What the answer shows once: a product, one design in its colours (variant), or products of one picture. "
+    "The best product shows its group and names the others in `also`. Null: as the shop has it set."
+)
+MAX_TEXT = 200
 
 
 class _In(BaseModel):
@@ -75,24 +90,35 @@ Base64 = Annotated[
 
 
 class SearchBody(_In):
-    """Exactly one of ``image_url``, ``product_id`` and ``image_base64``."""
+    """Exactly one of ``image_url``, ``product_id``, ``image_base64`` and ``text``."""
 
     image_url: str | None = Field(default=None, max_length=2048)
     product_id: str | None = Field(default=None, min_length=1, max_length=256)
     image_base64: Base64 | None = Field(default=None, description="A JPEG, PNG or WebP file as base64.")
+    text: (
+        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)] | None
+    ) = Field(
+        default=None,
+        description="Words for what is looked for, where `/v1/status` says `text_search`; "
+        "else the answer is 501, `text_search_off`.",
+        examples=[None],
+    )
     box: BoxFields | None = Field(default=None, description=_BOX)
     filters: Filters = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         given = [
-            name for name in ("image_url", "product_id", "image_base64") if getattr(self, name) is not None
+            name
+            for name in ("image_url", "product_id", "image_base64", "text")
+            if getattr(self, name) is not None
         ]
         if len(given) != 1:
-            raise ValueError("give exactly one of image_url, product_id and image_base64")
-        if self.product_id is not None and self.box is not None:
-            raise ValueError("a box belongs to a picture; leave it out with product_id")
+            raise ValueError("give exactly one of image_url, product_id, image_base64 and text")
+        if self.box is not None and given[0] in ("product_id", "text"):
+            raise ValueError(f"a box belongs to a picture; leave it out with {given[0]}")
         return self
 
 
@@ -103,6 +129,7 @@ class PictureForm(_In):
     box: Json[BoxFields] | None = Field(default=None, description=_BOX)
     filters: Json[Filters] = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    collapse: Collapse | None = Field(default=None, description=COLLAPSE)
 
 
 class Product(BaseModel):
@@ -129,12 +156,18 @@ class Match(Product):
 
     score: float = Field(description="Cosine, -1 to 1, of the best pair of pictures.")
     box: BoxFields | None = Field(description="The part of the picture that matched.")
+    also: list[str] = Field(
+        description="Ids of up to eight further products of its group that the filters keep, the most alike "
+        "first; see `collapse`.",
+        examples=[[]],
+    )
 
     @classmethod
     def of_hit(cls, hit: search_pb2.Hit) -> Self:
         box = BoxFields.of(hit.box) if hit.HasField("box") else None
         fields = _fields(hit.product, image_url=hit.image_url)
-        return cls.model_validate({**fields, "score": round(hit.score, 4), "box": box})
+        also = list(hit.also_product_ids)
+        return cls.model_validate({**fields, "score": round(hit.score, 4), "box": box, "also": also})
 
 
 def _fields(product: search_pb2.Product, image_url: str) -> dict[str, object]:
@@ -177,7 +210,10 @@ class Answer(BaseModel):
     generation: str
     models: Models
     plan: str = Field(description="How the index was searched: exact or graph.")
-    exhausted: bool = Field(description="Fewer than k products exist under these filters.")
+    collapse: Collapse = Field(description="What is shown once.")
+    exhausted: bool = Field(
+        description="Fewer than k products, or groups of them, exist under these filters."
+    )
     features: Literal["computed", "stored", "index"] = Field(description="Where the vectors came from.")
     timings_ms: dict[str, float]
 
@@ -209,6 +245,7 @@ class Status(BaseModel):
     rows: int = Field(description="Rows of the index: boxes and whole pictures.")
     models: Models | None
     values: Values
+    text_search: bool = Field(description="Whether a search can be made with `text`.")
     stale: str | None = Field(description="Why a newer generation could not be loaded, if so.")
     max_k: int
     max_picture_bytes: int

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import memory
+from serving.index.collapse import Collapse
 from serving.index.filters import Attributes
 from serving.index.generation import FORMAT, GROUPS, ITEMS, PRODUCTS, Kind, Manifest, Segment
-from serving.index.groups import Collapse, Grouping, groupings
+from serving.index.groups import Grouping, groupings
 from serving.object_store import ObjectStore
 
 SUFFIX: dict[Kind, str] = {"base": "faiss", "items": "parquet", "products": "parquet"}

@@ -5,7 +5,6 @@ grouping is a number a product: the place of the product that gives the group it
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from serving.errors import Unverified
-
-Collapse = Literal["product", "variant", "picture"]
-COLLAPSES: tuple[Collapse, ...] = get_args(Collapse)
+from serving.index.collapse import COLLAPSES, Collapse
 
 # The column of products.parquet with each product's group; of "product" there is none, it is the product.
 COLUMN: dict[Collapse, str] = {"variant": "variant_group", "picture": "picture_group"}

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.index.artifact import Generation
-from serving.index.groups import Collapse, Grouping
+from serving.index.collapse import Collapse
+from serving.index.groups import Grouping
 
 # Microseconds, measured at 256 dimensions on one core: a row compared, a row skipped by its bit, and the
 # graph's beam, whose upkeep grows with its square.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.errors import BadInput, ModelMismatch, NotFound
 from serving.images.box import Box
 from serving.index.artifact import Generation
+from serving.index.collapse import Collapse
 from serving.index.filters import FACETS, Filter
 from serving.index.generation import PRODUCTS
 from serving.index.holder import Holder
@@ -21,6 +22,12 @@ from serving.settings import Settings
 
 # Stored features are float16: a row of theirs is off by less than a thousandth.
 NORM_TOLERANCE = 0.01
+
+_COLLAPSE: dict[int, Collapse] = {
+    search_pb2.COLLAPSE_PRODUCT: "product",
+    search_pb2.COLLAPSE_VARIANT: "variant",
+    search_pb2.COLLAPSE_PICTURE: "picture",
+}
 
 
 class SearchServicer(search_pb2_grpc.SearchServicer):
@@ -49,20 +56,23 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
     ) -> search_pb2.Result:
         if not 1 <= query.k <= self._settings.max_k:
             raise BadInput(f"k is {query.k}; it must be 1 to {self._settings.max_k}")
-        wanted = self._filter(query.filter)
+        if query.collapse not in _COLLAPSE:  # of a newer caller
+            raise BadInput(f"collapse {query.collapse} is not known here; 0 to {len(_COLLAPSE) - 1} are")
+        collapse = _COLLAPSE[query.collapse]
+        allowed = generation.attributes.mask(self._filter(query.filter))
         if query.product_id and query.vectors:
             raise BadInput("a query has vectors or a product_id, not both")
         if query.product_id:
             place = generation.attributes.place(query.product_id)
             if place is None:
                 raise NotFound(f"product {query.product_id!r} is not in the index")
-            allowed = generation.attributes.mask(wanted)
             if allowed is None:
                 allowed = np.ones(generation.manifest.products, bool)
             allowed[place] = False
-            return _result(generation, search(generation, generation.vectors(place), query.k, allowed))
-        xq = self._vectors(generation, request, query)
-        return _result(generation, search(generation, xq, query.k, generation.attributes.mask(wanted)))
+            xq = generation.vectors(place)
+        else:
+            xq = self._vectors(generation, request, query)
+        return _result(generation, search(generation, xq, query.k, allowed, collapse=collapse))
 
     def _vectors(
         self, generation: Generation, request: search_pb2.SearchRequest, query: search_pb2.Query
@@ -169,6 +179,7 @@ def _result(generation: Generation, found: Found) -> search_pb2.Result:
             search_pb2.Hit(
                 product=product,
                 score=hit.score,
+                also_product_ids=[str(generation.attributes.ids[other]) for other in hit.also],
                 image_url=item["image_url"],
                 image_sha256=item["sha256"],
                 box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1),

@@ -15,6 +15,7 @@ const sentences = {
   not_found: () => ["It is no longer in the shop", "Perhaps it sold out. Search with a picture instead.", false],
   overloaded: () => ["Many people are searching", "Please try again in a moment.", true],
   unavailable: () => ["The shop is still starting", "Part of the search is not up yet. Please try again shortly.", true],
+  text_search_off: () => ["Words are not understood here", "Please search with a picture.", false],
   model_mismatch: () => ["The shop is being updated", "This takes a moment. Please try again.", true],
   deadline_passed: () => ["This took too long", "Please try again.", true],
 };
@@ -57,6 +58,18 @@ export function searchPicture(file, box, filters, k, signal) {
 }
 
 export function searchProduct(productId, filters, k, signal) {
-  const body = JSON.stringify({ product_id: productId, filters, k });
+  return search({ product_id: productId, filters, k }, signal);
+}
+
+export function searchText(text, filters, k, signal) {
+  return search({ text, filters, k }, signal);
+}
+
+export async function product(productId) {
+  return (await ask(`/v1/products/${encodeURIComponent(productId)}`)).product;
+}
+
+function search(asked, signal) {
+  const body = JSON.stringify(asked);
   return ask("/v1/search", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
 }

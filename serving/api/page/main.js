@@ -1,4 +1,4 @@
-// One page, two kinds of view: a picture searched with (and the box chosen on it), or a product.
+// One page, three kinds of view: a picture searched with (and the box chosen on it), a product, or words.
 
 import * as api from "/page/api.js";
 import * as filters from "/page/filters.js";
@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const PAGE = 24;
 const LOOK_AGAIN_MS = 3000;
 
-const views = []; // what the browser's Back goes through: {file, url, box, boxes} or {productId}
+const views = []; // what the browser's Back goes through: {file, url, box, boxes}, {productId} or {text}
 let view = null;
 let k = PAGE;
 let most = 100;
@@ -44,15 +44,12 @@ async function search({ keep = false } = {}) {
   $("start").hidden = true;
   $("found").hidden = false;
   $("found").setAttribute("aria-busy", "true");
-  say(view.file ? "Looking at the picture…" : "Looking for similar products…");
+  say(view.file ? "Looking at the picture…" : view.text ? "Looking…" : "Looking for similar products…");
   showQuery();
   if (!keep) showWaiting($("results"), 8);
   try {
     const chosen = filters.chosen();
-    const answer = view.file
-      ? await api.searchPicture(view.file, view.box, chosen, k, mine.signal)
-      : await api.searchProduct(view.productId, chosen, k, mine.signal);
-    showAnswer(answer);
+    showAnswer(await ask(view, chosen, mine.signal));
     say("");
   } catch (error) {
     if (error.name === "AbortError") return; // a newer search has taken over
@@ -60,12 +57,18 @@ async function search({ keep = false } = {}) {
     $("results").replaceChildren();
     $("count").textContent = "";
     $("more").hidden = true;
-    const nothingToShow = view.file ? !view.boxes : !productNow;
+    const nothingToShow = view.text ? true : view.file ? !view.boxes : !productNow;
     $("found").hidden = nothingToShow;
     $("start").hidden = !nothingToShow;
     showTrouble(asTrouble(error));
   }
   $("found").removeAttribute("aria-busy");
+}
+
+function ask({ file, box, text, productId }, chosen, signal) {
+  if (file) return api.searchPicture(file, box, chosen, k, signal);
+  if (text) return api.searchText(text, chosen, k, signal);
+  return api.searchProduct(productId, chosen, k, signal);
 }
 
 function showQuery() {
@@ -76,6 +79,9 @@ function showQuery() {
     $("results-heading").textContent = "Found in the shop";
     showBoxes($("boxes"), $("choices"), view.boxes ?? [], view.chosen ?? null, chooseBox);
     $("choices").hidden = !view.boxes;
+  } else if (view.text) {
+    $("results-heading").textContent = `“${view.text}”`;
+    for (const words of document.querySelectorAll(".words input")) words.value = view.text;
   } else {
     $("results-heading").textContent = "Similar products";
   }
@@ -91,7 +97,9 @@ function showAnswer(answer) {
     showProduct(answer.product);
   }
   if (results.length) filters.offerPrices(results[0].currency);
-  show($("results"), results, (product) => open({ productId: product.product_id }, product));
+  show($("results"), results, answer.collapse, (product) => {
+    open({ productId: product.product_id }, product.image_url ? product : null);
+  });
   const products = results.length === 1 ? "1 product" : `${count(results.length)} products`;
   $("count").textContent = results.length && answer.exhausted ? `${products}, all there are` : products;
   $("none").hidden = results.length > 0;
@@ -115,7 +123,8 @@ function chooseBox(box) {
 
 // Makes `next` the view, with an entry in the browser's history, and searches.
 function open(next, product = null) {
-  const url = next.productId ? `/?product=${encodeURIComponent(next.productId)}` : "/";
+  const asked = next.productId ? { product: next.productId } : next.text ? { text: next.text } : {};
+  const url = `/?${new URLSearchParams(asked)}`.replace(/\?$/, "");
   views.push(next);
   history.pushState({ view: views.length - 1 }, "", url);
   enter(next, product);
@@ -158,9 +167,10 @@ function clear() {
 
 function restore(state) {
   const known = state && views[state.view];
-  const productId = new URLSearchParams(location.search).get("product");
-  if (known || productId) {
-    enter(known || { productId });
+  const asked = new URLSearchParams(location.search);
+  const [productId, text] = [asked.get("product"), asked.get("text")];
+  if (known || productId || text) {
+    enter(known || (productId ? { productId } : { text }));
     return;
   }
   clear();
@@ -174,6 +184,13 @@ function listen() {
     take(event.target.files[0]);
     event.target.value = ""; // so that the same file can be chosen again
   });
+  for (const words of document.querySelectorAll(".words")) {
+    words.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const text = words.querySelector("input").value.trim();
+      if (text) open({ text });
+    });
+  }
   addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
     if (file) take(file);
@@ -216,6 +233,7 @@ async function lookIn() {
     generation = shop.generation;
     most = shop.max_k;
     filters.offerCategories(shop.values.categories);
+    for (const words of document.querySelectorAll(".words")) words.hidden = !shop.text_search;
     $("shop").textContent = shop.products ? `${count(shop.products)} products` : "";
     if (!view && shop.generation) $("provenance").textContent = `Generation ${shop.generation}.`;
   }

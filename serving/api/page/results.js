@@ -1,5 +1,6 @@
 // Products as cards; a click on one searches for more like it.
 
+import * as api from "/page/api.js";
 import { percent, price, title } from "/page/format.js";
 
 function element(name, className, text) {
@@ -19,7 +20,42 @@ export function picture(image, url, alternative) {
   else image.classList.add("missing");
 }
 
-function card(product, similar) {
+const LIKE = { variant: "in other colours", picture: "with the same picture" };
+
+function facts(product) {
+  return [product.name || title(product.category), product.colour, price(product.price, product.currency)];
+}
+
+// "+3 with the same picture": opened, what the group's other products are, each a way to those like it.
+function others(product, collapse, similar) {
+  const more = element("details", "also");
+  const line = element("summary", "", `+${product.also.length} ${LIKE[collapse] ?? "alike"}`);
+  line.append(element("span", "hidden", `: ${product.name || title(product.category)}`));
+  const list = element("ul");
+  const links = product.also.map((id) => {
+    const link = element("a", "", id);
+    link.href = `/?product=${encodeURIComponent(id)}`;
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
+      event.preventDefault();
+      similar({ product_id: id });
+    });
+    const place = element("li");
+    place.append(link);
+    list.append(place);
+    return link;
+  });
+  more.append(line, list);
+  more.addEventListener("toggle", () => {
+    product.also.forEach((id, index) => api.product(id).then(
+      (found) => { links[index].textContent = facts(found).filter(Boolean).join(" · "); },
+      () => {}, // its number still leads to it
+    ));
+  }, { once: true });
+  return more;
+}
+
+function card(product, collapse, similar) {
   const item = element("li", "card");
   const button = element("button", "card-button");
   button.type = "button";
@@ -45,11 +81,12 @@ function card(product, similar) {
   words.append(alike, spoken);
   button.append(shown, words);
   item.append(button);
+  if (product.also.length) item.append(others(product, collapse, similar));
   return item;
 }
 
-export function show(list, products, similar) {
-  list.replaceChildren(...products.map((product) => card(product, similar)));
+export function show(list, products, collapse, similar) {
+  list.replaceChildren(...products.map((product) => card(product, collapse, similar)));
 }
 
 // Grey cards in the places where products will be.

@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 
 from imgsearch_assets.redis_server import redis_command
 from serving.api.app import create_app
+from serving.errors import TextSearchOff, status_of
 from serving.proto import (
     detect_pb2,
     detect_pb2_grpc,
@@ -35,6 +36,7 @@ from serving.proto import (
     search_pb2,
     search_pb2_grpc,
 )
+from serving.rpc.errors import CODE
 from serving.settings import Settings
 
 COLOURS = {"red": (200, 40, 50), "green": (60, 140, 80), "blue": (50, 80, 180), "yellow": (230, 190, 60)}
@@ -136,6 +138,23 @@ class Detect(Faulty, detect_pb2_grpc.DetectServicer):
 
 class Embed(Faulty, embed_pb2_grpc.EmbedServicer):
     version = ""  # the one that is asked for
+    reads_text = False
+
+    async def EmbedText(self, request: Any, context: Any) -> embed_pb2.EmbedReply:
+        """A text looks like the first colour that it names."""
+        if not self.reads_text:
+            error = TextSearchOff("embedder-1 has no text tower; search with a picture")
+            await context.abort(status_of(error)[1], error.message, ((CODE, error.code),))
+        if request.texts:
+            await self.meet(request, context)
+        named = [next(word for word in text.split() if word in COLOURS) for text in request.texts]
+        rows = np.array([colour_vector(np.array(COLOURS[name])) for name in named], "<f4").reshape(-1, 4)
+        return embed_pb2.EmbedReply(
+            vectors=rows.tobytes(),
+            dim=4,
+            model_version=self.version or request.model_version,
+            preprocessing="p",
+        )
 
     async def Embed(self, request: Any, context: Any) -> embed_pb2.EmbedReply:
         await self.meet(request, context)
@@ -168,6 +187,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         super().__init__()
         self._picture_host = picture_host
         self.products = self.catalogue()
+        self.groups: dict[str, str] = {}  # of those that are not alone, by product
 
     def catalogue(self) -> dict[str, tuple[search_pb2.Product, np.ndarray]]:
         """Twelve products by id, each with its vector float32 (4,)."""
@@ -218,8 +238,15 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         else:
             vectors = np.frombuffer(query.vectors, dtype="<f4").reshape(-1, request.dim)
         scored = sorted(((float((vectors @ self.products[key][1]).max()), key) for key in kept), reverse=True)
+        shown: dict[str, list[str]] = {}  # of each group the best, and the others
+        for _, key in scored:
+            grouped = query.collapse != search_pb2.COLLAPSE_PRODUCT
+            shown.setdefault(self.groups.get(key, key) if grouped else key, []).append(key)
+        also = {keys[0]: keys[1:] for keys in shown.values()}
+        scored = [(score, key) for score, key in scored if key in also]
         hits = [
             search_pb2.Hit(
+                also_product_ids=also[key][:8],
                 product=self.products[key][0],
                 score=score,
                 image_url=self.products[key][0].image_urls[0],
@@ -228,7 +255,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             for score, key in scored[: query.k]
         ]
         result = search_pb2.Result(
-            hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(kept) < query.k
+            hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(scored) < query.k
         )
         return search_pb2.SearchReply(
             results=[result] * self.results, generation=self.generation, embedder_version=self.embedder
@@ -282,7 +309,8 @@ class House:
         self.search.generation, self.search.results = GENERATION, 1
         self.search.accepts = self.search.embedder = EMBEDDER
         self.search.products = self.search.catalogue()
-        self.embed.version = ""
+        self.search.groups = {}
+        self.embed.version, self.embed.reads_text = "", False
 
 
 async def _grpc_server(register: Any, servicer: Any, health_servicer: Any) -> tuple[grpc.aio.Server, str]:

@@ -236,3 +236,50 @@ def test_the_documentation_renders_without_the_internet(page: Page, house: Any) 
     page.locator(".opblock-summary").nth(1).click()
     expect(page.locator(".opblock-body").first).to_contain_text("A JPEG, PNG or WebP file.")
     assert [url for url in outside if not url.startswith("data:")] == []
+
+
+def test_a_group_is_one_card_that_opens_to_its_others(
+    page: Page, house: Any, patches: Callable[..., bytes]
+) -> None:
+    house.search.groups = dict.fromkeys(("red-dress", "red-bag", "red-shirt"), "red-dress")
+    show(page, patches("red"))
+    expect(page.locator(".card")).to_have_count(10)
+    line = page.locator(".also summary")
+    expect(line).to_have_count(1)
+    expect(line).to_have_text("+2 with the same picture: Red dress")
+    expect(page.get_by_role("link", name="Red bag")).to_be_hidden()
+    line.focus()
+    page.keyboard.press("Enter")
+    link = page.get_by_role("link", name="Red bag · red · €29.00")
+    expect(link).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#product-name")).to_have_text("Red bag")
+    assert page.url.endswith("/?product=red-bag")
+    page.go_back()
+    expect(page.locator(".also summary")).to_have_count(1)
+
+
+def test_words_are_asked_for_where_they_are_understood(page: Page, house: Any) -> None:
+    box = page.get_by_role("searchbox", name="Words to search with")
+    expect(box).to_have_count(0)
+    house.embed.reads_text = True
+    page.reload()
+    expect(box).to_be_visible()
+    box.fill("something yellow")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="“something yellow”")).to_be_visible()
+    expect(page.locator(".card-name").first).to_have_text("Yellow dress")
+    assert page.url.endswith("/?text=something+yellow")
+    page.locator(".pill", has_text="Bag").click()
+    expect(page.locator(".card")).to_have_count(4)
+    box.fill("blue instead")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.locator(".card-name").first).to_have_text("Blue bag")
+    page.go_back()
+    expect(page.locator(".card-name").first).to_have_text("Yellow bag")
+
+    house.embed.reads_text = False  # another embedder went live meanwhile
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("Words are not understood here")

@@ -199,3 +199,51 @@ def test_many_at_once_get_their_own_answers(house: Any, patches: Any) -> None:
     for thread in running:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("collapse", "shown"), [("product", 12), ("variant", 10), ("picture", 10), (None, 10)]
+)
+def test_a_group_is_shown_once_and_names_its_others(
+    house: Any, patches: Any, collapse: str | None, shown: int
+) -> None:
+    house.search.groups = dict.fromkeys(("red-dress", "red-bag", "blue-bag"), "red-dress")
+    fields = {"k": "100"} | ({"collapse": collapse} if collapse else {})
+    answers = [
+        house.http.post("/v1/search/image", files={"image": patches("red")}, data=fields).json(),
+        post(house, image_base64=base64.b64encode(patches("red")).decode(), k=100, collapse=collapse).json(),
+    ]
+    for answer in answers:
+        assert answer["collapse"] == (collapse or "picture")
+        assert len(answer["results"]) == shown
+        also = {result["product_id"]: result["also"] for result in answer["results"] if result["also"]}
+        assert also == ({} if collapse == "product" else {"red-dress": ["red-bag", "blue-bag"]})
+    path = f"/v1/products/red-dress/similar?k=100{f'&collapse={collapse}' if collapse else ''}"
+    similar = house.http.get(path).json()
+    assert [result["also"] for result in similar["results"] if result["product_id"] == "red-bag"] == [
+        [] if collapse == "product" else ["blue-bag"]
+    ]
+
+
+def test_words_find_what_looks_like_them(house: Any) -> None:
+    house.embed.reads_text = True
+    assert house.http.get("/v1/status").json()["text_search"] is True
+    answer = post(house, text="  a yellow one ", k=2, filters={"categories": ["bag", "shirt"]}).json()
+    assert ids(answer) == ["yellow-bag", "yellow-shirt"]
+    assert (answer["boxes"], answer["chosen_box"], answer["product"]) == ([], None, None)
+    assert answer["features"] == "computed"
+    assert set(answer["timings_ms"]) == {"embed", "search", "total"}
+    (request,) = house.embed.calls
+    assert list(request.texts) == ["a yellow one"]
+    assert request.model_version == "embedder-1"
+
+
+def test_words_where_the_model_reads_none(house: Any) -> None:
+    assert house.http.get("/v1/status").json()["text_search"] is False
+    reply = post(house, text="a red dress")
+    assert reply.status_code == 501
+    error = reply.json()["error"]
+    assert (error["code"], error["message"]) == (
+        "text_search_off",
+        "embedder-1 has no text tower; search with a picture",
+    )

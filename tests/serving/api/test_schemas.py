@@ -25,8 +25,18 @@ def test_a_box_survives_the_wire(a: float, b: float, c: float, d: float) -> None
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        ({}, "give exactly one of image_url, product_id and image_base64"),
-        ({"product_id": "a", "image_url": "b"}, "give exactly one of image_url, product_id and image_base64"),
+        ({}, "give exactly one of image_url, product_id, image_base64 and text"),
+        (
+            {"product_id": "a", "text": "b"},
+            "give exactly one of image_url, product_id, image_base64 and text",
+        ),
+        (
+            {"text": "a", "box": {"x0": 0, "y0": 0, "x1": 1, "y1": 1}},
+            "a box belongs to a picture; leave it out with text",
+        ),
+        ({"text": "   "}, "String should have at least 1 character"),
+        ({"text": "x" * 201}, "String should have at most 200 characters"),
+        ({"text": "a", "collapse": "design"}, "Input should be 'product', 'variant' or 'picture'"),
         (
             {"product_id": "a", "box": {"x0": 0, "y0": 0, "x1": 1, "y1": 1}},
             "a box belongs to a picture; leave it out with product_id",

@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 
 from serving.errors import Unverified
-from serving.index.groups import COLLAPSES, groupings
+from serving.index.collapse import COLLAPSES
+from serving.index.groups import groupings
 
 ROW_PRODUCT = np.array([0, 0, 1, 2, 3, 3, 4], np.int32)
 

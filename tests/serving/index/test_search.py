@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from serving.index import search as search_module
 from serving.index.artifact import Generation, load
+from serving.index.collapse import Collapse
 from serving.index.filters import Filter
-from serving.index.groups import Collapse, Grouping
+from serving.index.groups import Grouping
 from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, plan_search, search
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -125,6 +126,29 @@ async def test_a_product_is_searched_with_its_own_vectors_and_left_out(searching
     assert "p00007" not in ids(result)
 
 
+async def test_a_group_is_one_hit_that_names_its_others(empty: Searching) -> None:
+    shop = empty.shop
+    groups = ["p00000" if int(name[1:]) < 12 else name for name in shop.ids]
+    shop.products = shop.products.append_column("picture_group", pa.array(groups))
+    await empty.release()
+    row = next(row for row, name in enumerate(shop.items["product_id"].to_pylist()) if name == "p00003")
+    asked: dict[str, Any] = {"vectors": vectors(shop, row), "k": 30}
+    for collapse in (search_pb2.COLLAPSE_PRODUCT, search_pb2.COLLAPSE_VARIANT):
+        result = await empty.one({**asked, "collapse": collapse})
+        assert [list(hit.also_product_ids) for hit in result.hits] == [[]] * 30
+    result = await empty.one({**asked, "collapse": search_pb2.COLLAPSE_PICTURE})
+    assert len(result.hits) == 30
+    assert ids(result)[0] == "p00003"
+    assert [len(hit.also_product_ids) for hit in result.hits] == [8] + [0] * 29
+    wanted = search_pb2.Filter(excluded_product_ids=[f"p{number:05d}" for number in range(5)])
+    result = await empty.one({**asked, "filter": wanted, "collapse": search_pb2.COLLAPSE_PICTURE})
+    (group,) = (hit for hit in result.hits if hit.also_product_ids)
+    assert {group.product.product_id, *group.also_product_ids} == {f"p{n:05d}" for n in range(5, 12)}
+    result = await empty.one({"product_id": "p00003", "k": 30, "collapse": search_pb2.COLLAPSE_PICTURE})
+    told = {name for hit in result.hits for name in (hit.product.product_id, *hit.also_product_ids)}
+    assert "p00003" not in told
+
+
 async def test_several_queries_are_answered_in_order(searching: Searching) -> None:
     shop = searching.shop
     reply = await searching.ask(
@@ -179,6 +203,7 @@ def not_finite(shop: Any) -> bytes:
     [
         ({"k": 0, "product_id": "p00001"}, BadInput, "k is 0; it must be 1 to 30"),
         ({"k": 31, "product_id": "p00001"}, BadInput, "k is 31; it must be 1 to 30"),
+        ({"collapse": 7, "product_id": "p00001"}, BadInput, "collapse 7 is not known here; 0 to 2 are"),
         ({"product_id": "p99999"}, NotFound, "product 'p99999' is not in the index"),
         ({}, BadInput, "a query has neither vectors nor a product_id"),
         (
