@@ -149,10 +149,11 @@ def retrieve(queries: Embedded, gallery: Embedded, advance: Advance = silent) ->
     if not queries.pictures or not gallery.pictures:
         raise BadInput("nothing to measure: there must be pictures to ask with and pictures to find")
     shelf = _Shelf(gallery)
+    names = queries.products
     rows: list[_Ranking] = []
     for first, last, scores in _blocks(queries, shelf):
         for query, picture_scores in zip(range(first, last), scores, strict=True):
-            rows.append(shelf.ranking(queries.pictures[query], queries.products[query], picture_scores))
+            rows.append(shelf.ranking(queries.pictures[query], names[query], picture_scores))
         advance(last - first)
     return Retrieval(
         queries.pictures,
@@ -257,7 +258,9 @@ def _blocks(queries: Embedded, shelf: _Shelf) -> Iterator[tuple[int, int, NDArra
     while first < len(queries.pictures):
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + most_rows, side="right")) - 1)
         pairs = queries.vectors[starts[first] : starts[last]] @ shelf.vectors.T
-        by_picture = np.maximum.reduceat(pairs, shelf.row_starts, axis=1)
+        # Where every picture has one row, there is nothing to choose from.
+        alone = len(shelf.row_starts) == len(shelf.vectors)
+        by_picture = pairs if alone else np.maximum.reduceat(pairs, shelf.row_starts, axis=1)
         yield first, last, np.maximum.reduceat(by_picture, starts[first:last] - starts[first], axis=0)
         first = last
 
