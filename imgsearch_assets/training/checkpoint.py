@@ -59,15 +59,8 @@ class Checkpoint:
         head = {"step": step, "configuration": self.configuration, "state": state}
         flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         content = safetensors.torch.save(flat, {_KEY: json.dumps(head, sort_keys=True)})
-        self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"{step:010d}.{_hash(content)}.safetensors"
-        partial = self.folder / f"{target.name}.partial"
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _sync(self.folder)
+        write_whole(target, content)
         for old in [one for one in self._files() if one != target][_KEPT - 1 :]:
             old.unlink(missing_ok=True)
         return target
@@ -105,6 +98,22 @@ class Checkpoint:
                     f"not {json.dumps(now.get(key))}; choose another folder with --out, or begin anew with "
                     "--restart"
                 )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put ``content`` on the disk under that name; a kill at any moment leaves all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)  # a name is on the disk only once its folder is
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def fingerprint(configuration: Mapping[str, Json]) -> str:
@@ -180,12 +189,3 @@ def _read(path: Path) -> tuple[dict[str, Json], dict[str, Tensor]]:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _sync(folder: Path) -> None:
-    """A name is on the disk only once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -118,7 +118,6 @@ def _panel(draw: ImageDraw.ImageDraw, title: str, names: Sequence[str], rows: Se
         radius = 2.5 * _FINER
         for px, py in points[-1:] if len(points) > 40 else points:
             draw.ellipse((px - radius, py - radius, px + radius, py + radius), colour)
-        last = points and next(row[name] for row in reversed(rows) if name in row)
-        label = f"{name} {last:.3g}" if points else name
+        label = f"{name} {next(row[name] for row in reversed(rows) if name in row):.3g}"
         draw.text((legend, 32 * _FINER), label, colour, text, anchor="lt")
         legend += round(draw.textlength(label, text)) + 14 * _FINER

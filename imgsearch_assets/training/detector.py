@@ -1,167 +1,218 @@
-"""Train the detector's head: ``python -m imgsearch_assets.training.detector``.
+"""Train a detector's head on scenes: ``imgsearch train detector``.
 
 The backbone is frozen, so it looks at every scene once and its maps are kept: an epoch is the head alone.
-The same seed gives the same scenes, the same order and the same weights on the same machine.
+The same scenes, recipe and machine give the same weights, however often the training was killed on the way.
 """
 
 import json
-import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
 import safetensors.torch
 import torch
-import typer
 from torch import Tensor
 
-from imgsearch_assets.models import WEIGHTS, Shipped, imagenet_backbone
+from imgsearch_assets.datasets.scenes import Scenes, refuse_leaks
+from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.progress import stage
-from imgsearch_assets.sample.design import CATEGORIES
-from imgsearch_assets.sample.scenes import training_scene
+from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
+from imgsearch_assets.training.curves import Curves
+from imgsearch_assets.training.looks import GRID, Seen, look
 from imgsearch_assets.training.losses import box_loss, heat_loss
-from imgsearch_assets.training.precision import (
-    Truth,
-    average_precision,
-    main_item_found,
-    mean_average_precision,
-)
+from imgsearch_assets.training.precision import figures_by_category, main_item_found
 from imgsearch_assets.training.targets import targets
-from serving.models import runtime
-from serving.models.backbone import INPUT_SIZE, TAP_CHANNELS, TAP_STRIDES, Backbone, Taps
+from serving.errors import BadInput
+from serving.models.bundle import Bundle, store_bundle
 from serving.models.detection import Detection
-from serving.models.detector import Head, corners, items
-from serving.models.network import fill
+from serving.models.detector import NAME, Head, corners, items
 from serving.models.preprocess import Preprocessing
+from serving.object_store import ObjectStore
 
-GRID = INPUT_SIZE // TAP_STRIDES[0]
-_BATCH = 16
-_PEAK_RATE = 2e-3
 _BOX_WEIGHT = 2.0
-_UNSEEN = 1_000_000  # the number of the first scene kept for the figures; training never gets there
+_LEAST_SCORE = 0.02  # average precision weighs every box, however unsure
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Scenes as the head meets them: float16 (n, c, g, g) a tap, and the truth of each scene."""
+class Recipe:
+    """What decides the weights beside the scenes; a change of the code that does raises ``version``."""
 
-    maps: tuple[Tensor, ...]
-    truth: list[Truth]
-
-    def taps(self, rows: Tensor | slice) -> Taps:
-        return Taps(*(maps[rows].float() for maps in self.maps))
-
-
-def scene(seed: int, number: int) -> tuple[Tensor, Truth]:
-    """One scene ready for the backbone, uint8 (1, 3, s, s), and what is on it."""
-    picture, truth = training_scene(np.random.default_rng([seed, number]))
-    return Preprocessing().pixels([picture]), truth
+    epochs: int = 8
+    seed: int = 0
+    batch: int = 16
+    peak_rate: float = 2e-3
+    version: int = 2
 
 
-@torch.inference_mode()
-def look(seed: int, first: int, count: int, name: str) -> Seen:
-    """Draw scenes ``first`` .. ``first + count`` and show them to the backbone."""
-    backbone = Backbone()
-    weights = {
-        key.removeprefix("maps."): value
-        for key, value in imagenet_backbone().items()
-        if key.startswith("maps.")
-    }
-    fill(backbone, weights, torch.device("cpu"))
-    maps = tuple(
-        torch.empty(count, channels, INPUT_SIZE // stride, INPUT_SIZE // stride, dtype=torch.float16)
-        for channels, stride in zip(TAP_CHANNELS, TAP_STRIDES, strict=True)
-    )
-    truth: list[Truth] = []
-    with (
-        stage(name, count) as advance,
-        ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool,
-    ):
-        drawn = pool.map(partial(scene, seed), range(first, first + count), chunksize=8)
-        for number, (pixels, items_of_scene) in enumerate(drawn):
-            taps = backbone(Preprocessing().normalised(pixels))
-            for kept, tap in zip(maps, (taps.fine, taps.middle, taps.coarse), strict=True):
-                kept[number] = tap[0].half()
-            truth.append(items_of_scene)
-            advance(1)
-    return Seen(maps, truth)
+@dataclass(frozen=True)
+class Trained:
+    """A head, what it tells apart, and how good it is on scenes it never met."""
+
+    head: Head
+    categories: tuple[str, ...]
+    figures: Mapping[str, float]
+    by_category: Mapping[str, Mapping[str, float]]
+    configuration: Mapping[str, Json]
+
+    def write(self, folder: Path) -> None:
+        """``detector_head.safetensors`` and ``.json`` as ``serving/models/weights`` holds them."""
+        write_whole(folder / "detector_head.safetensors", safetensors.torch.save(_weights(self.head)))
+        card = Shipped(
+            categories=self.categories, metrics=_rounded(self.figures), training=self.configuration
+        )
+        text = json.dumps(card.model_dump(mode="json"), indent=1) + "\n"
+        write_whole(folder / "detector_head.json", text.encode())
+
+    def store(self, store: ObjectStore) -> Bundle:
+        """Keep it with its backbone as a candidate; it is not live by that."""
+        maps = {
+            f"backbone.{name.removeprefix('maps.')}": tensor
+            for name, tensor in imagenet_backbone().items()
+            if name.startswith("maps.")
+        }
+        return store_bundle(
+            store,
+            NAME,
+            maps | {f"head.{name}": tensor for name, tensor in _weights(self.head).items()},
+            Preprocessing(),
+            categories=self.categories,
+            metrics=_rounded(self.figures),
+            training=self.configuration,
+            dataset=self.configuration["data"],
+            split=self.configuration["held_out"],
+        )
 
 
-def train(seen: Seen, epochs: int, seed: int) -> Head:
-    """A head fitted to ``seen``: AdamW, one cycle of the learning rate."""
-    torch.manual_seed(seed)
-    head = Head(len(CATEGORIES))
+def configuration(learned: Scenes, unseen: Scenes, recipe: Recipe) -> dict[str, Json]:
+    """All that decides the outcome, as a checkpoint and a card name it."""
+    return {"model": NAME, "data": learned.fingerprint, "held_out": unseen.fingerprint} | asdict(recipe)
+
+
+def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, restart: bool = False) -> Trained:
+    """Train in ``folder``, from where a killed training stood unless ``restart``; curves lie there too.
+
+    Raises ``BadInput`` for scenes that cannot be learned from, and ``BadSettings`` when the folder is of
+    another training.
+    """
+    if not len(learned) or not len(unseen):
+        raise BadInput(f"{len(learned)} pictures to learn from and {len(unseen)} held out: both need some")
+    refuse_leaks(learned, unseen)
+    settings = configuration(learned, unseen, recipe)
+    checkpoint, curves, looks = Checkpoint(folder, settings), Curves(folder), folder / "looks"
+    if restart:
+        checkpoint.clear()
+        shutil.rmtree(looks, ignore_errors=True)
+    saved = checkpoint.latest()
+    if saved is None or saved.step < recipe.epochs:
+        seen = look(learned, looks, "looking at scenes")
+        fit(
+            seen,
+            look(unseen, looks, "looking at held-out scenes"),
+            learned.categories,
+            checkpoint,
+            curves,
+            recipe,
+        )
+        saved = checkpoint.latest()
+    assert saved is not None, "fit has just written it"  # noqa: S101 - no input leads here
+    shutil.rmtree(looks, ignore_errors=True)  # half a gigabyte that nobody needs again
+    state = unpacked(saved.tensors, saved.state)
+    head = Head(len(learned.categories)).eval()
+    head.load_state_dict(state["head"])
+    return Trained(head, learned.categories, state["figures"], state["by_category"], settings)
+
+
+def fit(
+    seen: Seen,
+    unseen: Seen,
+    categories: tuple[str, ...],
+    checkpoint: Checkpoint,
+    curves: Curves,
+    recipe: Recipe,
+) -> Head:
+    """The head after all epochs: AdamW, one cycle of the learning rate; a checkpoint and a row an epoch."""
+    count = len(seen.truth)
+    batch = min(recipe.batch, count)
+    steps = count // batch
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        # Convolutions and their gradients take two thirds of the time with channels last.
+        head = Head(len(categories))
+        head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Most points are no item: the prior of RetinaNet (arXiv:1708.02002).
-    head.heat.bias = torch.nn.Parameter(torch.full((len(CATEGORIES),), -4.0))
-    made = [targets(truth, CATEGORIES, GRID) for truth in seen.truth]
+    head.heat.bias = torch.nn.Parameter(torch.full((len(categories),), -4.0))
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.peak_rate, weight_decay=1e-2)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.peak_rate, total_steps=recipe.epochs * steps, pct_start=0.15
+    )
+    order = torch.Generator().manual_seed(recipe.seed)
+    done = 0
+    if saved := checkpoint.latest():
+        state = unpacked(saved.tensors, saved.state)
+        done = saved.step
+        head.load_state_dict(state["head"])
+        optimiser.load_state_dict(state["optimiser"])
+        rate.load_state_dict(state["rate"])
+        order.set_state(state["order"])
+    curves.cut(done)
+
+    made = [targets(truth, categories, GRID) for truth in seen.truth]
     heat, boxes, weights = (torch.stack(part) for part in zip(*made, strict=True))
-    steps = epochs * (len(made) // _BATCH)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=_PEAK_RATE, weight_decay=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=steps, pct_start=0.15)
-    with stage("training the head", steps) as advance:
-        for _ in range(epochs):
-            order = torch.randperm(len(made))
-            for step in range(len(made) // _BATCH):
-                rows = order[step * _BATCH : (step + 1) * _BATCH]
+    with stage("training the head", recipe.epochs * steps) as advance:
+        advance(done * steps)
+        for epoch in range(done + 1, recipe.epochs + 1):
+            head.train()
+            losses = torch.zeros(2)
+            shuffled = torch.randperm(count, generator=order)
+            for rows in shuffled[: steps * batch].view(steps, batch):
                 logits, sides = head(seen.taps(rows))
-                loss = heat_loss(logits, heat[rows])
-                loss = loss + _BOX_WEIGHT * box_loss(corners(sides), boxes[rows], weights[rows])
+                of_heat = heat_loss(logits, heat[rows])
+                of_boxes = box_loss(corners(sides), boxes[rows], weights[rows])
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                (of_heat + _BOX_WEIGHT * of_boxes).backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(head.parameters(), 5.0)
                 optimiser.step()
                 rate.step()
+                losses += torch.stack((of_heat, of_boxes)).detach()
                 advance(1)
+            figures, by_category = measure(head.eval(), unseen, categories)
+            heat_mean, box_mean = (losses / steps).tolist()
+            shown = {name: figures[name] for name in ("ap50", "map50", "ap")}
+            curves.add(epoch, {"loss_heat": heat_mean, "loss_box": box_mean, **shown})
+            parts = {
+                "head": head.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "rate": rate.state_dict(),
+                "order": order.get_state(),
+                "figures": figures,
+                "by_category": by_category,
+            }
+            checkpoint.save(epoch, *packed(parts))
     return head
 
 
 @torch.inference_mode()
-def figures(head: Head, unseen: Seen) -> dict[str, float]:
-    """How good the head is on scenes it never met."""
-    # Average precision weighs every box, however unsure; the main item is chosen among those that serve.
+def measure(
+    head: Head, unseen: Seen, categories: tuple[str, ...], batch: int = 16
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Figures of a head over all scenes, and by category."""
+    # The main item is chosen among the boxes that serve, average precision taken over all.
     every: list[list[Detection]] = []
     found: list[list[Detection]] = []
-    for start in range(0, len(unseen.truth), _BATCH):
-        logits, sides = head(unseen.taps(slice(start, start + _BATCH)))
-        every += items(logits, sides, CATEGORIES, min_score=0.02)
-        found += items(logits, sides, CATEGORIES)
-    truth = unseen.truth
-    return {
-        "ap50": average_precision(every, truth, 0.5),
-        "map50": mean_average_precision(every, truth, 0.5, CATEGORIES),
-        "ap75": average_precision(every, truth, 0.75),
-        "main_item_iou50": main_item_found(found, truth, 0.5),
-        "main_item_iou75": main_item_found(found, truth, 0.75),
-    }
+    for start in range(0, len(unseen.truth), batch):
+        logits, sides = head(unseen.taps(slice(start, start + batch)))
+        every += items(logits, sides, categories, min_score=_LEAST_SCORE)
+        found += items(logits, sides, categories)
+    figures, by_category = figures_by_category(every, unseen.truth, categories)
+    for iou in (0.5, 0.75):
+        figures[f"main_item_iou{iou * 100:.0f}"] = main_item_found(found, unseen.truth, iou)
+    return figures, by_category
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for detector_head.safetensors and .json.")] = WEIGHTS,
-    scenes: Annotated[int, typer.Option(help="Scenes to learn from.")] = 4000,
-    unseen: Annotated[int, typer.Option(help="Scenes for the figures.")] = 400,
-    epochs: int = 18,
-    seed: int = 0,
-) -> None:
-    """Train the head on scenes of the sample generator and write it with its figures."""
-    started = time.monotonic()
-    runtime.tune(threads=1)
-    head = train(look(seed, 0, scenes, "looking at scenes"), epochs, seed).eval()
-    measured = figures(head, look(seed, _UNSEEN, unseen, "looking at unseen scenes"))
-    card = Shipped(
-        categories=CATEGORIES,
-        metrics={name: round(value, 4) for name, value in measured.items()},
-        training={"scenes": scenes, "unseen": unseen, "epochs": epochs, "seed": seed},
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in head.state_dict().items()}
-    (out / "detector_head.safetensors").write_bytes(safetensors.torch.save(tensors))
-    (out / "detector_head.json").write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n")
-    print(json.dumps({**card.metrics, "seconds": round(time.monotonic() - started)}))
+def _weights(head: Head) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in head.state_dict().items()}
 
 
-if __name__ == "__main__":
-    typer.run(main)
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}

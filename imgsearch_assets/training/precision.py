@@ -1,57 +1,51 @@
-"""Average precision of boxes: the detector's figure."""
+"""How good a detector's boxes are: COCO's own measure (cocodataset.org/#detection-eval), by its own code."""
 
-from collections.abc import Sequence
+import contextlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serving.images.box import Box
+from imgsearch_assets.datasets.scenes import Truth
+from serving.images.box import GRID, Box
 from serving.models.detection import Detection
 
-Truth = Sequence[tuple[Box, str]]
+Found = Sequence[Sequence[Detection]]
 
 
-def average_precision(found: Sequence[Sequence[Detection]], truth: Sequence[Truth], iou: float) -> float:
-    """Area under the precision-recall curve of boxes, whatever their category, over all pictures, 0..1.
+def detector_figures(found: Found, truth: Sequence[Truth], categories: Sequence[str]) -> dict[str, float]:
+    """Average precision, 0..1, over pictures whose boxes ``found`` ought to be those of ``truth``.
 
-    A box is right when it overlaps one of the picture's items, not yet taken by a surer box, by at least
-    ``iou``; precision is made falling from the right, as in PASCAL VOC 2010.
+    Whatever the category: ``ap50``, ``ap75`` (IoU 0.50, 0.75) and ``ap`` (mean over IoU 0.50, 0.55 .. 0.95).
+    Within categories, meaned over those that occur: ``map50``, ``map``. And ``main_item_iou50``, ``_iou75``.
     """
-    total = sum(map(len, truth))
-    hits: list[tuple[float, bool]] = []
-    for boxes, items in zip(found, truth, strict=True):
-        free = [box for box, _ in items]
-        for one in sorted(boxes, key=lambda detection: detection.score, reverse=True):
-            best = max(free, key=one.box.iou, default=None)
-            right = best is not None and one.box.iou(best) >= iou
-            if right and best is not None:
-                free.remove(best)
-            hits.append((one.score, right))
-    if not hits or not total:
-        return 0.0
-    right_so_far = np.cumsum([right for _, right in sorted(hits, key=lambda hit: -hit[0])])
-    precision = right_so_far / np.arange(1, len(hits) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    gained = np.diff(np.concatenate(([0], right_so_far))) / total
-    return float(np.sum(precision * gained))
+    return figures_by_category(found, truth, categories)[0]
 
 
-def mean_average_precision(
-    found: Sequence[Sequence[Detection]], truth: Sequence[Truth], iou: float, categories: Sequence[str]
-) -> float:
-    """The mean over the categories that occur of the average precision within the category, 0..1."""
-    each = [
-        average_precision(
-            [[one for one in boxes if one.category == category] for boxes in found],
-            [[item for item in items if item[1] == category] for items in truth],
-            iou,
-        )
-        for category in categories
-        if any(item[1] == category for items in truth for item in items)
-    ]
-    return float(np.mean(each)) if each else 0.0
+def figures_by_category(
+    found: Found, truth: Sequence[Truth], categories: Sequence[str]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """``detector_figures``, and ``ap50`` and ``ap`` of every category that occurs in ``truth``."""
+    boxes = _precision(found, truth, categories, told_apart=False)
+    kinds = _precision(found, truth, categories, told_apart=True)
+    figures = {
+        "ap50": _mean(boxes[0]),
+        "ap75": _mean(boxes[5]),
+        "ap": _mean(boxes),
+        "map50": _mean(kinds[0]),
+        "map": _mean(kinds),
+        "main_item_iou50": main_item_found(found, truth, 0.5),
+        "main_item_iou75": main_item_found(found, truth, 0.75),
+    }
+    return figures, {
+        category: {"ap50": _mean(kinds[0, :, i]), "ap": _mean(kinds[:, :, i])}
+        for i, category in enumerate(categories)
+        if (kinds[:, :, i] >= 0).any()
+    }
 
 
-def main_item_found(found: Sequence[Sequence[Detection]], truth: Sequence[Truth], iou: float) -> float:
+def main_item_found(found: Found, truth: Sequence[Truth], iou: float) -> float:
     """Share of pictures whose first box is that of the main item, which the truth names first."""
     right = [
         bool(boxes) and boxes[0].box.iou(items[0][0]) >= iou
@@ -59,3 +53,60 @@ def main_item_found(found: Sequence[Sequence[Detection]], truth: Sequence[Truth]
         if items
     ]
     return float(np.mean(right)) if right else 0.0
+
+
+def _precision(
+    found: Found, truth: Sequence[Truth], categories: Sequence[str], *, told_apart: bool
+) -> NDArray[np.float64]:
+    """Precision, float64 (10 IoUs, 101 recalls, categories or 1); -1 where a category does not occur."""
+    # Only whoever trains has it installed.
+    from pycocotools.coco import COCO  # type: ignore[import-untyped]
+    from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells the terminal of every step
+        known, said = COCO(), COCO()
+        pictures = [{"id": i, "width": GRID, "height": GRID} for i in range(len(truth))]
+        kinds = [{"id": i, "name": name} for i, name in enumerate(categories)]
+        number = {name: i for i, name in enumerate(categories)}
+        known.dataset = {
+            "images": pictures,
+            "categories": kinds,
+            "annotations": _numbered(
+                {"image_id": i, "category_id": number[name], "iscrowd": 0} | _box(box)
+                for i, items in enumerate(truth)
+                for box, name in items
+            ),
+        }
+        said.dataset = known.dataset | {
+            "annotations": _numbered(
+                {"image_id": i, "category_id": number[one.category], "score": one.score} | _box(one.box)
+                for i, boxes in enumerate(found)
+                for one in boxes
+            )
+        }
+        known.createIndex()
+        said.createIndex()
+        run = COCOeval(known, said, "bbox")
+        run.params.useCats = int(told_apart)
+        # Of any size, and at most a hundred a picture.
+        run.params.areaRng, run.params.areaRngLbl = run.params.areaRng[:1], run.params.areaRngLbl[:1]
+        run.params.maxDets = [100]
+        run.evaluate()
+        run.accumulate()
+    precision: NDArray[np.float64] = run.eval["precision"][:, :, :, 0, 0]
+    return precision
+
+
+def _mean(precision: NDArray[np.float64]) -> float:
+    there = precision[precision >= 0]
+    return float(there.mean()) if there.size else 0.0
+
+
+def _box(box: Box) -> dict[str, object]:
+    x, y, wide, tall = (side * GRID for side in (box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0))
+    return {"bbox": [x, y, wide, tall], "area": wide * tall}
+
+
+def _numbered(rows: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
+    """COCO counts from 1; to its measure 0 is no annotation."""
+    return [{**row, "id": number} for number, row in enumerate(rows, 1)]
