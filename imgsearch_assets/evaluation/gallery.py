@@ -34,9 +34,11 @@ def page(report: Report, worst: int = WORST) -> str:
     late = report.worst(worst)
     cards = "\n".join(_card(report, task, number, place) for place, (task, number) in enumerate(late, 1))
     asked = sum(len(found.queries) for found in report.retrieval.values())
-    of = f"the {len(late)} queries whose product came latest, of {asked:,}"
+    products = any(found.knows_products for found in report.retrieval.values())
+    late_in = "whose product came latest" if products else "with the fewest answers of their category"
+    of = f"the {len(late)} queries {late_in}, of {asked:,}"
     legend = "On the picture asked with, red is the box searched with, green the item that was meant."
-    heading = of if late else f"every one of {asked:,} queries found its product first"
+    heading = of if late else f"every one of {asked:,} queries was answered rightly"
     return _PAGE.format(
         style=_STYLE,
         dataset=escape(report.dataset),
@@ -73,25 +75,34 @@ def _answers(found: Retrieval, number: int) -> list[tuple[Labelled, float]]:
 
 def _right(found: Retrieval, query: Labelled) -> list[Labelled]:
     """The gallery's pictures of the query's product."""
-    return [one for one in found.gallery if one.product == query.product and one.path != query.path]
+    return [one for one in found.gallery if one.path != query.path and _same_product(one, query)]
+
+
+def _same_product(one: Labelled, query: Labelled) -> bool:
+    return bool(query.product) and one.product == query.product
 
 
 def _card(report: Report, task: Task, number: int, place: int) -> str:
     found = report.retrieval[task]
     query, rank = found.queries[number], int(found.ranks[number])
     right = _right(found, query)[:_RIGHT]
-    score = found.right_scores[number]
+    if found.knows_products:
+        came = f"came {_ordinal(rank)} with {found.right_scores[number]:.3f}"
+        hit = _same_product
+    else:
+        came = f"{found.kin[number, 4]:.0%} of the first 5 are of its category"
+        hit = _same_category
     answers = [
-        _figure(one, f"{value:.3f}", "hit" if one.product == query.product else "", f"answer {i}")
+        _figure(one, f"{value:.3f}", "hit" if hit(one, query) else "", f"answer {i}")
         for i, (one, value) in enumerate(_answers(found, number), 1)
     ]
     return (
-        f'<article><h3><span class="rank">{place}</span> {escape(query.product)} '
-        f"<small>{escape(query.category)} · {_TITLES[task].lower()} · came {_ordinal(rank)} with {score:.3f}"
+        f'<article><h3><span class="rank">{place}</span> {escape(_name(query))} '
+        f"<small>{escape(query.category)} · {_TITLES[task].lower()} · {came}"
         "</small></h3>"
         '<div class="row">'
         f"{_group('asked with', [_figure(query, '', 'query', 'query', _marks(report, query))])}"
-        f"{_group('right', [_figure(one, '', 'hit', 'right') for one in right])}"
+        f"{_group('right', [_figure(one, '', 'hit', 'right') for one in right]) if right else ''}"
         f"{_group('answered', answers)}"
         "</div></article>"
     )
@@ -106,7 +117,7 @@ def _figure(one: Labelled, score: str, style: str, alt: str, marks: Marks = ()) 
     return (
         f'<figure class="{style}"><img loading="lazy" alt="{escape(alt)}: {escape(one.path.name)}" '
         f'src="data:image/jpeg;base64,{_thumbnail(one.path, marks)}">'
-        f"<figcaption>{said}{escape(one.product or one.path.stem[:12])}<br>{escape(one.category)}"
+        f"<figcaption>{said}{escape(_name(one))}<br>{escape(one.category)}"
         "</figcaption></figure>"
     )
 
@@ -126,6 +137,14 @@ def _boxes(report: Report) -> str:
     head = "".join(f"<th>{words(name)}" for name in report.detection)
     row = "".join(f"<td>{shown(name, value)}" for name, value in report.detection.items())
     return f'<h2>Detector</h2><div class="wide"><table><tr>{head}<tr>{row}</table></div>'
+
+
+def _same_category(one: Labelled, query: Labelled) -> bool:
+    return one.category == query.category
+
+
+def _name(one: Labelled) -> str:
+    return one.product or one.path.stem[:12]
 
 
 def _ordinal(number: int) -> str:
@@ -193,10 +212,10 @@ img { display: block; width: 100%; height: 6.9rem; object-fit: contain; backgrou
 @media (max-width: 40rem) {
   article { padding: .7rem; } .row { display: grid; grid-template-columns: repeat(5, 1fr); gap: .6rem .5rem; }
   section { grid-column: span 5; } section:first-child { grid-column: span 2; }
-  section:nth-child(2) { grid-column: span 3; }
+  section:nth-child(2):not(:last-child) { grid-column: span 3; }
   .pictures { display: grid; grid-template-columns: repeat(5, 1fr); gap: .4rem; }
   section:first-child .pictures { grid-template-columns: 1fr; }
-  section:nth-child(2) .pictures { grid-template-columns: repeat(3, 1fr); }
+  section:nth-child(2):not(:last-child) .pictures { grid-template-columns: repeat(3, 1fr); }
   figure, .query { width: auto; } img { height: 4.6rem; } .query img { height: 7.4rem; }
   figure { font-size: .68rem; }
 }

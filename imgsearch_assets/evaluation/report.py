@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from imgsearch_assets.evaluation.retrieval import Retrieval, flat
@@ -42,9 +43,13 @@ class Report:
         return flat({**parts, "detector": self.detection})
 
     def worst(self, count: int) -> list[tuple[Task, int]]:
-        """The queries whose answer came latest over all tasks: the task, and the query's number in it."""
-        late = [(task, i) for task, found in self.retrieval.items() for i in found.worst(count)]
-        return sorted(late, key=lambda one: -int(self.retrieval[one[0]].ranks[one[1]]))[:count]
+        """``Retrieval.worst`` over all tasks: the task, and the query's number in it."""
+        late = [
+            (-int(found.ranks[i]), float(found.kin[i, 4]), task, i)
+            for task, found in self.retrieval.items()
+            for i in found.worst(count)
+        ]
+        return [(task, i) for _, _, task, i in sorted(late)[:count]]
 
     def to_json(self) -> bytes:
         """Everything but the single rankings."""
@@ -73,7 +78,7 @@ class Report:
         """A table for the terminal of each task, overall and by category, and one of the detector."""
         tables = []
         for task, found in self.retrieval.items():
-            table = Table(title=task.replace("_", " "), title_justify="left")
+            table = Table(title=task.replace("_", " "), title_justify="left", box=SIMPLE_HEAD)
             table.add_column("")
             for column in _COLUMNS:
                 table.add_column(words(column), justify="right")
@@ -81,7 +86,7 @@ class Report:
                 table.add_row(name, *(shown(column, figures.get(column)) for column in _COLUMNS))
             tables.append(table)
         if self.detection:
-            table = Table("detector", "", title_justify="left")
+            table = Table("detector", "", box=SIMPLE_HEAD)
             for name, value in self.detection.items():
                 table.add_row(words(name), shown(name, value))
             tables.append(table)

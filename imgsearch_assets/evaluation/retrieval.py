@@ -123,10 +123,21 @@ class Retrieval:
         }
         return {name: value for name, value in every.items() if not np.isnan(value)}
 
+    @property
+    def knows_products(self) -> bool:
+        """Whether any query has a right answer; else only categories can be told apart."""
+        return bool((self.ranks > 0).any())
+
     def worst(self, count: int) -> list[int]:
-        """Numbers of the ``count`` queries whose answer came latest, the latest first."""
-        order = np.argsort(-self.ranks, kind="stable")
-        return [int(i) for i in order[:count] if self.ranks[i] > 1]
+        """Numbers of the ``count`` queries whose product came latest, the latest first.
+
+        Where no query has a product to find, those with the fewest of their category among the first 5.
+        """
+        if self.knows_products:
+            order = np.argsort(-self.ranks, kind="stable")
+            return [int(i) for i in order[:count] if self.ranks[i] > 1]
+        order = np.argsort(self.kin[:, 4], kind="stable")  # NaN last
+        return [int(i) for i in order[:count] if self.kin[i, 4] < 1]
 
     def _by(self, label: Callable[[Labelled], str]) -> dict[str, dict[str, float]]:
         labels = np.array([label(one) for one in self.queries], object)

@@ -50,5 +50,17 @@ def test_a_sheet_of_the_worst(report: Report) -> None:
 def test_nothing_to_show(report: Report) -> None:
     perfect = {task: replace(found, ranks=found.ranks * 0 + 1) for task, found in report.retrieval.items()}
     html = page(replace(report, retrieval=perfect, detection={}))
-    assert "Every one of 32 queries found its product first" in html
+    assert "Every one of 32 queries was answered rightly" in html
     assert worst_sheet(replace(report, retrieval=perfect))
+
+
+def test_without_products_it_is_about_categories(report: Report) -> None:
+    found = report.retrieval["in_shop"]
+    bare = tuple(replace(one, product="") for one in found.queries)
+    nameless = replace(found, queries=bare, gallery=bare, ranks=found.ranks * 0)
+    html = page(replace(report, retrieval={"in_shop": nameless}), 2)
+    assert "The 2 queries with the fewest answers of their category, of 24" in html
+    first = html.split("<article>")[1]
+    assert "of the first 5 are of its category" in first
+    assert "<h4>right</h4>" not in first
+    assert len(re.findall(r"<figure", first)) == 1 + 5
