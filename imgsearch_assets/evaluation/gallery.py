@@ -173,7 +173,9 @@ def _thumbnail(path: Path, marks: Marks) -> str:
     wide, tall = image.width - 1, image.height - 1
     for box, colour in marks:
         corners = (box.x0 * wide, box.y0 * tall, box.x1 * wide, box.y1 * tall)
-        ImageDraw.Draw(image).rectangle(corners, outline=colour, width=3)
+        draw = ImageDraw.Draw(image)
+        draw.rectangle(corners, outline="white", width=5)  # so that red shows on red
+        draw.rectangle(corners, outline=colour, width=3)
     sink = io.BytesIO()
     image.save(sink, "JPEG", quality=_QUALITY)
     return base64.b64encode(sink.getvalue()).decode()
