@@ -10,6 +10,7 @@ import typer
 from imgsearch_assets import model_cli, release_cli
 from imgsearch_assets.evaluation import cli as evaluation_cli
 from imgsearch_assets.terminal import one_sentence
+from imgsearch_assets.training import cli as training_cli
 from serving.__main__ import app as serve
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.add_typer(serve, name="serve", help="Run one service of the search platform.")
 app.add_typer(model_cli.app, name="model")
 app.add_typer(release_cli.app, name="release")
+app.add_typer(training_cli.app, name="train")
 app.command("evaluate")(evaluation_cli.evaluate)
 
 Home = Annotated[

@@ -6,7 +6,7 @@ The same scenes, recipe and machine give the same weights, however often the tra
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from imgsearch_assets.datasets.scenes import Scenes, refuse_leaks
+from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
@@ -26,7 +26,8 @@ from imgsearch_assets.training.targets import targets
 from serving.errors import BadInput
 from serving.models.bundle import Bundle, store_bundle
 from serving.models.detection import Detection
-from serving.models.detector import NAME, Head, corners, items
+from serving.models.detector import NAME, DetectorNetwork, Head, corners, items
+from serving.models.network import fill
 from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
@@ -54,12 +55,26 @@ class Trained:
     figures: Mapping[str, float]
     by_category: Mapping[str, Mapping[str, float]]
     configuration: Mapping[str, Json]
+    unseen: Scenes
+
+    @property
+    def samples(self) -> int:
+        """Held-out pictures."""
+        return len(self.unseen)
+
+    def measure(self, bundle: Bundle) -> Mapping[str, float]:
+        """Figures of another detector on the same pictures."""
+        return figures_of(bundle, self.unseen)
 
     def write(self, folder: Path) -> None:
         """``detector_head.safetensors`` and ``.json`` as ``serving/models/weights`` holds them."""
         write_whole(folder / "detector_head.safetensors", safetensors.torch.save(_weights(self.head)))
         card = Shipped(
-            categories=self.categories, metrics=_rounded(self.figures), training=self.configuration
+            categories=self.categories,
+            metrics=_rounded(self.figures),
+            training=self.configuration,
+            dataset=self.configuration["data"],
+            split=self.configuration["held_out"],
         )
         text = json.dumps(card.model_dump(mode="json"), indent=1) + "\n"
         write_whole(folder / "detector_head.json", text.encode())
@@ -120,7 +135,7 @@ def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, rest
     state = unpacked(saved.tensors, saved.state)
     head = Head(len(learned.categories)).eval()
     head.load_state_dict(state["head"])
-    return Trained(head, learned.categories, state["figures"], state["by_category"], settings)
+    return Trained(head, learned.categories, state["figures"], state["by_category"], settings, unseen)
 
 
 def fit(
@@ -197,16 +212,46 @@ def measure(
     head: Head, unseen: Seen, categories: tuple[str, ...], batch: int = 16
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Figures of a head over all scenes, and by category."""
-    # The main item is chosen among the boxes that serve, average precision taken over all.
     every: list[list[Detection]] = []
     found: list[list[Detection]] = []
     for start in range(0, len(unseen.truth), batch):
         logits, sides = head(unseen.taps(slice(start, start + batch)))
         every += items(logits, sides, categories, min_score=_LEAST_SCORE)
         found += items(logits, sides, categories)
-    figures, by_category = figures_by_category(every, unseen.truth, categories)
+    return _figures(every, found, unseen.truth, categories)
+
+
+@torch.inference_mode()
+def figures_of(bundle: Bundle, unseen: Scenes) -> dict[str, float]:
+    """Figures of any stored detector, as ``measure`` gives them of a head: to be compared with a new one."""
+    network = DetectorNetwork(len(bundle.card.categories))
+    fill(network, bundle.tensors, torch.device("cpu"))
+    every: list[list[Detection]] = []
+    found: list[list[Detection]] = []
+    truth: list[Truth] = []
+    with stage("measuring the live detector", len(unseen)) as advance:
+        for i in range(len(unseen)):
+            picture, known = unseen.scene(i)
+            logits, sides = network(bundle.card.preprocessing.apply([picture]))
+            every += items(logits, sides, bundle.card.categories, min_score=_LEAST_SCORE)
+            found += items(logits, sides, bundle.card.categories)
+            truth.append(known)
+            advance(1)
+    return _figures(every, found, truth, tuple(dict.fromkeys((*unseen.categories, *bundle.card.categories))))[
+        0
+    ]
+
+
+def _figures(
+    every: Sequence[Sequence[Detection]],
+    found: Sequence[Sequence[Detection]],
+    truth: Sequence[Truth],
+    categories: Sequence[str],
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """The main item is chosen among boxes sure enough to serve, ``found``; the rest is of ``every`` one."""
+    figures, by_category = figures_by_category(every, truth, categories)
     for iou in (0.5, 0.75):
-        figures[f"main_item_iou{iou * 100:.0f}"] = main_item_found(found, unseen.truth, iou)
+        figures[f"main_item_iou{iou * 100:.0f}"] = main_item_found(found, truth, iou)
     return figures, by_category
 
 

@@ -1,0 +1,84 @@
+"""The command itself, on pictures that take no time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from imgsearch_assets.cli import app
+from serving.models.bundle import list_versions, load_bundle
+from serving.models.detector import NAME
+from serving.object_store import LocalObjectStore
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Path:
+    """A COCO file of 24 squares, of which one is on a picture that is there twice."""
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(1, 25):
+        picture = rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)
+        x, y = (int(v) for v in rng.integers(0, 60, 2))
+        picture[y : y + 60, x : x + 60, number % 2] = 255
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 128, "height": 128})
+        annotations.append(
+            {"id": number, "image_id": number, "category_id": number % 2, "bbox": [x, y, 60, 60]}
+        )
+    annotations.append({"id": 99, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0]})
+    file = tmp_path / "boxes.json"
+    file.write_text(
+        json.dumps(
+            {
+                "images": images,
+                "annotations": annotations,
+                "categories": [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}],
+            }
+        )
+    )
+    return file
+
+
+def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    command = ["train", "detector", "--data", f"coco:{boxes}", "--out", str(out), "--epochs", "1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert "left out: 1 no_area" in done.stderr
+    assert said.keys() >= {"ap50", "map50", "ap", "seconds", "version"}
+    store = LocalObjectStore(out / "objects")
+    assert list_versions(store, NAME) == [said["version"]]
+    assert load_bundle(store, NAME, said["version"]).card.categories == ("red", "green")
+    assert {"curves.png", "curves.jsonl", "detector_head.json"} <= {path.name for path in out.iterdir()}
+
+    # After one epoch it finds nothing, and the gate of an installation says so.
+    refused = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
+    assert refused.exit_code == 1
+    assert f"imgsearch: detector {said['version']} is refused: ap50 is 0." in refused.stderr
+    assert list_versions(LocalObjectStore(home / "objects"), NAME) == [said["version"]]
+
+    other = CliRunner().invoke(app, [*command[:-1], "2"])
+    assert other.exit_code == 1
+    assert "was begun with epochs = 1, not 2; choose another folder with --out" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--data", "folder:x"],
+            "a detector learns from boxes: --data is drawn or coco:FILE, not 'folder:x'",
+        ),
+        (["--data", "coco:none.json"], "none.json cannot be read (No such file or directory)"),
+        (["--register"], "--register needs --home, the folder of the installation whose model it becomes"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_sentence(arguments: list[str], said: str, monkeypatch) -> None:
+    monkeypatch.delenv("IMGSEARCH_INSTALLATION", raising=False)
+    refused = CliRunner().invoke(app, ["train", "detector", *arguments])
+    assert refused.exit_code == 1
+    assert said in refused.stderr
