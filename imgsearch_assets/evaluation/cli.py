@@ -22,7 +22,6 @@ def evaluate(
     home: Annotated[
         Path | None,
         typer.Option(
-            envvar="IMGSEARCH_INSTALLATION",
             help="Folder of one installation, whose models are meant; the shipped ones without it.",
             show_default=False,
         ),
