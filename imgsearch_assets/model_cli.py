@@ -1,5 +1,6 @@
 """``imgsearch model``: the models of an installation, and bringing in one that was trained elsewhere."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,12 @@ from serving.object_store import LocalObjectStore, ObjectStore
 
 app = typer.Typer(help="The models of an installation.", no_args_is_help=True)
 
-Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
+Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_INSTALLATION", help="Folder of one installation.")]
 Name = Annotated[str, typer.Argument(help="detector or embedder.")]
+Why = Annotated[str, typer.Option(help="Kept with the promotion.", prompt=True)]
+
+# What candidates are measured on; a seed that neither training nor the demo draws with.
+DATA = "drawn:500:1000003"
 
 
 def _store(home: Path) -> ObjectStore:
@@ -102,4 +107,55 @@ def adopt(
             fit=fit,  # type: ignore[arg-type]
             source=source,
         )
-        typer.echo(f"embedder {bundle.version} is kept; it is not live until it is promoted")
+        typer.echo(f"embedder {bundle.version} is kept; imgsearch model register makes it live")
+
+
+@app.command()
+def register(
+    home: Home,
+    version: Annotated[str, typer.Argument(help="A version that is kept.", show_default=False)],
+    why: Why,
+    name: Annotated[str, typer.Option(help="detector or embedder.")] = "embedder",
+    data: Annotated[str, typer.Option(help="Data set to compare on, as of imgsearch evaluate.")] = DATA,
+    waive: Annotated[bool, typer.Option("--waive", help="Let it go live though it is worse.")] = False,
+) -> None:
+    """Make a candidate live, if it is not worse than the live model on the same pictures."""
+    from imgsearch_assets import registration
+    from imgsearch_assets.datasets.loader import load
+    from imgsearch_assets.measuring import yardstick
+    from serving.models.bundle import load_bundle
+
+    with one_sentence():
+        store = _store(home)
+        bundle = load_bundle(store, name, version)
+        by = yardstick(load(data))
+        done = registration.register(
+            store,
+            bundle,
+            split=by.split,
+            measure=by.measure,
+            samples=by.samples,
+            who=getpass.getuser(),
+            why=why,
+            waive=waive,
+        )
+        for one in done.compared:
+            typer.echo(one.sentence)
+        typer.echo(f"{name} {version} is live")
+
+
+@app.command()
+def rollback(home: Home, why: Why, name: Name = "embedder") -> None:
+    """Make the model live that was before; the services follow within a second."""
+    from serving.errors import NotFound
+    from serving.models.bundle import load_bundle
+    from serving.models.live import promote, read_live
+
+    with one_sentence():
+        store = _store(home)
+        live = read_live(store, name)
+        if live.previous is None:
+            raise NotFound(f"no {name} is remembered that was live before {live.version}")
+        before = load_bundle(store, name, live.previous)
+        promote(store, before, live.version, who=getpass.getuser(), why=why, rolled_back_from=live.version)
+        typer.echo(f"{name} {before.version} is live")

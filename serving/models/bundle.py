@@ -107,32 +107,6 @@ def store_bundle(
     return load_bundle(store, name, card.version)
 
 
-def register_bundle(
-    store: ObjectStore,
-    name: str,
-    tensors: Mapping[str, Tensor],
-    preprocessing: Preprocessing,
-    *,
-    categories: tuple[str, ...] = (),
-    dim: int | None = None,
-    metrics: Mapping[str, float] | None = None,
-    training: Mapping[str, str | int | float] | None = None,
-) -> Bundle:
-    """Store a model and make it the live one, whichever was. The same content again changes nothing."""
-    bundle = store_bundle(
-        store,
-        name,
-        tensors,
-        preprocessing,
-        categories=categories,
-        dim=dim,
-        metrics=metrics,
-        training=training,
-    )
-    promote(store, bundle)
-    return bundle
-
-
 def list_versions(store: ObjectStore, name: str) -> list[str]:
     """The versions that are stored, live or not, in order of their digits."""
     keys = (key.split("/") for key in store.list(f"models/{name}"))

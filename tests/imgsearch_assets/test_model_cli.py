@@ -1,12 +1,15 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
+from imgsearch_assets.datasets.loader import load
 from serving.models import weights_file
-from serving.models.bundle import list_versions, load_card, promote, store_bundle
+from serving.models.bundle import list_versions, live_version, load_card, promote, store_bundle
 from serving.models.card_text import model_card
 from serving.models.preprocess import Preprocessing
 from serving.object_store import LocalObjectStore
@@ -47,10 +50,51 @@ def test_weights_are_adopted_but_not_live(store: LocalObjectStore, tmp_path: Pat
     asked += ["--weights", str(tmp_path / "w.safetensors"), "--fit", "stretch", "--source", "spring"]
     done = run(app, asked)
     (version,) = list_versions(store, "embedder")
-    said = f"embedder {version} is kept; it is not live until it is promoted\n"
+    said = f"embedder {version} is kept; imgsearch model register makes it live\n"
     assert (done.exit_code, done.output) == (0, said)
     card = load_card(store, "embedder", version)
     assert (card.preprocessing.fit, card.training) == ("stretch", {"source": "spring"})
+
+
+def test_a_candidate_passes_the_gate_or_stays_one(store: LocalObjectStore, tmp_path: Path) -> None:
+    for at, kind in enumerate(("hat", "hat", "shoe", "shoe")):
+        (tmp_path / "photos" / kind).mkdir(parents=True, exist_ok=True)
+        picture = np.full((40, 40, 3), 60 * at, np.uint8)
+        Image.fromarray(picture).save(tmp_path / "photos" / kind / f"{at}.png")
+    data = f"folder:{tmp_path / 'photos'}"
+    # Measured already, on these pictures: the gate goes by what the cards say.
+    split = load(data).version
+    good, worse = (
+        store_bundle(
+            store,
+            "embedder",
+            {"a": torch.ones(1)},
+            Preprocessing(),
+            dim=3,
+            split=split,
+            metrics={"recall_at_1": figure},
+        )
+        for figure in (0.9, 0.2)
+    )
+    here = ["--home", str(tmp_path), "--why", "to see", "--data", data]
+    first = run(app, ["model", "register", good.version, *here])
+    assert first.output.splitlines() == [
+        "recall_at_1 is 0.9000, a first model needs 0.1000",
+        f"embedder {good.version} is live",
+    ]
+    refused = run(app, ["model", "register", worse.version, *here])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"imgsearch: embedder {worse.version} is refused: recall_at_1 is 0.2")
+    assert refused.stderr.endswith(f"; {good.version} stays live\n")
+    assert live_version(store, "embedder") == good.version
+
+    waived = run(app, ["model", "register", worse.version, *here, "--waive"])
+    assert (waived.exit_code, waived.output.splitlines()[-1]) == (0, f"embedder {worse.version} is live")
+    back = run(app, ["model", "rollback", *here[:4]])
+    assert (back.exit_code, back.output) == (0, f"embedder {good.version} is live\n")
+    again = run(app, ["model", "rollback", *here[:4]])
+    said = f"imgsearch: no embedder is remembered that was live before {good.version}\n"
+    assert (again.exit_code, again.stderr) == (1, said)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from serving.models.bundle import (
     load_bundle,
     load_card,
     promote,
-    register_bundle,
     store_bundle,
 )
 from serving.models.card_text import model_card
@@ -35,7 +34,9 @@ def keep(store, value=1.0, **card):
 
 
 def register(store, value=1.0, **card):
-    return register_bundle(store, "toy", {"a": torch.full((3,), value)}, Preprocessing(), **card)
+    bundle = keep(store, value, **card)
+    promote(store, bundle)
+    return bundle
 
 
 def test_what_is_registered_is_live(store: LocalObjectStore) -> None:
