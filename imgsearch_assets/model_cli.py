@@ -13,7 +13,7 @@ from serving.object_store import LocalObjectStore, ObjectStore
 
 app = typer.Typer(help="The models of an installation.", no_args_is_help=True)
 
-Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_INSTALLATION", help="Folder of one installation.")]
+Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
 Name = Annotated[str, typer.Argument(help="detector or embedder.")]
 Why = Annotated[str, typer.Option(help="Kept with the promotion.", prompt=True)]
 

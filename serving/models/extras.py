@@ -1,6 +1,7 @@
 """The libraries of the extra ``backbones``, imported by whoever needs them and only then."""
 
 import importlib
+import threading
 from types import ModuleType
 
 import torch
@@ -13,6 +14,7 @@ from serving.errors import BadSettings
 # it is let go, so it is kept.
 _OPERATORS = ("nms", "qnms")
 _declared: list[torch.library.Library] = []
+_one_at_a_time = threading.Lock()  # models are loaded in threads
 
 
 def timm() -> ModuleType:
@@ -33,7 +35,8 @@ def tokenizers() -> ModuleType:
 def _imported(name: str, *, torchvision: bool = True) -> ModuleType:
     try:
         if torchvision:
-            _torchvision()
+            with _one_at_a_time:
+                _torchvision()
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise BadSettings(
