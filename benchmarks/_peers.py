@@ -37,3 +37,23 @@ def installed(requirements: Path) -> Path:
         raise NotInstalled(f"{requirements.name} could not be installed: {said[0]}")
     marker.write_text(wanted)
     return commands
+
+
+def library(requirements: Path) -> Path:
+    """A folder to put on the path of this environment's Python, with ``requirements`` and nothing they need.
+
+    Raises ``NotInstalled``.
+    """
+    folder = FOLDER / requirements.stem
+    marker = FOLDER / f"{requirements.stem}.installed"
+    wanted = requirements.read_text()
+    if marker.is_file() and marker.read_text() == wanted:
+        return folder
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    where: list[str | Path] = ["--no-deps", "--upgrade", "--target", folder, "-r", requirements]
+    run = subprocess.run([*pip, *where], capture_output=True, text=True)
+    if run.returncode != 0:
+        said = run.stderr.strip().splitlines()[-1:] or ["pip said nothing"]
+        raise NotInstalled(f"{requirements.name} could not be installed: {said[0]}")
+    marker.write_text(wanted)
+    return folder
