@@ -11,6 +11,7 @@ from imgsearch_assets.features import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates import Gate, run_gates
 from imgsearch_assets.index import build_generation
+from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sheets import groups_of, neighbours_of
@@ -29,6 +30,7 @@ GATES = {
     "unit_norms": "Every vector has length one.",
     "golden_queries": "Products are found by their own vectors.",
     "filters_filled": "Every value of every filter answers in full.",
+    "parity": "What serves sees what the pipeline saw: vectors made again are the same.",
 }
 
 
@@ -70,6 +72,7 @@ def ann_index(
             )
         generation = load(store, manifest)
         gates = run_gates(generation, live_manifest(store, environment.pointer))
+        gates.append(parity(store, generation, environment.serving))
         neighbours = neighbours_of(store, generation)
         groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}
     yield dg.MaterializeResult(

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.installation import Ports
 from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.parity import MIN_COSINE
 from imgsearch_assets.processes import ProcessGroup, free_port
 from imgsearch_assets.release import publish
 from imgsearch_assets.sample.design import CATEGORIES, new_design
@@ -35,6 +37,7 @@ from imgsearch_assets.sample.scenes import packshot
 from imgsearch_assets.services import Services
 from imgsearch_assets.snapshot import PICTURES, items_of, with_vectors
 from serving.cache.features import FeatureStore
+from serving.images.box import Box
 from serving.index.generation import PRODUCTS, Manifest
 from serving.models.bundle import Bundle, promote, store_bundle
 from serving.models.detector import Detector
@@ -172,9 +175,12 @@ class Shopper:
         self._stop.set()
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[Catalogue, Bundle, Manifest, Services, FeatureStore]]:
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Catalogue, Bundle, Manifest, Services, FeatureStore]]:
     """A released catalogue, its services, and Redis."""
+    tmp_path = tmp_path_factory.mktemp("switch")
     environment = {"IMGSEARCH_HOME": str(tmp_path), "IMGSEARCH_POLL_INTERVAL_S": str(POLL_S)}
     with ProcessGroup(tmp_path / "logs", environment) as group:
         services = Services(group, Ports(api=free_port()))
@@ -188,6 +194,34 @@ def running(tmp_path: Path) -> Iterator[tuple[Catalogue, Bundle, Manifest, Servi
         publish(catalogue.store, "local", manifest.id, "test", "the first")
         services.start_search()
         yield catalogue, first, manifest, services, features
+
+
+def test_a_picture_is_the_same_vector_by_every_way(
+    running: tuple[Catalogue, Bundle, Manifest, Services, FeatureStore],
+) -> None:
+    """Golden pictures through the pipeline, the embed service and the HTTP front: cosine >= 0.999."""
+    catalogue, bundle, manifest, services, _ = running
+    table = embeddings_table(catalogue.store, bundle.version, manifest.dim).read()
+    golden = with_vectors(catalogue.items, table).slice(0, 12)
+    of_batch = vectors_of(golden)
+    address = services.group.wait_address("embed", 1)
+    with (
+        grpc.insecure_channel(address) as channel,
+        httpx.Client(base_url=services.api_url, timeout=30) as http,
+    ):
+        for row, vector in zip(golden.to_pylist(), of_batch, strict=True):
+            picture, box = catalogue.pictures[row["product_id"]], Box.from_key(row["box"])
+            corners = {name: getattr(box, name) for name in ("x0", "y0", "x1", "y1")}
+            crop = embed_pb2.Crop(image=0, box=geometry_pb2.Box(**corners))
+            request = embed_pb2.EmbedRequest(images=[picture], crops=[crop], model_version=bundle.version)
+            reply = embed_pb2_grpc.EmbedStub(channel).Embed(request, timeout=30)
+            assert np.frombuffer(reply.vectors, "<f4") @ vector >= MIN_COSINE
+            # The front tells no vectors; the score of the very picture is the cosine of its two.
+            found = http.post(
+                "/v1/search/image", files={"image": picture}, data={"k": "1", "box": json.dumps(corners)}
+            ).json()["results"][0]
+            assert found["product_id"] == row["product_id"]
+            assert found["score"] >= MIN_COSINE
 
 
 def live_embedder(address: str, picture: bytes) -> str:
