@@ -21,8 +21,8 @@ from serving.object_store import ObjectStore
 from serving.services.embed import embed_crops
 from serving.settings import Settings
 
-# Rounding to float16, other batches and another engine leave 0.99999 and more; another crop, another filter or
-# another order of colours leaves far less than this.
+# Rounding to float16, other batches and another engine leave 0.99999 and more; another crop, another filter
+# or another order of colours leaves far less than this.
 MIN_COSINE = 0.999
 
 _ROWS = 24
