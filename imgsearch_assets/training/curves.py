@@ -66,7 +66,7 @@ def picture(rows: Sequence[Row]) -> bytes:
         _panel(ImageDraw.Draw(part), title, of_panel, rows)
         whole.paste(part, (number * width * _FINER, 0))
     sink = io.BytesIO()
-    whole.reduce(_FINER).save(sink, "PNG", optimize=True)
+    whole.reduce(_FINER).save(sink, "PNG")
     return sink.getvalue()
 
 

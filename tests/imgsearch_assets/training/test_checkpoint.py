@@ -72,6 +72,7 @@ def trainer(folder: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.timeout(300)  # three processes; on a busy machine they take their time to start
 def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     with trainer(tmp_path / "unbroken") as whole:
         unbroken = whole.communicate()[0].split()

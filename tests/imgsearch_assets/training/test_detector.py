@@ -120,6 +120,7 @@ def test_a_head_learns_what_it_is_shown(tmp_path: Path) -> None:
     assert rows[-1]["ap50"] == after["ap50"]
 
 
+@pytest.mark.timeout(300)  # three processes; on a busy machine they take their time to start
 def test_a_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     with trainer(tmp_path / "whole") as whole, trainer(tmp_path / "killed") as killed:
         while killed.poll() is None and not list((tmp_path / "killed").glob("000000000[2-9].*.safetensors")):
