@@ -184,3 +184,11 @@ def test_large_catalogues_are_compared_by_cells(monkeypatch: pytest.MonkeyPatch)
     cells = near_pairs(xb, 0.97)
     assert (cells == near_pairs(xb, 0.97)).all()
     assert len(set(map(tuple, cells)) & set(map(tuple, exact))) >= 0.97 * len(exact)
+
+
+def test_a_picture_of_very_many_keeps_the_nearest() -> None:
+    xb = np.zeros((150, DIM), np.float32)
+    xb[:, 0] = 1
+    pairs = near_pairs(xb, 0.97)
+    assert np.bincount(pairs[:, 0]).max() == duplicates.NEIGHBOURS
+    assert (pairs[:, 0] < pairs[:, 1]).all()
