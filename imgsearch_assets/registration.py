@@ -128,24 +128,26 @@ def compare(
 ) -> tuple[Compared, ...]:
     """Every figure that decides, of the model ``name``; ``live`` is None where there is nothing to compare.
 
+    A figure ``queries`` says of how many pictures those of its kind are; where it is missing, ``samples``.
     A figure that only the live model has counts against the candidate. Raises ``BadInput`` without any.
     """
     floors = FLOORS.get(name)
     if floors is None:
         raise BadInput(f"no figures are known to decide by for a model named {name!r}")
     decisive = {
-        figure: floor
+        figure: (floor, f"{figure.removesuffix(kind)}queries")
         for figure in sorted({*candidate, *(live or {})})
         for kind, floor in floors.items()
         if figure == kind or figure.endswith(f"_{kind}")
     }
     compared = []
-    for figure, floor in decisive.items():
+    for figure, (floor, queries) in decisive.items():
         mine = candidate.get(figure, math.nan)
         if live is None:
             compared.append(Compared(figure, mine, None, floor))
         elif figure in live:
-            wanted = live[figure] - tolerance(live[figure], samples) - _ROUNDING
+            asked = int(live.get(queries, samples))
+            wanted = live[figure] - tolerance(live[figure], asked) - _ROUNDING
             compared.append(Compared(figure, mine, live[figure], wanted))
     if not compared:
         raise BadInput(

@@ -1,8 +1,13 @@
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from imgsearch_assets.assets import models as assets
+from imgsearch_assets.assets.models import item_embedder
+from imgsearch_assets.environment import read_environment
 from imgsearch_assets.measuring import Yardstick
 from imgsearch_assets.models import (
     CANDIDATES,
@@ -14,6 +19,7 @@ from imgsearch_assets.models import (
     shipped,
     take_shipped,
 )
+from imgsearch_assets.resources import resources_of
 from imgsearch_assets.sample.design import CATEGORIES
 from serving.models.bundle import Bundle, load_bundle, store_bundle
 from serving.models.live import live_version, promote, read_live
@@ -116,3 +122,49 @@ def test_a_live_model_that_this_code_cannot_read_is_replaced(store: LocalObjectS
     assert taken.previous == "0" * 16
     assert live_version(store, "embedder") == taken.live.version
     assert "in the place of one that is gone" in taken.message
+
+
+def materialized(
+    store: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, dg.AssetCheckEvaluation]:
+    """Run the asset; what it says of the model, and its check."""
+    monkeypatch.delenv("IMGSEARCH_CATALOGUE", raising=False)
+    resources = resources_of(read_environment()) | {"store": dg.ResourceDefinition.hardcoded_resource(store)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([item_embedder], resources=resources, instance=instance)
+        (check,) = result.get_asset_check_evaluations()
+        (event,) = result.asset_materializations_for_node("item_embedder")
+    assert event.tags is not None
+    assert event.tags["dagster/data_version"] == live_version(store, "embedder")
+    return {name: value.value for name, value in event.metadata.items()}, check
+
+
+def test_the_asset_is_what_is_live_with_its_card_and_pictures(
+    store: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, check = materialized(store, monkeypatch)
+    assert check.passed
+    assert first["what"] == "the shipped model is the first"
+    assert first["photos_self_recall_at_1"] >= 0.95
+    assert first["card"].startswith("# embedder")
+
+    own = other(store, source="our own photographs")
+    store.put(f"models/embedder/{own.version}/curves.png", b"a picture")
+    promote(store, own)
+    said, check = materialized(store, monkeypatch)
+    assert check.passed
+    assert (said["version"], said["previous"]) == (own.version, own.version)
+    assert said["curves"] == "![curves](data:image/png;base64,YSBwaWN0dXJl)"
+
+
+def test_the_asset_warns_of_a_shipped_model_that_is_worse(
+    store: LocalObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = other(store, origin="shipped")
+    promote(store, older)
+    monkeypatch.setattr(assets, "drawn_yardstick", lambda _: judged(0.9, 0.5, older.version))
+    said, check = materialized(store, monkeypatch)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert said["what"] == "refused"
+    assert said["version"] == older.version
+    assert str(check.description).endswith(f"{older.version} stays live")

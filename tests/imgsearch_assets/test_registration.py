@@ -172,6 +172,14 @@ def test_which_figures_decide(
     assert all(one.passed for one in compare("embedder", candidate, live, 300)) == passed
 
 
+def test_the_tolerance_is_that_of_the_queries_of_the_same_kind() -> None:
+    live = {"recall_at_1": 0.5, "photos_recall_at_1": 0.5, "photos_queries": 16.0}
+    photos, drawn = compare("embedder", live, live, 10_000)
+    assert (photos.figure, drawn.figure) == ("photos_recall_at_1", "recall_at_1")
+    assert photos.wanted == pytest.approx(0.5 - 0.1118 - 1e-4, abs=1e-4)
+    assert drawn.wanted == pytest.approx(0.5 - 0.005 - 1e-4, abs=1e-4)
+
+
 def test_nothing_to_decide_by() -> None:
     with pytest.raises(BadInput, match="there is no figure to decide by: recall_at_1, recall_at_10"):
         compare("embedder", {"loss": 0.1}, {"loss": 0.2}, 100)
