@@ -26,6 +26,9 @@ from imgsearch_assets.services import dagster_home
 from imgsearch_assets.snapshot import live_products
 from serving.cache.features import product_key
 from serving.errors import BadInput, BadSettings
+from serving.index.store import read_manifest
+from serving.models.bundle import load_bundle, store_bundle
+from serving.models.live import live_version, promote
 from serving.object_store import LocalObjectStore
 
 SHOP = 8
@@ -149,6 +152,8 @@ def test_gates_are_recorded_as_checks(shop: Shop, first: Refreshed) -> None:
         "unit_norms",
         "golden_queries",
         "filters_filled",
+        "parity",
+        "not_worse_than_live",
     }
 
 
@@ -269,3 +274,21 @@ def test_without_a_dagster_home_it_says_so(
     monkeypatch.delenv("DAGSTER_HOME")
     with pytest.raises(BadSettings, match="DAGSTER_HOME is not set"):
         run_refresh()
+
+
+def test_an_embedder_that_a_researcher_promoted_is_released_and_stays(shop: Shop, first: Refreshed) -> None:
+    live = load_bundle(shop.store, "embedder")
+    projection = {name: live.tensors[name][:24] for name in ("project.weight", "project.bias")}
+    own = store_bundle(
+        shop.store, "embedder", {**live.tensors, **projection}, live.card.preprocessing, dim=24
+    )
+    promote(shop.store, own, live.version, who="Ada", why="shorter vectors")
+    again = run_refresh()
+    manifest = read_manifest(shop.store, again.generation)
+    assert (manifest.embedder, manifest.dim) == (own.version, 24)
+    assert live_version(shop.store, "embedder") == own.version
+    # The old ones are still there: a roll-back of the release needs them.
+    products = [row["product_id"] for row in live_products(shop.store, "local").to_pylist()]
+    with redis.Redis.from_url(shop.redis_url) as client:
+        for version in (live.version, own.version):
+            assert client.exists(*(product_key(version, product) for product in products[:3])) == 3
