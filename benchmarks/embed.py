@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -86,7 +87,12 @@ def contest(folder: Path, peer: Path, rounds: int) -> dict[str, dict[str, list[f
                 said = sides[side]()
                 speed = said["pictures"] / said["seconds"]
                 speeds.setdefault(malloc, {}).setdefault(side, []).append(speed)
-                print(f"round {round_ + 1}, malloc {malloc}: {side:<6}{speed:7.1f}/s", file=sys.stderr)
+                processor_ms = said["processor_s"] / said["pictures"] * 1e3
+                print(
+                    f"round {round_ + 1}, malloc {malloc}: {side:<6}{speed:7.1f}/s, "
+                    f"{processor_ms:.1f} ms of processor for a picture",
+                    file=sys.stderr,
+                )
     return speeds
 
 
@@ -101,6 +107,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of pictures instead of drawn ones")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     try:
         peer = library(HERE / "embed-peers.txt")
     except NotInstalled as error:
@@ -117,7 +124,9 @@ def main() -> None:
     print(
         f"whole path {own['pictures_per_s']:.1f} pictures/s, forward pass {own['forward_pictures_per_s']:.1f}"
     )
-    print(f"pipeline_efficiency {own['pipeline_efficiency']:.3f}\n\n{'ms of a thread for a picture':<32}")
+    by_processor = own["pipeline_efficiency_by_processor_time"]
+    print(f"pipeline_efficiency {own['pipeline_efficiency']:.3f}; by processor time {by_processor:.3f}")
+    print(f"load of the machine when this began: {load:.1f}\n\nms of a thread for a picture")
     for name, ms in own["stages_ms"].items():
         print(f"  {name:<30}{ms:8.2f}")
     print(f"\n{'pictures/s':<16}{'ours':>8}{'plain':>8}{'ratio':>8}")
@@ -134,6 +143,8 @@ def main() -> None:
             "pipeline_efficiency": round(own["pipeline_efficiency"], 3),
             "ratio_vs_plain_loop": round(ratio(speeds["default"]), 2),
             "ratio_vs_plain_loop_tuned_malloc": round(ratio(speeds["kept"]), 2),
+            "pipeline_efficiency_by_processor_time": round(by_processor, 3),
+            "load_before": round(load, 1),
             "malloc": {"default": "glibc's", "tuned": "M_MMAP_THRESHOLD = M_TRIM_THRESHOLD = 1 GiB, 1 arena"},
             "pictures_per_s": round(own["pictures_per_s"], 1),
             "stages_ms": {name: round(ms, 2) for name, ms in own["stages_ms"].items()},

@@ -5,8 +5,8 @@ is the work. It is done in shards, each written when it is complete: a kill lose
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -199,20 +199,37 @@ def _run(
     """Put every chunk through ``rows``, a thread a core, and write a fragment a shard.
 
     Decoding and the forward pass both let go of the interpreter, so one thread's decoding fills the gaps of
-    another's arithmetic.
+    another's arithmetic; and the threads are at the next shard while one is written.
     """
     started = time.monotonic()
     runtime.tune(threads=1)
     failed: Counter[str] = Counter()
     made = 0
     per_shard = max(1, SHARD // max(map(len, chunks), default=1))
-    with ThreadPoolExecutor(runtime.cores(), thread_name_prefix="features") as pool:
-        for shard in _chunks(chunks, per_shard):
+    pool = ThreadPoolExecutor(runtime.cores(), thread_name_prefix="features")
+    try:
+        for shard in _ahead(pool, rows, _chunks(chunks, per_shard)):
             written: list[Row] = []
-            for some in pool.map(rows, shard):
+            for some in shard:
                 written += some
                 advance(len(some))
             table.append(pa.Table.from_pylist(written, schema=table.schema))
             made += len(written)
             failed.update(row["reason"] for row in written if row["status"] == "failed")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return Work(made, reused, dict(failed), time.monotonic() - started)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    rows: Callable[[Sequence[T]], list[Row]],
+    shards: Sequence[Sequence[Sequence[T]]],
+) -> Iterator[Iterator[list[Row]]]:
+    """The rows of each shard as they come, the next shard already handed to the pool."""
+    begun: deque[Iterator[list[Row]]] = deque()
+    for shard in shards:
+        begun.append(pool.map(rows, shard))
+        if len(begun) == 2:
+            yield begun.popleft()
+    yield from begun
