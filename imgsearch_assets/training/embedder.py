@@ -1,172 +1,199 @@
-"""Fit the embedder's projection: ``python -m imgsearch_assets.training.embedder``.
+"""Train an embedder's head: ``imgsearch train embedder``.
 
-Principal components of descriptors, with half-strength whitening: full whitening (Jegou and Chum, ECCV 2012)
-divides a component by its standard deviation, here by the root of that. It needs no labels, so that it
-serves photographs it never met; a projection trained on drawn garments alone was better on those and worse on
-photographs. The same seed gives the same pictures and the same projection on the same machine.
+From drawn products, of which several pictures are known, or from a folder of photos, of which the kinds are.
+The trunk is frozen, so it looks at every picture once (``described``); what is learned is ``metric``'s.
 """
 
-import io
 import json
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 import safetensors.torch
-import torch
-import typer
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from imgsearch_assets.models import WEIGHTS, Shipped, imagenet_backbone
-from imgsearch_assets.progress import stage
-from imgsearch_assets.sample.design import new_design
-from imgsearch_assets.sample.scenes import PACKSHOTS, Scene, packshot, street
-from serving.images.box import Box, crop
-from serving.models import runtime
-from serving.models.network import fill
-from serving.models.preprocess import Preprocessing, open_picture
-from serving.models.trunk import Descriptor
+from imgsearch_assets.datasets import drawn, folder
+from imgsearch_assets.datasets.again import with_second_look
+from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.datasets.split import split
+from imgsearch_assets.evaluation.evaluate import evaluate
+from imgsearch_assets.evaluation.report import Boxes
+from imgsearch_assets.models import Shipped, imagenet_backbone
+from imgsearch_assets.training.checkpoint import Checkpoint, Json, fingerprint, write_whole
+from imgsearch_assets.training.described import describe
+from imgsearch_assets.training.metric import Projection, Recipe, configuration, train
+from serving.models.bundle import Bundle, store_bundle
+from serving.models.embedder import NAME, Embedder
+from serving.models.preprocess import Preprocessing
+from serving.object_store import LocalObjectStore, ObjectStore
 
-DIM = 128
-_WHITENING = 0.5  # of a component's standard deviation, as a power
-_UNSEEN = 1_000_000  # the number of the first product kept for the figures; fitting never gets there
-_SHOP = 2  # packshots a product; then comes its street picture
+DRAWN = "drawn"
+PRODUCTS, UNSEEN = 600, 200
+UNSEEN_SEED = 1_000_003  # no training draws with it
+HELD_OUT = 1 / 3  # of photographs
 
-# Descriptors of products, float32 (n, pictures, 2, d): of each picture its item, then the whole.
-Descriptors = NDArray[np.float32]
+# Copies of each picture as a telephone might have made them.
+DRAWN_COPIES, PHOTO_COPIES = 2, 5
+
+OF_PRODUCTS = Recipe(epochs=100)
+# Kinds only: a photograph is the single one of its product. docs/training.md has the curve of block_weight.
+OF_KINDS = Recipe(
+    product_weight=0.0,
+    category_weight=1.0,
+    block_weight=4.0,
+    epochs=40,
+    batch=128,
+    rows=2,
+    dropout=0.5,
+    hard=0.0,
+)
 
 
-def product(seed: int, number: int) -> Tensor:
-    """The pictures of one product, uint8 (6, 3, s, s): two packshots and a street one, item and whole."""
-    rng = np.random.default_rng([seed, number])
-    design = new_design(rng)
-    scenes: list[Scene] = [packshot(design, rng, kind) for kind in PACKSHOTS[:_SHOP]]
-    scenes.append(street(design, rng))
-    return Preprocessing().pixels(
-        [part for one in scenes for part in (crop(one.picture, one.items[0][0]), one.picture)]
+class Asked(Protocol):
+    """What the command line says; see ``training.cli.Options``."""
+
+    @property
+    def data(self) -> str: ...
+    @property
+    def out(self) -> Path | None: ...
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def restart(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Pictures to measure with, and whose boxes they are measured with."""
+
+    dataset: Dataset
+    boxes: Boxes
+
+    def figures(self, bundle: Bundle) -> dict[str, float]:
+        """The figures of an embedder."""
+        found = evaluate(self.dataset, Embedder(bundle), boxes=self.boxes).figures
+        return {name: value for name, value in found.items() if not name.endswith("queries")}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A projection, what it came from, and how good it is on pictures it never met."""
+
+    projection: Projection
+    figures: Mapping[str, float]
+    configuration: Mapping[str, Json]
+    unseen: Unseen
+
+    @property
+    def samples(self) -> int:
+        """Held-out pictures that ask."""
+        return sum(one.kind == "street" for one in self.unseen.dataset.pictures)
+
+    def measure(self, bundle: Bundle) -> Mapping[str, float]:
+        """Figures of another embedder on the same pictures."""
+        return self.unseen.figures(bundle)
+
+    def store(self, store: ObjectStore) -> Bundle:
+        """Keep it with its trunk as a candidate; it is not live by that."""
+        return stored(store, self.projection, self.configuration, self.figures, self.unseen.dataset.version)
+
+    def write(self, folder: Path) -> None:
+        """``embedder_projection.safetensors`` and ``.json`` as ``serving/models/weights`` holds them."""
+        card = Shipped(
+            metrics=_rounded(self.figures),
+            training=self.configuration,
+            blocks=self.projection.blocks,
+            dataset=str(self.configuration["data"]),
+            split=self.unseen.dataset.version,
+        )
+        tensors = {name: tensor.half() for name, tensor in self.projection.tensors().items()}
+        write_whole(folder / "embedder_projection.safetensors", safetensors.torch.save(tensors))
+        text = json.dumps(card.model_dump(mode="json"), indent=1) + "\n"
+        write_whole(folder / "embedder_projection.json", text.encode())
+
+
+def trained(asked: Asked) -> tuple[Trained, Path]:
+    """Train from ``drawn`` products or from a folder of photos; also the folder it was done in.
+
+    Raises ``BadInput`` for a folder without photos, ``BadSettings`` where the folder is of another training.
+    """
+    recipe = replace(OF_PRODUCTS if asked.data == DRAWN else OF_KINDS, seed=asked.seed)
+    if asked.epochs:
+        recipe = replace(recipe, epochs=asked.epochs)
+    into = asked.out or Path(".imgsearch") / "training" / f"embedder-{_mark(asked.data, recipe)}"
+    if asked.data == DRAWN:
+        learned: Sequence[Labelled] = drawn.load(PRODUCTS, asked.seed, into / "pictures").pictures
+        unseen = Unseen(drawn.load(UNSEEN, UNSEEN_SEED, into / "pictures"), "true")
+        version = f"{DRAWN}/{PRODUCTS}/{asked.seed}"
+    else:
+        parts = split(folder.load(Path(asked.data)), HELD_OUT, asked.seed)
+        learned, version = parts.train, parts.version
+        root = parts.dataset.root
+        unseen = Unseen(with_second_look(parts.held_out, root, into / "pictures" / "again"), "whole")
+    projection, settings = learn(learned, version, recipe, into, restart=asked.restart)
+    with TemporaryDirectory(prefix="imgsearch-") as scratch:
+        bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
+        figures = unseen.figures(bundle)
+    done = Trained(projection, figures, settings, unseen)
+    done.write(into)
+    return done, into
+
+
+def learn(
+    pictures: Sequence[Labelled], version: str, recipe: Recipe, into: Path, *, restart: bool = False
+) -> tuple[Projection, dict[str, Json]]:
+    """Describe ``pictures``, which ``version`` names, and train a head on them; also all that decides it."""
+    if restart:
+        Checkpoint(into).clear()
+        shutil.rmtree(into / "described", ignore_errors=True)
+    copies = PHOTO_COPIES if recipe.category_weight else DRAWN_COPIES
+    described = describe(pictures, copies, recipe.seed, into / "described", version)
+    settings = configuration(described, recipe, version) | {"copies": copies}
+    return halved(train(described, recipe, into, version)), settings
+
+
+def halved(projection: Projection) -> Projection:
+    """As half precision holds it: what is shipped is what is measured."""
+    return replace(
+        projection,
+        weight=projection.weight.astype(np.float16).astype(np.float32),
+        bias=projection.bias.astype(np.float16).astype(np.float32),
     )
 
 
-def descriptor() -> Descriptor:
-    """The frozen part of the embedder."""
-    network = Descriptor()
-    fill(network, imagenet_backbone(), torch.device("cpu"))
-    return network
-
-
-@torch.inference_mode()
-def described(network: Descriptor, seed: int, first: int, count: int, name: str) -> Descriptors:
-    """Draw products ``first`` .. ``first + count`` and describe their pictures."""
-    rows = []
-    with (
-        stage(name, count) as advance,
-        ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool,
-    ):
-        for pixels in pool.map(partial(product, seed), range(first, first + count), chunksize=4):
-            rows.append(network(Preprocessing().normalised(pixels)).numpy().reshape(_SHOP + 1, 2, -1))
-            advance(1)
-    return np.stack(rows)
-
-
-def fit(rows: NDArray[np.float32], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Projection (weight float32 (dim, d), bias float32 (dim,)) fitted to descriptors float32 (n, d)."""
-    wide = rows.astype(np.float64)
-    mean = wide.mean(0)
-    _, spread, components = np.linalg.svd(wide - mean, full_matrices=False)
-    deviation = spread[:dim] / np.sqrt(len(rows))
-    weight = components[:dim] / deviation[:, None] ** _WHITENING
-    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
-
-
-def project(
-    rows: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Descriptors float32 (..., d) to vectors float32 (..., dim) of unit length."""
-    vectors = rows @ weight.T + bias
-    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return unit
-
-
-def ranks(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.int64]:
-    """How many products come before the right one, int64 (n,); query i is of product i.
-
-    Vectors float32 (n, rows, dim) each: a product scores its best cosine over all pairs of rows.
-    """
-    scores = np.einsum("qid,pjd->qpij", queries, gallery, optimize=True).max((2, 3))
-    before: NDArray[np.int64] = (scores > np.diagonal(scores)[:, None]).sum(1)
-    return before
-
-
-def street_to_shop(vectors: NDArray[np.float32]) -> dict[str, float]:
-    """Figures of vectors (n, pictures, 2, dim): the street picture asks, the packshots answer."""
-    shop = vectors[:, :_SHOP].reshape(len(vectors), 2 * _SHOP, -1)
-    found = ranks(vectors[:, _SHOP], shop)
-    return {
-        "street_recall_at_1": float((found < 1).mean()),
-        "street_recall_at_10": float((found < 10).mean()),
-    }
-
-
-@torch.inference_mode()
-def photos_again(network: Descriptor, photos: Sequence[Path], seed: int) -> Descriptors:
-    """Photographs and what a second look at them might be, float32 (n, 2, d).
-
-    The second is seven tenths of the first, brighter, and compressed again (JPEG 60).
-    """
-    rng, rows, side = np.random.default_rng(seed), [], np.sqrt(0.7)
-    with stage("describing photographs", len(photos)) as advance:
-        for path in photos:
-            picture = open_picture(path.read_bytes())
-            x, y = rng.uniform(0, 1 - side, 2)
-            again = Image.fromarray(crop(picture, Box(x, y, x + side, y + side))).point(lambda v: v * 1.15)
-            sink = io.BytesIO()
-            again.save(sink, "JPEG", quality=60)
-            both = Preprocessing().apply([picture, open_picture(sink.getvalue())])
-            rows.append(network(both).numpy())
-            advance(1)
-    return np.stack(rows)
-
-
-def main(
-    out: Annotated[
-        Path, typer.Option(help="Folder for embedder_projection.safetensors and .json.")
-    ] = WEIGHTS,
-    products: Annotated[int, typer.Option(help="Products to fit to.")] = 400,
-    unseen: Annotated[int, typer.Option(help="Products for the figures.")] = 300,
-    photos: Annotated[Path | None, typer.Option(help="Folder of photographs, for figures only.")] = None,
-    seed: int = 0,
-) -> None:
-    """Fit the projection on pictures of the sample generator and write it with its figures."""
-    started = time.monotonic()
-    runtime.tune(threads=1)
-    network = descriptor()
-    rows = described(network, seed, 0, products, "describing products")
-    weight, bias = fit(rows.reshape(-1, rows.shape[-1]), DIM)
-    # Half precision is what is shipped, so it is what is measured.
-    weight, bias = weight.astype(np.float16).astype(np.float32), bias.astype(np.float16).astype(np.float32)
-    vectors = project(described(network, seed, _UNSEEN, unseen, "describing unseen products"), weight, bias)
-    measured = street_to_shop(vectors)
-    if photos:
-        pairs = project(photos_again(network, sorted(photos.rglob("*.jpg")), seed), weight, bias)
-        measured["photos"] = float(len(pairs))
-        measured["photos_self_recall_at_1"] = float((ranks(pairs[:, 1:], pairs[:, :1]) < 1).mean())
-    card = Shipped(
-        metrics={name: round(value, 4) for name, value in measured.items()},
-        training={"products": products, "unseen": unseen, "seed": seed},
+def stored(
+    store: ObjectStore,
+    projection: Projection,
+    settings: Mapping[str, Json],
+    figures: Mapping[str, float],
+    unseen: str,
+) -> Bundle:
+    """A projection with the shipped trunk, kept as a candidate."""
+    tensors: dict[str, Tensor] = {f"trunk.{name}": one for name, one in imagenet_backbone().items()}
+    tensors |= {f"project.{name}": one for name, one in projection.tensors().items()}
+    return store_bundle(
+        store,
+        NAME,
+        tensors,
+        Preprocessing(),
+        dim=len(projection.weight),
+        blocks=projection.blocks,
+        metrics=_rounded(figures),
+        training=settings,
+        dataset=str(settings["data"]),
+        split=unseen,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {"weight": torch.from_numpy(weight).half(), "bias": torch.from_numpy(bias).half()}
-    (out / "embedder_projection.safetensors").write_bytes(safetensors.torch.save(tensors))
-    (out / "embedder_projection.json").write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n")
-    print(json.dumps({**card.metrics, "seconds": round(time.monotonic() - started)}))
 
 
-if __name__ == "__main__":
-    typer.run(main)
+def _mark(data: str, recipe: Recipe) -> str:
+    return fingerprint({"data": data, **recipe.__dict__})
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
