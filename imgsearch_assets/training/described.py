@@ -83,7 +83,7 @@ def describe(
     folder: Path,
     version: str,
     boxes: Boxes | None = None,
-    engine: Engine | None = None,
+    engine: Callable[[], Engine] | None = None,
 ) -> Described:
     """Describe ``pictures``, each with so many copies, or read from ``folder`` what was described before.
 
@@ -113,7 +113,7 @@ def describe(
         stage("describing pictures", len(jobs)) as advance,
         ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool,
     ):
-        look = (engine or trunk_engine()) if lacking else None
+        look = (engine or trunk_engine)() if lacking else None
         made = (
             pool.map(partial(views, copies=copies, seed=seed), *zip(*jobs, strict=True), chunksize=4)
             if jobs

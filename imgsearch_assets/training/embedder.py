@@ -24,8 +24,9 @@ from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, fingerprint, write_whole
-from imgsearch_assets.training.described import describe
+from imgsearch_assets.training.described import describe, trunk_engine
 from imgsearch_assets.training.metric import Projection, Recipe, configuration, train
+from imgsearch_assets.training.tail import early_engine
 from serving.models.bundle import Bundle, store_bundle
 from serving.models.embedder import NAME, Embedder
 from serving.models.preprocess import Preprocessing
@@ -44,12 +45,13 @@ OF_PRODUCTS = Recipe(epochs=100)
 OF_KINDS = Recipe(
     product_weight=0.0,
     category_weight=1.0,
-    block_weight=4.0,
-    epochs=40,
+    block_weight=3.0,
+    epochs=16,
     batch=128,
-    rows=2,
-    dropout=0.5,
+    rows=1,
+    dropout=0.4,
     hard=0.0,
+    tuned_rate=5e-4,
 )
 
 
@@ -104,7 +106,10 @@ class Trained:
         return stored(store, self.projection, self.configuration, self.figures, self.unseen.dataset.version)
 
     def write(self, folder: Path) -> None:
-        """``embedder_projection.safetensors`` and ``.json`` as ``serving/models/weights`` holds them."""
+        """``embedder_projection.safetensors`` and ``.json`` as ``serving/models/weights`` holds them.
+
+        Only of a trunk that was left as it is: the shipped one is not kept twice.
+        """
         card = Shipped(
             metrics=_rounded(self.figures),
             training=self.configuration,
@@ -141,7 +146,8 @@ def trained(asked: Asked) -> tuple[Trained, Path]:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
         figures = unseen.figures(bundle)
     done = Trained(projection, figures, settings, unseen)
-    done.write(into)
+    if not projection.tuned:
+        done.write(into)
     return done, into
 
 
@@ -153,7 +159,9 @@ def learn(
         Checkpoint(into).clear()
         shutil.rmtree(into / "described", ignore_errors=True)
     copies = PHOTO_COPIES if recipe.category_weight else DRAWN_COPIES
-    described = describe(pictures, copies, recipe.seed, into / "described", version)
+    look = early_engine if recipe.tuned_rate else trunk_engine
+    mark = f"{version}/{look.__name__}"
+    described = describe(pictures, copies, recipe.seed, into / "described", mark, engine=look)
     settings = configuration(described, recipe, version) | {"copies": copies}
     return halved(train(described, recipe, into, version)), settings
 
@@ -176,6 +184,7 @@ def stored(
 ) -> Bundle:
     """A projection with the shipped trunk, kept as a candidate."""
     tensors: dict[str, Tensor] = {f"trunk.{name}": one for name, one in imagenet_backbone().items()}
+    tensors |= {f"trunk.{name}": one for name, one in projection.tuned.items()}
     tensors |= {f"project.{name}": one for name, one in projection.tensors().items()}
     return store_bundle(
         store,

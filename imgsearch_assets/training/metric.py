@@ -8,8 +8,8 @@ than no head.
 A killed training goes on from its last epoch and ends with the same weights.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,11 @@ from imgsearch_assets.training.described import PLAIN, Described
 from imgsearch_assets.training.hard import nearest_others
 from imgsearch_assets.training.objective import InfoNCE, Loss, objective
 from imgsearch_assets.training.reduce import fit, project
+from imgsearch_assets.training.tail import Tail, tail
 from serving.models.bundle import Block
+
+_TUNED_DECAY = 0.05
+_PART = 64  # rows that the trunk's last stage takes at once
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Recipe:
     decay: float = 1e-2
     dropout: float = 0.3
     hard: float = 0.5
+    tuned_rate: float = 0.0  # of the trunk's last stage; 0 leaves it as it is
     seed: int = 0
 
 
@@ -61,6 +66,7 @@ class Projection:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     blocks: tuple[Block, ...]
+    tuned: Mapping[str, Tensor] = field(default_factory=dict)  # of the trunk, as ``Descriptor`` names them
 
     def vectors(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Descriptors float32 (..., d) to vectors float32 (..., dim), rows unit length."""
@@ -90,34 +96,45 @@ def train(described: Described, recipe: Recipe, folder: Path, version: str = "")
     Checkpoints and curves lie in ``folder``; a training found there goes on. ``version`` names the data.
     Raises ``BadSettings`` where one of another recipe or other data lies there.
     """
-    head, mean, scale = _trained(described, recipe, folder, version)
+    body = tail() if recipe.tuned_rate else nn.Identity()
+    head, mean, scale = _trained(described, body, recipe, folder, version)
     learned = head.weight.detach().numpy() * scale
-    weight, bias = fit(_flat(described.rows[:, :PLAIN]), recipe.reduced_dim)
+    weight, bias = fit(_through(body, _flat(described.rows[:, :PLAIN])), recipe.reduced_dim)
     blocks = (Block(dim=len(weight)), Block(dim=recipe.dim, weight=recipe.block_weight))
     return Projection(
         np.concatenate((weight, learned)),
         np.concatenate((bias, head.bias.detach().numpy() - learned @ mean)),
         blocks,
+        body.tensors() if isinstance(body, Tail) else {},
     )
 
 
 def _trained(
-    described: Described, recipe: Recipe, folder: Path, version: str
+    described: Described, body: nn.Module, recipe: Recipe, folder: Path, version: str
 ) -> tuple[nn.Linear, NDArray[np.float32], np.float32]:
-    """The head on rows brought to mean 0 and scale 1; that mean float32 (d,) and scale."""
-    flat = _flat(described.rows)
-    mean, scale = flat.mean(0), np.float32(1 / max(float(flat.std(0).mean()), 1e-9))
-    x = torch.from_numpy((described.rows - mean) * scale)
+    """The head on rows that ``body`` gives, brought to mean 0 and scale 1; that mean float32 (d,) and scale.
+
+    ``body`` is tuned with it where it has weights.
+    """
+    x = torch.from_numpy(described.rows)
+    plain = _through(body, _flat(described.rows[:, :PLAIN]))
+    mean, scale = plain.mean(0), np.float32(1 / max(float(plain.std(0).mean()), 1e-9))
+    middle, size = torch.from_numpy(mean), float(scale)
+
     torch.manual_seed(recipe.seed)
-    head = nn.Linear(x.shape[-1], recipe.dim)
+    head = nn.Linear(len(mean), recipe.dim)
     by_product = objective(recipe.loss, int(described.products.max()) + 1, recipe.dim)
     by_category = InfoNCE()
     steps = max(1, len(np.unique(described.products)) // recipe.batch)
     proxies = list(by_product.parameters())
-    rates = [recipe.rate, recipe.rate * 10] if proxies else [recipe.rate]
+    rates = [recipe.rate]
     groups: list[dict[str, Any]] = [{"params": list(head.parameters()), "weight_decay": recipe.decay}]
     if proxies:  # they have no use for decay, and further to go
         groups.append({"params": proxies, "weight_decay": 0.0})
+        rates.append(recipe.rate * 10)
+    if recipe.tuned_rate:
+        groups.append({"params": list(body.parameters()), "weight_decay": _TUNED_DECAY})
+        rates.append(recipe.tuned_rate)
     optimiser = torch.optim.AdamW(groups, lr=recipe.rate)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, rates, total_steps=recipe.epochs * steps, pct_start=0.1
@@ -130,6 +147,7 @@ def _trained(
     if saved := checkpoint.latest():
         state = unpacked(saved.tensors, saved.state)
         head.load_state_dict(state["head"])
+        body.load_state_dict(state["body"])
         by_product.load_state_dict(state["objective"])
         optimiser.load_state_dict(state["optimiser"])
         rate.load_state_dict(state["rate"])
@@ -137,25 +155,35 @@ def _trained(
         noise.set_state(state["noise"])
     curves.cut(done)
 
+    def vectors() -> NDArray[np.float32]:
+        """The items as the head of this moment has them, float32 (n, dim) of unit length."""
+        rows = (_through(body, described.rows[:, 0]) - mean) * scale
+        with torch.inference_mode():
+            y: NDArray[np.float32] = F.normalize(head(torch.from_numpy(rows))).numpy()
+        return y
+
     products = torch.from_numpy(described.products)
     categories = torch.from_numpy(described.categories)
     with stage("training the head", recipe.epochs) as advance:
         advance(done)
         for epoch in range(done, recipe.epochs):
             losses = []
-            for rows, seen in _batches(described, head, x, recipe, rng):
-                y = head(_dropped(x[rows, seen], recipe.dropout, noise))
+            for rows, seen in _batches(described, vectors, recipe, rng):
+                y = head(_dropped((body(x[rows, seen]) - middle) * size, recipe.dropout, noise))
                 loss = recipe.product_weight * by_product(y, products[rows])
                 if recipe.category_weight:
                     loss = loss + recipe.category_weight * by_category(y, categories[rows])
                 optimiser.zero_grad()
                 loss.backward()
+                if recipe.tuned_rate:
+                    torch.nn.utils.clip_grad_norm_(body.parameters(), 1.0)
                 optimiser.step()
                 rate.step()
                 losses.append(float(loss.detach()))
             curves.add(epoch + 1, {"loss": float(np.mean(losses))})
             state = {
                 "head": head.state_dict(),
+                "body": body.state_dict(),
                 "objective": by_product.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "rate": rate.state_dict(),
@@ -168,20 +196,21 @@ def _trained(
 
 
 def _batches(
-    described: Described, head: nn.Linear, x: Tensor, recipe: Recipe, rng: np.random.Generator
+    described: Described,
+    vectors: Callable[[], NDArray[np.float32]],
+    recipe: Recipe,
+    rng: np.random.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Numbers of pictures and of views, int64 (n,) each: an epoch meets every product about once.
 
-    ``recipe.hard`` of a batch are products that the head of this moment takes for others of the batch.
+    ``recipe.hard`` of a batch are products that ``vectors`` of this moment take for others of the batch.
     """
     names, first = np.unique(described.products, return_inverse=True)
     order = np.argsort(first, kind="stable")
     pictures = np.split(order, np.searchsorted(first[order], np.arange(1, len(names))))
     neighbours: dict[int, NDArray[np.int64]] = {}
     if recipe.hard:
-        with torch.inference_mode():
-            y = F.normalize(head(x[:, :PLAIN].mean(1))).numpy()
-        neighbours = nearest_others(y, first.astype(np.int64))
+        neighbours = nearest_others(vectors(), first.astype(np.int64))
     size = min(recipe.batch, len(names))
     alone = max(1, round(size * (1 - recipe.hard)))
     for _ in range(max(1, len(names) // recipe.batch)):
@@ -193,7 +222,7 @@ def _batches(
                 batch.append(int(rng.choice(others)))
         batch = list(dict.fromkeys([*batch, *chosen.tolist()]))[:size]
         rows = np.concatenate([_some(pictures[product], recipe.rows, rng) for product in batch])
-        yield torch.from_numpy(rows), torch.from_numpy(rng.integers(x.shape[1], size=len(rows)))
+        yield torch.from_numpy(rows), torch.from_numpy(rng.integers(described.rows.shape[1], size=len(rows)))
 
 
 def _some(pictures: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -207,6 +236,17 @@ def _dropped(x: Tensor, share: float, noise: torch.Generator) -> Tensor:
     if not share:
         return x
     return x * (torch.rand(x.shape, generator=noise) >= share) / (1 - share)
+
+
+def _through(body: nn.Module, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows as ``body`` gives them, float32 (n, d), a few at a time."""
+    with torch.inference_mode():
+        return np.concatenate(
+            [
+                body(torch.from_numpy(rows[start : start + _PART])).numpy()
+                for start in range(0, len(rows), _PART)
+            ]
+        )
 
 
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:

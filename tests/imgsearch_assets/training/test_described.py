@@ -38,7 +38,7 @@ def pictures(tmp_path: Path) -> list[Labelled]:
 
 
 def test_a_picture_has_its_item_the_whole_and_copies(pictures: list[Labelled], tmp_path: Path) -> None:
-    found = describe(pictures, 3, 0, tmp_path / "said", "v", engine=Grey())
+    found = describe(pictures, 3, 0, tmp_path / "said", "v", engine=Grey)
     assert found.rows.shape == (3, PLAIN + 3, 3)
     assert found.products.tolist() == [0, 0, 1]
     assert found.categories.tolist() == [0, 0, 0]
@@ -46,18 +46,16 @@ def test_a_picture_has_its_item_the_whole_and_copies(pictures: list[Labelled], t
 
 def test_what_was_described_is_read_again(pictures: list[Labelled], tmp_path: Path) -> None:
     engine = Grey()
-    first = describe(pictures, 1, 0, tmp_path / "said", "v", engine=engine)
-    again = describe(pictures, 1, 0, tmp_path / "said", "v", engine=engine)
+    first = describe(pictures, 1, 0, tmp_path / "said", "v", engine=lambda: engine)
+    again = describe(pictures, 1, 0, tmp_path / "said", "v", engine=lambda: engine)
     assert engine.looks == 9
     assert np.array_equal(first.rows, again.rows)
-    describe(pictures, 1, 1, tmp_path / "said", "v", engine=engine)
+    describe(pictures, 1, 1, tmp_path / "said", "v", engine=lambda: engine)
     assert engine.looks == 18
 
 
 def test_a_detectors_box_comes_before_the_label(pictures: list[Labelled], tmp_path: Path) -> None:
-    other = describe(
-        pictures, 0, 0, tmp_path, "v", {one.path: Box.whole() for one in pictures}, engine=Grey()
-    )
+    other = describe(pictures, 0, 0, tmp_path, "v", {one.path: Box.whole() for one in pictures}, engine=Grey)
     assert np.array_equal(other.rows[:, 0], other.rows[:, 1])
 
 
@@ -86,7 +84,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there are no pictures to learn from"):
-        describe([], 1, 0, tmp_path, "v", engine=Grey())
+        describe([], 1, 0, tmp_path, "v", engine=Grey)
 
 
 def test_the_trunk_gives_a_descriptor() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from imgsearch_assets.models import Shipped
+from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.training.embedder import HELD_OUT, trained
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore
@@ -20,6 +20,9 @@ class Asked:
     epochs: int | None = 1
     seed: int = 0
     restart: bool = False
+
+
+SHIPPED = imagenet_backbone()
 
 
 @pytest.mark.slow
@@ -40,7 +43,13 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path) -> None:
     vectors = Embedder(bundle).embed([np.zeros((40, 40, 3), np.uint8)])
     assert np.linalg.norm(vectors) == pytest.approx(1, abs=1e-5)
 
+    done.write(folder)
     card = Shipped.model_validate_json((folder / "embedder_projection.json").read_bytes())
     weights = safetensors.torch.load_file(folder / "embedder_projection.safetensors")
     assert sum(block.dim for block in card.blocks) == len(weights["weight"])
+    tuned = [
+        name for name in done.projection.tuned if not bundle.tensors[f"trunk.{name}"].equal(SHIPPED[name])
+    ]
+    assert len(done.projection.tuned) == 8
+    assert len(tuned) > 4
     assert json.loads((folder / "curves.jsonl").read_text().splitlines()[0])["epoch"] == 1

@@ -42,11 +42,26 @@ def test_what_is_learned_finds_the_product(described: Described, tmp_path: Path)
     assert found(learned, described) > 0.6 > found(reduced, described)
 
 
-@pytest.mark.parametrize("loss", ["info_nce", "arcface"])
+@pytest.fixture(scope="module")
+def early() -> Described:
+    """12 pictures as the trunk leaves them before its last stage."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(12, 2, 9560)).astype(np.float32)
+    return Described(rows, np.arange(12), np.arange(12) % 2)
+
+
+@pytest.mark.parametrize(("loss", "tuned_rate"), [("info_nce", 0.0), ("arcface", 0.0), ("info_nce", 1e-3)])
 def test_a_killed_training_ends_with_the_same_weights(
-    described: Described, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss
+    described: Described,
+    early: Described,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    loss: Loss,
+    tuned_rate: float,
 ) -> None:
-    recipe = replace(SMALL, loss=loss)
+    recipe = replace(SMALL, loss=loss, tuned_rate=tuned_rate)
+    if tuned_rate:
+        described = early
     whole = train(described, recipe, tmp_path / "whole")
     save = Checkpoint.save
 
@@ -60,7 +75,10 @@ def test_a_killed_training_ends_with_the_same_weights(
     with pytest.raises(Killed):
         train(described, recipe, tmp_path / "killed")
     monkeypatch.undo()
-    assert sha256_of(train(described, recipe, tmp_path / "killed").tensors()) == sha256_of(whole.tensors())
+    resumed = train(described, recipe, tmp_path / "killed")
+    assert sha256_of(resumed.tensors()) == sha256_of(whole.tensors())
+    assert sha256_of(resumed.tuned) == sha256_of(whole.tuned)
+    assert bool(resumed.tuned) == bool(tuned_rate)
     assert (tmp_path / "killed" / "curves.jsonl").read_text() == (
         tmp_path / "whole" / "curves.jsonl"
     ).read_text()
