@@ -31,7 +31,7 @@ class Descriptor(Trunk):
     """What three layers of EfficientNet-Lite0 see, averaged over the picture: float32 (n, 1432).
 
     The last layer knows what a thing is; the middle ones, at strides 16 and 8, colour, cloth and pattern,
-    which tell one shirt from another. Measured: see ``imgsearch_assets.training.embedder``.
+    which tell one shirt from another. Measured: see ``docs/training.md``.
     """
 
     width = _LAST + TAP_CHANNELS[1] + TAP_CHANNELS[0]
