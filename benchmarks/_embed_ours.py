@@ -36,7 +36,7 @@ from serving.models.embedder import NAME, Embedder
 from serving.models.preprocess import open_picture
 from serving.object_store import LocalObjectStore
 
-# Pictures whose vectors are compared: a processor without bfloat16 emulates it, slowly.
+# Pictures whose vectors are compared: a processor without float16 emulates it, slowly.
 COMPARED = 64
 
 Pictures = list[tuple[str, list[str]]]

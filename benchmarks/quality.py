@@ -25,7 +25,7 @@ import numpy as np
 from imgsearch_assets.datasets import drawn, folder
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
-from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn
+from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored
 from imgsearch_assets.datasets.split import split
 from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
 from imgsearch_assets.evaluation.evaluate import evaluate
@@ -105,9 +105,9 @@ def trained_models(seed: int, work: Path) -> tuple[dict[str, Bundle], float]:
     """Detector and embedder from scratch, by what ``imgsearch train all`` does, and seconds it took."""
     started = time.monotonic()
     store = LocalObjectStore(work / "trained")
-    boxes = detector_training.train(
-        Drawn(seed, 0, _LEARNED_SCENES), HELD_OUT, detector_training.Recipe(seed=seed), work / "detector"
-    )
+    scenes = Mirrored(Drawn(seed, 0, _LEARNED_SCENES))
+    recipe = detector_training.Recipe(seed=seed)
+    boxes = detector_training.train(scenes, HELD_OUT, recipe, work / "detector")
     head, _ = embedder_training.trained(Options(DRAWN, None, work / "embedder", None, seed, False))
     models = {detector.NAME: boxes.store(store), embedder.NAME: head.store(store)}
     return models, time.monotonic() - started
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="of the products drawn; a fresh one by default")
     parser.add_argument("--photos", type=Path, help="folder of photos, a sub-folder a category")
     parser.add_argument("--train", action="store_true", help="train detector and head from scratch first")
+    parser.add_argument("--keep", type=Path, help="folder for what is drawn, to be used again; else none")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     runtime.tune(threads=1)
@@ -131,7 +132,7 @@ def main() -> None:
         parser.error(f"--seed {seed} is one that trainings draw with; say another")
     try:
         with tempfile.TemporaryDirectory(prefix="imgsearch-quality-") as scratch:
-            work = Path(scratch)
+            work = options.keep or Path(scratch)
             if options.photos is not None:
                 seed = 0 if options.seed is None else seed
                 figures = of_photos(options.photos, seed, work)

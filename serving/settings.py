@@ -25,7 +25,7 @@ class EngineSettings(BaseSettings):
     )
     precision: Literal["auto", "float32", "reduced"] = Field(
         "auto",
-        description="Numbers inside the networks: `reduced` is bfloat16 where the processor has it; "
+        description="Numbers inside the networks: `reduced` is float16 where the processor has it; "
         "`auto` is reduced on a GPU, float32 on a CPU.",
     )
 

@@ -1,8 +1,9 @@
 """Pictures with boxes: what a detector learns from and is measured on."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +20,8 @@ from serving.models.preprocess import open_picture
 Truth = Sequence[tuple[Box, str]]
 
 
-class Scenes(Protocol):
-    """So many pictures, each the same whenever it is asked for. Crosses to other processes."""
+class Scenes(Hashable, Protocol):
+    """So many pictures, each the same whenever it is asked for. A value: it crosses to other processes."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -68,6 +69,38 @@ class Drawn:
 
     def content(self, i: int) -> str:
         return f"{self.seed}/{self.first + i}"
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """Every scene and, right after it, the same seen in a mirror: a second one for the price of a look."""
+
+    scenes: Scenes
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.scenes.categories
+
+    @property
+    def fingerprint(self) -> str:
+        return _hash(f"mirrored/{self.scenes.fingerprint}")
+
+    def __len__(self) -> int:
+        return 2 * len(self.scenes)
+
+    def scene(self, i: int) -> tuple[NDArray[np.uint8], Truth]:
+        picture, truth = _latest(self.scenes, i // 2)
+        if i % 2 == 0:
+            return picture, truth
+        return picture[:, ::-1], [(Box(1 - box.x1, box.y0, 1 - box.x0, box.y1), kind) for box, kind in truth]
+
+    def content(self, i: int) -> str:
+        return self.scenes.content(i // 2) + ("/mirrored" if i % 2 else "")
+
+
+@lru_cache(maxsize=1)  # asked for twice in a row, and dear to draw
+def _latest(scenes: Scenes, i: int) -> tuple[NDArray[np.uint8], Truth]:
+    return scenes.scene(i)
 
 
 @dataclass(frozen=True)

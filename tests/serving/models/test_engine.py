@@ -147,7 +147,7 @@ def test_reduced_precision_stays_near() -> None:
     reduced = make_engine(Pooled(), pixels(1), before=normalised, device=CPU, settings=settings)
     exact = make_engine(Pooled(), pixels(1), before=normalised, device=CPU, settings=BY_TORCH)
     x = pixels(3)
-    assert reduced.name == "torch bfloat16"
+    assert reduced.name == "torch float16"
     assert reduced(x)[0].dtype == torch.float32
     assert F.cosine_similarity(reduced(x)[0], exact(x)[0]).min() >= REDUCED_COSINE
 
@@ -163,3 +163,21 @@ def test_a_gpu_says_what_the_processor_says(by_torch) -> None:
         found, expected = engine(x)[0], by_torch(x)[0]
         assert found.device.type == "cpu"
         assert F.cosine_similarity(found, expected).min() >= least
+
+
+def test_what_does_not_fit_into_float16_stays_in_float32(caplog: pytest.LogCaptureFixture) -> None:
+    class Loud(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.louder = nn.Linear(4, 4)
+            nn.init.constant_(self.louder.weight, 1e5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.normalize(self.louder(x))
+
+    settings = EngineSettings(engine="torch", precision="reduced")
+    engine = make_engine(Loud(), torch.ones(1, 4), device=CPU, settings=settings)
+    assert engine.name == "torch float32"
+    assert [record.message for record in caplog.records] == [
+        "Loud stays in float32: in float16 it differs by nan"
+    ]
