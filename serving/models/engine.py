@@ -24,9 +24,9 @@ Outputs: TypeAlias = Tensor | tuple[Tensor, ...]
 
 log = logging.getLogger(__name__)
 
-# Least cosine of a vector in reduced numbers with the same in float32: what a release asks of batch and online,
-# of which one may run reduced and the other not. Over 32 photos float16 left 0.99997 at least. bfloat16 left
-# 0.995, with which one of thirty neighbours was another; so float16 it is, everywhere.
+# Least cosine of a vector in reduced numbers with the same in float32: what a release asks of batch and
+# online, of which one may run reduced and the other not. Over 32 photos float16 left 0.99997 at least.
+# bfloat16 left 0.995, with which one of thirty neighbours was another; so float16 it is, everywhere.
 # ``benchmarks/embed.py`` measures what is found again.
 REDUCED_COSINE = 0.999
 
