@@ -178,7 +178,7 @@ def _detector(options: Options, scenes: int) -> tuple[Result, Path]:
         import pycocotools  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
         raise Unsupported("training a detector needs pycocotools: install imgsearch[train]") from None
-    from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn
+    from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored
     from imgsearch_assets.training.checkpoint import fingerprint
     from imgsearch_assets.training.detector import Recipe, configuration, train
 
@@ -191,6 +191,7 @@ def _detector(options: Options, scenes: int) -> tuple[Result, Path]:
         learned, unseen = _coco(Path(rest), options.images)
     else:
         raise BadSettings(f"a detector learns from boxes: --data is drawn or coco:FILE, not {options.data!r}")
+    learned = Mirrored(learned)
     recipe = Recipe(seed=options.seed)
     if options.epochs:
         recipe = Recipe(seed=options.seed, epochs=options.epochs)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from imgsearch_assets.datasets.dataset import Labelled
-from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Pictures, refuse_leaks
+from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored, Pictures, refuse_leaks
 from imgsearch_assets.sample.design import CATEGORIES
 from serving.errors import BadInput
 from serving.images.box import Box
@@ -53,3 +53,19 @@ def test_a_picture_in_both_parts_is_refused() -> None:
         "2 of 5 held-out pictures are among those learned from, picture 0 of the held-out ones first; "
         "take them out of one part"
     )
+
+
+def test_a_mirror_shows_every_scene_twice() -> None:
+    scenes = Mirrored(Drawn(0, 0, 5))
+    assert len(scenes) == 10
+    picture, truth = scenes.scene(6)
+    mirrored, turned = scenes.scene(7)
+    assert np.array_equal(picture, Drawn(0, 0, 5).scene(3)[0])
+    assert np.array_equal(mirrored[:, ::-1], picture)
+    for (box, kind), (other, same) in zip(truth, turned, strict=True):
+        assert same == kind
+        assert (other.x0, other.y0, other.x1, other.y1) == pytest.approx(
+            (1 - box.x1, box.y0, 1 - box.x0, box.y1), abs=1e-4
+        )
+    assert len({scenes.content(i) for i in range(10)}) == 10
+    assert scenes.fingerprint != Drawn(0, 0, 5).fingerprint
