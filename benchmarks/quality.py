@@ -26,7 +26,7 @@ from imgsearch_assets.datasets import drawn, folder
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored
-from imgsearch_assets.datasets.split import split
+from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
@@ -79,7 +79,7 @@ def of_drawn(products: int, seed: int, models: Mapping[str, Bundle], work: Path)
 
 def of_photos(photos: Path, seed: int, work: Path) -> dict[str, float]:
     """Figures of a head that learned the kinds of two thirds of ``photos``, on the third."""
-    parts = split(folder.load(photos), embedder_training.HELD_OUT, seed)
+    parts, _ = apart(split(folder.load(photos), embedder_training.HELD_OUT, seed))
     unseen = with_second_look(parts.held_out, parts.dataset.root, work / "again")
     started = time.monotonic()
     recipe = embedder_training.OF_KINDS

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets.terminal import one_sentence
+from serving.errors import BadInput
 from serving.object_store import LocalObjectStore, ObjectStore
 
 app = typer.Typer(help="The models of an installation.", no_args_is_help=True)
@@ -19,6 +20,7 @@ Why = Annotated[str, typer.Option(help="Kept with the promotion.", prompt=True)]
 
 # What candidates are measured on; a seed that neither training nor the demo draws with.
 DATA = "drawn:500:1000003"
+MIN_SAMPLES = 50  # pictures; on fewer, noise may pass for a model
 
 
 def _store(home: Path) -> ObjectStore:
@@ -129,10 +131,14 @@ def register(
         store = _store(home)
         bundle = load_bundle(store, name, version)
         by = yardstick(load(data))
+        if by.samples < MIN_SAMPLES and not waive:
+            raise BadInput(
+                f"{data} has {by.samples} pictures to measure with, too few to decide by; "
+                f"give {MIN_SAMPLES} or more"
+            )
         done = registration.register(
             store,
             bundle,
-            split=by.split,
             measure=by.measure,
             samples=by.samples,
             who=getpass.getuser(),

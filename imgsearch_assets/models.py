@@ -181,7 +181,6 @@ def take_shipped(store: ObjectStore, name: str, yardstick: Callable[[], Yardstic
         registered = register(
             store,
             candidate,
-            split=same.split,
             measure=same.measure,
             samples=same.samples,
             who=SHIPPED,
@@ -213,9 +212,8 @@ def _first(store: ObjectStore, candidate: Bundle) -> None:
     register(
         store,
         candidate,
-        split=candidate.card.split,
         measure=_of_the_card,
-        samples=1,
+        samples=_SAMPLES,
         who=SHIPPED,
         why="the first",
     )

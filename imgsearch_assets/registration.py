@@ -80,19 +80,17 @@ def register(
     store: ObjectStore,
     bundle: Bundle,
     *,
-    split: str,
     measure: Measure,
     samples: int,
     who: str = "",
     why: str = "",
     waive: bool = False,
 ) -> Registered:
-    """Make the stored ``bundle`` live if it is not worse than the live model on the held-out ``split``.
+    """Make the stored ``bundle`` live if it is not worse than the live model on the same held-out pictures.
 
-    ``measure`` gives a model's figures on that split, of ``samples`` queries or pictures; it is not asked
-    about a model whose card speaks of the same split. A first model has to reach ``FLOORS``, and so has one
-    in whose place nothing can be measured: a live model that does not load. ``waive`` lets a worse one
-    pass, for a reason that ``why`` must give.
+    ``measure`` gives a model's figures on them, of ``samples`` queries or pictures. Both models are measured,
+    whatever their cards claim. A first model has to reach ``FLOORS``, and so has one that takes the place of
+    a live model that does not load. ``waive`` lets a worse one pass, for a reason that ``why`` must give.
 
     Raises ``Refused``, ``BadInput`` when there is nothing to decide by or a waiver without a reason, and
     ``Conflict`` when another model went live meanwhile.
@@ -105,8 +103,8 @@ def register(
     before = _readable(store, bundle.name, previous)
     compared = compare(
         bundle.name,
-        figures_of(bundle, split, measure),
-        None if before is None else figures_of(before, split, measure),
+        measure(bundle),
+        None if before is None else measure(before),
         samples,
     )
     failed = tuple(one for one in compared if not one.passed)
@@ -116,11 +114,6 @@ def register(
         raise Refused(f"{bundle.name} {bundle.version} is refused: {told}{stays}", compared)
     promote(store, bundle, previous, who=who, why=why)
     return Registered(bundle, previous, compared, failed)
-
-
-def figures_of(bundle: Bundle, split: str, measure: Measure) -> Mapping[str, float]:
-    """A model's figures on ``split``: those of its card where they are of that split, else measured."""
-    return bundle.card.metrics if split and bundle.card.split == split else measure(bundle)
 
 
 def compare(

@@ -73,10 +73,14 @@ def split(dataset: Dataset, share: float, seed: int = 0) -> Split:
     return Split(dataset, seed, share, tuple(train), tuple(held_out))
 
 
-def without(parts: Split, found: Sequence[Leak]) -> Split:
-    """``parts`` that learns from none of the pictures in ``found``; what is measured with stays."""
-    gone = {leak.train.path for leak in found}
-    return replace(parts, train=tuple(one for one in parts.train if one.path not in gone))
+def apart(parts: Split, advance: Advance = silent) -> tuple[Split, list[Leak]]:
+    """``parts`` that learns from nothing it is measured with, which stays; also what was left out."""
+    left_out: list[Leak] = []
+    while found := leaks(parts.train, parts.held_out, advance):  # one pair a held-out picture at a time
+        left_out += found
+        gone = {leak.train.path for leak in found}
+        parts = replace(parts, train=tuple(one for one in parts.train if one.path not in gone))
+    return parts, left_out
 
 
 def check(parts: Split, advance: Advance = silent) -> None:

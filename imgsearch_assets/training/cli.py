@@ -158,7 +158,6 @@ def _register(result: Result, store: ObjectStore) -> bool:
     registered = register(
         store,
         bundle,
-        split=bundle.card.split,
         measure=result.measure,
         samples=result.samples,
         who=getpass.getuser(),
@@ -206,12 +205,10 @@ def _coco(file: Path, images: Path | None) -> tuple["Scenes", "Scenes"]:
     """Pictures to learn from and to measure with; copies of held-out ones are learned from by nobody."""
     from imgsearch_assets.datasets import coco
     from imgsearch_assets.datasets.scenes import Pictures
-    from imgsearch_assets.datasets.split import leaks, split, without
+    from imgsearch_assets.datasets.split import apart, split
 
     found = coco.load(file, images)
-    parts = split(found.dataset, _SHARE)
-    copies = leaks(parts.train, parts.held_out)
-    parts = without(parts, copies)
+    parts, copies = apart(split(found.dataset, _SHARE))
     left_out = Counter(found.rejected) + Counter({"picture_like_a_held_out_one": len(copies)})
     for reason, count in sorted(left_out.items()):
         typer.echo(f"left out: {count:,} {reason}", err=True)

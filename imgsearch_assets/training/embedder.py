@@ -19,7 +19,7 @@ from torch import Tensor
 from imgsearch_assets.datasets import drawn, folder
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
-from imgsearch_assets.datasets.split import split
+from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.models import Shipped, imagenet_backbone
@@ -137,7 +137,7 @@ def trained(asked: Asked) -> tuple[Trained, Path]:
         unseen = Unseen(drawn.load(UNSEEN, UNSEEN_SEED, into / "pictures"), "true")
         version = f"{DRAWN}/{PRODUCTS}/{asked.seed}"
     else:
-        parts = split(folder.load(Path(asked.data)), HELD_OUT, asked.seed)
+        parts, _ = apart(split(folder.load(Path(asked.data)), HELD_OUT, asked.seed))
         learned, version = parts.train, parts.version
         root = parts.dataset.root
         unseen = Unseen(with_second_look(parts.held_out, root, into / "pictures" / "again"), "whole")

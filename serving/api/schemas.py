@@ -53,12 +53,15 @@ class BoxFields(_In):
         return cls(**{side: round(getattr(box, side) * GRID) / GRID for side in ("x0", "y0", "x1", "y1")})
 
 
+Value = Annotated[str, Field(max_length=256)]
+
+
 class Filters(_In):
     """AND of what is set; each list is any-of; an empty list does not filter."""
 
-    categories: list[str] = Field(default=[], examples=[[]])
-    brands: list[str] = Field(default=[], examples=[[]])
-    colours: list[str] = Field(default=[], examples=[[]])
+    categories: list[Value] = Field(default=[], examples=[[]])
+    brands: list[Value] = Field(default=[], examples=[[]])
+    colours: list[Value] = Field(default=[], examples=[[]])
     price_min: int | None = Field(
         default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -52,7 +52,7 @@ class Card(BaseModel):
     dim: int | None = Field(default=None, ge=1)  # of an embedder's vectors: the sum of its blocks
     blocks: tuple[Block, ...] = ()  # of an embedder's vectors; none is one of ``dim``
     text: Text | None = None
-    metrics: Mapping[str, float] = {}  # measured on ``split``
+    metrics: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}  # measured on ``split``
     training: Mapping[str, str | int | float] = {}  # what the weights came from
     dataset: str = ""  # version of the data set it learned from
     split: str = ""  # version of the held-out pictures that ``metrics`` speak of

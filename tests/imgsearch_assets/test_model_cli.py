@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from imgsearch_assets import measuring
 from imgsearch_assets.cli import app
-from imgsearch_assets.datasets.loader import load
+from imgsearch_assets.measuring import Yardstick
 from serving.models import weights_file
 from serving.models.bundle import list_versions, live_version, load_card, promote, store_bundle
 from serving.models.card_text import model_card
@@ -56,14 +57,17 @@ def test_weights_are_adopted_but_not_live(store: LocalObjectStore, tmp_path: Pat
     assert (card.preprocessing.fit, card.training) == ("stretch", {"source": "spring"})
 
 
-def test_a_candidate_passes_the_gate_or_stays_one(store: LocalObjectStore, tmp_path: Path) -> None:
+def test_a_candidate_passes_the_gate_or_stays_one(
+    store: LocalObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for at, kind in enumerate(("hat", "hat", "shoe", "shoe")):
         (tmp_path / "photos" / kind).mkdir(parents=True, exist_ok=True)
         picture = np.full((40, 40, 3), 60 * at, np.uint8)
         Image.fromarray(picture).save(tmp_path / "photos" / kind / f"{at}.png")
     data = f"folder:{tmp_path / 'photos'}"
-    # Measured already, on these pictures: the gate goes by what the cards say.
-    split = load(data).version
+    # What measuring would find is on the cards.
+    by_card = Yardstick("these", lambda bundle: bundle.card.metrics, 400)
+    monkeypatch.setattr(measuring, "yardstick", lambda _: by_card)
     good, worse = (
         store_bundle(
             store,
@@ -71,7 +75,6 @@ def test_a_candidate_passes_the_gate_or_stays_one(store: LocalObjectStore, tmp_p
             {"a": torch.ones(1)},
             Preprocessing(),
             dim=3,
-            split=split,
             metrics={"recall_at_1": figure},
         )
         for figure in (0.9, 0.2)
@@ -115,3 +118,15 @@ def test_a_candidate_passes_the_gate_or_stays_one(store: LocalObjectStore, tmp_p
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, asked: list[str], said: str) -> None:
     done = run(app, ["model", *asked, "--home", str(tmp_path)])
     assert (done.exit_code, done.stderr) == (1, f"imgsearch: {said}\n")
+
+
+def test_a_handful_of_pictures_decides_nothing(store: LocalObjectStore, tmp_path: Path) -> None:
+    made = store_bundle(store, "embedder", {"a": torch.ones(1)}, Preprocessing(), dim=3)
+    (tmp_path / "photos" / "hat").mkdir(parents=True)
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / "hat" / "1.png")
+    data = f"folder:{tmp_path / 'photos'}"
+    asked = ["model", "register", made.version, "--home", str(tmp_path), "--why", "to see", "--data", data]
+    refused = run(app, asked)
+    assert refused.exit_code == 1
+    said = f"imgsearch: {data} has 1 pictures to measure with, too few to decide by; give 50 or more\n"
+    assert refused.stderr == said

@@ -44,11 +44,11 @@ def test_the_detector_knows_the_categories_of_the_sample(store: LocalObjectStore
 
 
 def test_what_is_shipped_is_small_and_says_how_good_it_is() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 1_000_000
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 2_000_000
     _, head = shipped("detector_head")
     assert head.metrics["ap50"] >= 0.8
     _, projection = shipped("embedder_projection")
-    assert projection.metrics["photos_self_recall_at_1"] >= 0.95
+    assert projection.metrics["street_to_shop_recall_at_1"] >= 0.8
 
 
 def other(store: LocalObjectStore, **training: str) -> Bundle:
@@ -145,7 +145,7 @@ def test_the_asset_is_what_is_live_with_its_card_and_pictures(
     first, check = materialized(store, monkeypatch)
     assert check.passed
     assert first["what"] == "the shipped model is the first"
-    assert first["photos_self_recall_at_1"] >= 0.95
+    assert first["street_to_shop_recall_at_1"] >= 0.8
     assert first["card"].startswith("# embedder")
 
     own = other(store, source="our own photographs")

@@ -20,7 +20,6 @@ from serving.models.live import live_version, read_live
 from serving.models.preprocess import Preprocessing
 from serving.object_store import LocalObjectStore
 
-SPLIT = "split-1"
 SAMPLES = 400
 
 
@@ -29,21 +28,22 @@ def store(tmp_path: Path) -> LocalObjectStore:
     return LocalObjectStore(tmp_path)
 
 
-def kept(store: LocalObjectStore, recall: float, split: str = SPLIT, name: str = "embedder") -> Bundle:
+def kept(store: LocalObjectStore, recall: float, name: str = "embedder") -> Bundle:
     """A candidate whose card says so; its weights are ``recall`` too, for whoever measures."""
     metrics = {"recall_at_1": recall, "recall_at_10": min(1.0, recall + 0.2), "queries": 400.0}
     if name == "detector":
         metrics = {"ap50": recall, "map50": recall}
     tensors = {"a": torch.full((1,), recall)}
-    return store_bundle(store, name, tensors, Preprocessing(), metrics=metrics, split=split)
+    return store_bundle(store, name, tensors, Preprocessing(), metrics=metrics)
 
 
-def unmeasured(bundle: Bundle) -> Mapping[str, float]:
-    pytest.fail(f"{bundle.version} was measured although its card speaks of the split")
+def known(bundle: Bundle) -> Mapping[str, float]:
+    """What measuring such a candidate would find."""
+    return bundle.card.metrics
 
 
 def passes(store: LocalObjectStore, bundle: Bundle, **options: object) -> Registered:
-    options = {"split": SPLIT, "measure": unmeasured, "samples": SAMPLES} | options
+    options = {"measure": known, "samples": SAMPLES} | options
     return register(store, bundle, **options)  # type: ignore[arg-type]
 
 
@@ -89,23 +89,20 @@ def test_the_same_again_changes_nothing(store: LocalObjectStore) -> None:
     assert len(read_live(store, "embedder").promotions) == 1
 
 
-def test_figures_of_another_split_are_measured_anew(store: LocalObjectStore) -> None:
-    """The card of the live one boasts of easier pictures; on the same ones it is the worse."""
+def test_no_card_is_believed(store: LocalObjectStore) -> None:
+    """The candidate boasts of what the live one has; measured on the same pictures it finds nothing."""
+    live, noise = kept(store, 0.6), kept(store, 0.61)
+    passes(store, live)
     measured = []
 
     def measure(bundle: Bundle) -> Mapping[str, float]:
         measured.append(bundle.version)
-        return {"recall_at_1": 0.5, "recall_at_10": 0.7}
+        return bundle.card.metrics if bundle.version == live.version else {"recall_at_1": 0.01}
 
-    live = kept(store, 0.9, split="easy")
-    passes(store, live, split="easy")
-    candidate = kept(store, 0.6)
-    passes(store, candidate, measure=measure)
-    assert measured == [live.version]
-    assert live_version(store, "embedder") == candidate.version
-    # Nor are figures believed that name no split at all.
-    passes(store, kept(store, 0.61, split=""), split="", measure=measure)
-    assert len(measured) == 3
+    with pytest.raises(Refused, match=r"recall_at_1 is 0\.0100, the live model has 0\.6000"):
+        passes(store, noise, measure=measure)
+    assert sorted(measured) == sorted([live.version, noise.version])
+    assert live_version(store, "embedder") == live.version
 
 
 def test_a_live_model_that_does_not_load_is_replaced_by_the_floors(store: LocalObjectStore) -> None:
@@ -140,12 +137,12 @@ def test_of_two_at_once_one_wins(store: LocalObjectStore) -> None:
             return {"recall_at_1": 0.7, "recall_at_10": 0.9}
 
         try:
-            register(store, bundle, split=SPLIT, measure=measure, samples=SAMPLES)
+            register(store, bundle, measure=measure, samples=SAMPLES)
             won.append(bundle.version)
         except Conflict:
             lost.append(bundle.version)
 
-    others = [kept(store, value, split="other") for value in (0.71, 0.72)]
+    others = [kept(store, value) for value in (0.71, 0.72)]
     threads = [threading.Thread(target=one, args=(bundle,)) for bundle in others]
     for thread in threads:
         thread.start()
@@ -249,7 +246,7 @@ def test_a_head_that_learned_shuffled_labels_is_refused(
         for shuffled in (False, True)
     )
     measure = held_out(descriptors)
-    options = {"split": "the last twenty", "measure": measure, "samples": 60}
+    options = {"measure": measure, "samples": 60}
     register(store, good, **options)  # type: ignore[arg-type]
     with pytest.raises(Refused) as caught:
         register(store, bad, **options)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
-from imgsearch_assets.datasets.split import Leak, alike, check, differences, leaks, split, without
+from imgsearch_assets.datasets.split import Leak, alike, apart, check, differences, leaks, split
 from imgsearch_assets.sample.drawing import encode
 from serving.errors import BadInput
 
@@ -107,8 +107,9 @@ def test_a_leak_is_refused_and_named(tmp_path: Path) -> None:
     assert refused.value.message.endswith(
         f"(same file) and {more} more; give pictures of one thing one product, or remove one of each pair"
     )
-    mended = without(parts, leaks(parts.train, parts.held_out))
+    mended, left_out = apart(parts)
     assert mended.train == parts.train[1:]
+    assert {leak.train for leak in left_out} == {parts.train[0]}
     check(mended)
 
 

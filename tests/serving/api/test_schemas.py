@@ -58,3 +58,9 @@ def test_a_hit_shows_the_picture_that_matched() -> None:
     product = search_pb2.Product(product_id="a", image_urls=["http://x/1", "http://x/2"])
     match = Match.of_hit(search_pb2.Hit(product=product, score=0.123456, image_url="http://x/2"))
     assert (match.image_url, match.score, match.box) == ("http://x/2", 0.1235, None)
+
+
+@pytest.mark.parametrize("values", [["\ud800"], ["x" * 257]])
+def test_a_value_of_a_filter_is_a_text_that_travels(values: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        Filters(brands=values)

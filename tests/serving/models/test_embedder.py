@@ -82,9 +82,12 @@ def test_a_cosine_is_the_weighed_mean_of_the_blocks(y, weights) -> None:
 def test_blocks_are_those_of_the_card(store: LocalObjectStore) -> None:
     bundle = register_embedder(store)
     blocks = (Block(dim=100), Block(dim=bundle.card.dim - 100, weight=0.25))
-    blocky = Embedder(Bundle(bundle.card.model_copy(update={"blocks": blocks}), bundle.tensors))
+
+    def of(blocks: tuple[Block, ...]) -> Embedder:
+        return Embedder(Bundle(bundle.card.model_copy(update={"blocks": blocks}), bundle.tensors))
+
     crop = [training_scene(np.random.default_rng([9, 0]))[0]]
-    (plain,), (row,) = Embedder(bundle).embed(crop), blocky.embed(crop)
+    (plain,), (row,) = of(()).embed(crop), of(blocks).embed(crop)
     expected = assemble(torch.from_numpy(plain)[None], blocks)[0].numpy()
     np.testing.assert_allclose(row, expected, atol=1e-5)
 
@@ -95,7 +98,7 @@ def changed(bundle: Bundle, **tensors: torch.Tensor | None) -> Bundle:
 
 
 def test_a_projection_of_another_trunk_is_refused(store: LocalObjectStore) -> None:
-    wrong = changed(register_embedder(store), **{"project.weight": torch.ones(128, 1280)})
+    wrong = changed(register_embedder(store), **{"project.weight": torch.ones(256, 1280)})
     said = r"^project.weight takes 1280 numbers, efficientnet_lite0 gives 1432$"
     with pytest.raises(Unverified, match=said):
         Embedder(wrong)
@@ -103,7 +106,7 @@ def test_a_projection_of_another_trunk_is_refused(store: LocalObjectStore) -> No
 
 def test_without_a_projection_the_trunk_must_give_dim_numbers(store: LocalObjectStore) -> None:
     wrong = changed(register_embedder(store), **{"project.weight": None, "project.bias": None})
-    said = r"^efficientnet_lite0 gives 1432 numbers, dim is 128, and nothing projects them$"
+    said = r"^efficientnet_lite0 gives 1432 numbers, dim is 256, and nothing projects them$"
     with pytest.raises(Unverified, match=said):
         Embedder(wrong)
 

@@ -111,7 +111,7 @@ async def test_only_a_local_server_tells_its_interface(opened, environment: str)
                 database = ProtoReflectionDescriptorDatabase(channel)
                 names = sorted(database.get_services())
                 found = DescriptorPool(database).FindServiceByName("imgsearch.v1.Embed")
-                assert [method.name for method in found.methods] == ["Embed"]
+                assert [method.name for method in found.methods] == ["Embed", "EmbedText"]
                 return names
 
         if environment == "local":
