@@ -80,7 +80,7 @@ def with_groups(products: pa.Table, items: pa.Table, vectors: NDArray[np.float32
     """``products`` (``PRODUCTS``) with their groups, by ``items`` (``ITEMS``) and their unit rows (n, d).
 
     Two products have the same picture when their first pictures are the same, or more than half of the
-    pictures of the one that has fewer. They are variants when brand, category and the name without its
+    pictures of each. They are variants when brand, category and the name without its
     colour are the same and some pictures of theirs are at least ``alike.variant``; products of one picture
     are always variants. A product without an item is a group of its own.
     """
@@ -182,7 +182,7 @@ def _picture_groups(pictures: _Pictures, cosine: float) -> list[int]:
                 shared.update({other: int(rare) for other in others if group[other] < 0})
         for other, count in shared.items():
             theirs = pictures.of[other]
-            if theirs[0] in same.get(own[0], own[:1]) or 2 * count > min(len(own), len(theirs)):
+            if theirs[0] in same.get(own[0], own[:1]) or 2 * count > max(len(own), len(theirs)):
                 group[other] = product
     return group
 

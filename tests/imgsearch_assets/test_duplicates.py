@@ -81,6 +81,14 @@ def test_a_table_of_sizes_is_no_likeness(catalogue: Catalogue) -> None:
     assert list(catalogue.groups()[0].values()) == ["a", "b", "c"]
 
 
+def test_a_product_of_which_only_the_table_was_had_draws_nobody_in(catalogue: Catalogue) -> None:
+    sizes = ("sizes", at(90, 9))
+    catalogue.add("a", sizes)
+    catalogue.add("b", ("s2", at(40)), sizes)
+    catalogue.add("c", ("s3", at(40, 2)), sizes)
+    assert list(catalogue.groups()[0].values()) == ["a", "b", "c"]
+
+
 def test_most_of_the_pictures_or_the_first(catalogue: Catalogue) -> None:
     front, back, side = ("s1", at(0)), ("s2", at(40)), ("s3", at(40, 2))
     catalogue.add("a", front, back, side)
@@ -88,7 +96,7 @@ def test_most_of_the_pictures_or_the_first(catalogue: Catalogue) -> None:
     catalogue.add("c", ("s5", at(90, 5)), ("s6", at(90, 6)), side)
     catalogue.add("d", front, ("s7", at(90, 7)), ("s8", at(90, 8)))
     catalogue.add("e", back)
-    assert list(catalogue.groups()[0].values()) == ["a", "a", "c", "a", "a"]
+    assert list(catalogue.groups()[0].values()) == ["a", "a", "c", "a", "e"]
 
 
 def test_what_very_many_have_is_seen_as_their_first_alone(
