@@ -19,7 +19,7 @@ from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
-from imgsearch_assets.training.curves import Curves
+from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look
 from imgsearch_assets.training.losses import box_loss, heat_loss
 from imgsearch_assets.training.precision import figures_by_category, main_item_found
@@ -59,6 +59,7 @@ class Trained:
     by_category: Mapping[str, Mapping[str, float]]
     configuration: Mapping[str, Json]
     unseen: Scenes
+    curves: bytes  # PNG
 
     @property
     def samples(self) -> int:
@@ -99,6 +100,7 @@ class Trained:
             training=self.configuration,
             dataset=self.configuration["data"],
             split=self.configuration["held_out"],
+            files={"curves.png": self.curves},
         )
 
 
@@ -138,7 +140,8 @@ def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, rest
     state = unpacked(saved.tensors, saved.state)
     head = Head(len(learned.categories)).eval()
     head.load_state_dict(state["head"])
-    return Trained(head, learned.categories, state["figures"], state["by_category"], settings, unseen)
+    drawn = picture(curves.rows())
+    return Trained(head, learned.categories, state["figures"], state["by_category"], settings, unseen, drawn)
 
 
 def fit(
@@ -239,8 +242,8 @@ def figures_of(bundle: Bundle, unseen: Scenes) -> dict[str, float]:
     truth: list[Truth] = []
     with stage("measuring the live detector", len(unseen)) as advance:
         for i in range(len(unseen)):
-            picture, known = unseen.scene(i)
-            logits, sides = network(bundle.card.preprocessing.apply([picture]))
+            pixels, known = unseen.scene(i)
+            logits, sides = network(bundle.card.preprocessing.apply([pixels]))
             every += items(logits, sides, bundle.card.categories, min_score=_LEAST_SCORE)
             found += items(logits, sides, bundle.card.categories)
             truth.append(known)

@@ -21,7 +21,8 @@ from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.evaluate import evaluate
-from imgsearch_assets.evaluation.report import Boxes
+from imgsearch_assets.evaluation.gallery import worst_sheet
+from imgsearch_assets.evaluation.report import Boxes, Report
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, fingerprint, write_whole
 from imgsearch_assets.training.described import describe, trunk_engine
@@ -77,10 +78,13 @@ class Unseen:
     dataset: Dataset
     boxes: Boxes
 
+    def report(self, bundle: Bundle) -> Report:
+        """How an embedder does on them."""
+        return evaluate(self.dataset, Embedder(bundle), boxes=self.boxes)
+
     def figures(self, bundle: Bundle) -> dict[str, float]:
         """The figures of an embedder."""
-        found = evaluate(self.dataset, Embedder(bundle), boxes=self.boxes).figures
-        return {name: value for name, value in found.items() if not name.endswith("queries")}
+        return _shares(self.report(bundle))
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Trained:
     figures: Mapping[str, float]
     configuration: Mapping[str, Json]
     unseen: Unseen
+    pictures: Mapping[str, bytes]  # by file name: the curves, the worst queries
 
     @property
     def samples(self) -> int:
@@ -103,7 +108,8 @@ class Trained:
 
     def store(self, store: ObjectStore) -> Bundle:
         """Keep it with its trunk as a candidate; it is not live by that."""
-        return stored(store, self.projection, self.configuration, self.figures, self.unseen.dataset.version)
+        version = self.unseen.dataset.version
+        return stored(store, self.projection, self.configuration, self.figures, version, self.pictures)
 
     def write(self, folder: Path) -> None:
         """``embedder_projection.safetensors`` and ``.json`` as ``serving/models/weights`` holds them.
@@ -144,8 +150,9 @@ def trained(asked: Asked) -> tuple[Trained, Path]:
     projection, settings = learn(learned, version, recipe, into, restart=asked.restart)
     with TemporaryDirectory(prefix="imgsearch-") as scratch:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
-        figures = unseen.figures(bundle)
-    done = Trained(projection, figures, settings, unseen)
+        report = unseen.report(bundle)
+    pictures = {"curves.png": (into / "curves.png").read_bytes(), "worst.jpg": worst_sheet(report)}
+    done = Trained(projection, _shares(report), settings, unseen, pictures)
     if not projection.tuned:
         done.write(into)
     return done, into
@@ -181,8 +188,9 @@ def stored(
     settings: Mapping[str, Json],
     figures: Mapping[str, float],
     unseen: str,
+    pictures: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """A projection with the shipped trunk, kept as a candidate."""
+    """A projection with the shipped trunk, kept as a candidate, with pictures for people beside it."""
     tensors: dict[str, Tensor] = {f"trunk.{name}": one for name, one in imagenet_backbone().items()}
     tensors |= {f"trunk.{name}": one for name, one in projection.tuned.items()}
     tensors |= {f"project.{name}": one for name, one in projection.tensors().items()}
@@ -197,11 +205,16 @@ def stored(
         training=settings,
         dataset=str(settings["data"]),
         split=unseen,
+        files=pictures,
     )
 
 
 def _mark(data: str, recipe: Recipe) -> str:
     return fingerprint({"data": data, **recipe.__dict__})
+
+
+def _shares(report: Report) -> dict[str, float]:
+    return {name: value for name, value in report.figures.items() if not name.endswith("queries")}
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:

@@ -149,6 +149,7 @@ def test_what_is_made_is_weights_a_card_and_a_bundle_that_detects(tmp_path: Path
     store = LocalObjectStore(tmp_path / "objects")
     bundle = trained.store(store)
     assert list_versions(store, NAME) == [bundle.version]
+    assert store.get(f"models/{NAME}/{bundle.version}/curves.png").startswith(b"\x89PNG")
     assert (bundle.card.dataset, bundle.card.split) == (learned.fingerprint, unseen.fingerprint)
     Detector(bundle).detect([learned.scene(0)[0]])
 

@@ -38,7 +38,10 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path) -> None:
     assert 0 < done.samples < 16 * 2 * HELD_OUT
     assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
 
-    bundle = done.store(LocalObjectStore(tmp_path / "store"))
+    store = LocalObjectStore(tmp_path / "store")
+    bundle = done.store(store)
+    for name, magic in (("curves.png", b"\x89PNG"), ("worst.jpg", b"\xff\xd8")):
+        assert store.get(f"models/embedder/{bundle.version}/{name}").startswith(magic)
     assert done.measure(bundle) == done.figures
     vectors = Embedder(bundle).embed([np.zeros((40, 40, 3), np.uint8)])
     assert np.linalg.norm(vectors) == pytest.approx(1, abs=1e-5)
