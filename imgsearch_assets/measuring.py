@@ -1,10 +1,12 @@
 """How the gate measures a model: on one data set, the same for the candidate and for what is live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
+from imgsearch_assets.datasets.split import split
 from imgsearch_assets.registration import Measure
 from serving.errors import BadInput
 from serving.models import detector, embedder
@@ -48,6 +50,19 @@ def yardstick(dataset: Dataset) -> Yardstick:
         return detection(held, found, finder.categories)
 
     return Yardstick(dataset.version, measure, len(held))
+
+
+def left_out(dataset: Dataset, share: float | None, seed: int, folder: Path) -> Dataset:
+    """The part of ``dataset`` that a training with that split does not learn from; all of it without a share.
+
+    Photographs of which no product is known get a second look each, below ``folder``: kinds alone would not
+    show whether a model still knows a thing again.
+    """
+    if share is not None:
+        dataset = replace(dataset, pictures=split(dataset, share, seed).held_out)
+    if any(one.product or one.items for one in dataset.pictures):
+        return dataset
+    return with_second_look(dataset.pictures, dataset.root, folder)
 
 
 def drawn_yardstick(folder: Path) -> Yardstick:

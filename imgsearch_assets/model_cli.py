@@ -2,6 +2,7 @@
 
 import getpass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -119,18 +120,28 @@ def register(
     why: Why,
     name: Annotated[str, typer.Option(help="detector or embedder.")] = "embedder",
     data: Annotated[str, typer.Option(help="Data set to compare on, as of imgsearch evaluate.")] = DATA,
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure on this share of the data alone, 0 to 1: the part its training left out.",
+            min=0.0,
+            max=1.0,
+            show_default=False,
+        ),
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="With --held-out: the seed of that training's split.")] = 0,
     waive: Annotated[bool, typer.Option("--waive", help="Let it go live though it is worse.")] = False,
 ) -> None:
     """Make a candidate live, if it is not worse than the live model on the same pictures."""
     from imgsearch_assets import registration
     from imgsearch_assets.datasets.loader import load
-    from imgsearch_assets.measuring import yardstick
+    from imgsearch_assets.measuring import left_out, yardstick
     from serving.models.bundle import load_bundle
 
-    with one_sentence():
+    with one_sentence(), TemporaryDirectory(prefix="imgsearch-") as scratch:
         store = _store(home)
         bundle = load_bundle(store, name, version)
-        by = yardstick(load(data))
+        by = yardstick(left_out(load(data), held_out, split_seed, Path(scratch)))
         if by.samples < MIN_SAMPLES and not waive:
             raise BadInput(
                 f"{data} has {by.samples} pictures to measure with, too few to decide by; "
