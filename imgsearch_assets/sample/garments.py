@@ -13,7 +13,6 @@ from imgsearch_assets.sample.tops import top_shapes
 
 __all__ = ["CATEGORIES", "Design", "extent", "garment", "new_design"]
 
-UPPER = ("t-shirt", "shirt", "sweater", "jacket", "coat", "dress")
 LOWER = ("skirt", "trousers", "shorts")
 
 Frame = tuple[float, float, float, float]

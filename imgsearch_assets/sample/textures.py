@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 TILE_PX = 512
 PX_PER_CM = 16
-TILE_CM = TILE_PX / PX_PER_CM
 
 # Tones are uint8 with this as "leave as it is".
 UNIT = 128

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -219,8 +218,6 @@ def _coco(file: Path, images: Path | None) -> tuple["Scenes", "Scenes"]:
 
 
 def _embedder(options: Options) -> tuple[Result, Path]:
-    trainer = getattr(import_module("imgsearch_assets.training.embedder"), "trained", None)
-    if trainer is None:
-        raise Unsupported("this version trains no embedder from the command line")
-    result: tuple[Result, Path] = trainer(options)
-    return result
+    from imgsearch_assets.training.embedder import trained
+
+    return trained(options)
