@@ -9,13 +9,14 @@ models/<name>/live.json                       which version is in use: see ``ser
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 from torch import Tensor
 
-from serving.errors import Unverified
+from serving.errors import NotFound, Unverified
 from serving.models import weights_file
 from serving.models.card import Block as Block
 from serving.models.card import Card as Card
@@ -28,6 +29,8 @@ from serving.models.preprocess import Preprocessing
 from serving.object_store import ObjectStore
 
 TOKENIZER = "tokenizer.json"
+_NAME = re.compile("[a-z0-9_-]+")
+_OWN_FILES = frozenset({"bundle.json", "card.md", "weights.safetensors"})
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,9 @@ def store_bundle(
 ) -> Bundle:
     """Keep a model as a candidate: it can be loaded by its version, and is live only once promoted.
 
-    The same content again changes nothing. ``files`` are kept beside the weights; only ``tokenizer.json``
-    is read back, by the hash that ``text`` names. Raises ``Unverified`` for what ``load_bundle`` would
-    refuse, before anything is written.
+    The same content again changes nothing, but for a file that was damaged meanwhile, which it mends.
+    ``files`` are kept beside the weights; only ``tokenizer.json`` is read back, by the hash that ``text``
+    names. Raises ``Unverified`` for what ``load_bundle`` would refuse, before anything is written.
     """
     where = f"the model {name!r}"
     weights = weights_file.to_bytes(tensors)
@@ -91,6 +94,10 @@ def store_bundle(
         where,
     )
     files = files or {}
+    if not _NAME.fullmatch(name) or _OWN_FILES & files.keys():
+        raise Unverified(
+            f"{where}: a name is of a-z, 0-9, _ and -, and {', '.join(sorted(_OWN_FILES))} are taken"
+        )
     if len(weights) > weights_file.MAX_BYTES:
         raise Unverified(f"{where} has {len(weights)} bytes of weights; {weights_file.MAX_BYTES} are allowed")
     weights_file.check(tensors, where)
@@ -98,13 +105,25 @@ def store_bundle(
     _check_tokenizer(card, files.get(TOKENIZER), f"{TOKENIZER} of {where}")
     folder = _folder(name, card.version)
     # The card last: where there is a card, there is all it names.
-    if not store.exists(f"{folder}/bundle.json"):
+    if not _is_whole(store, folder, card, files.get(TOKENIZER)):
         store.put(f"{folder}/weights.safetensors", weights)
         for file, data in files.items():
             store.put(f"{folder}/{file}", data)
         store.put(f"{folder}/card.md", model_card(card).encode())
         store.put(f"{folder}/bundle.json", card.to_bytes())
     return load_bundle(store, name, card.version)
+
+
+def _is_whole(store: ObjectStore, folder: str, card: Card, tokenizer: bytes | None) -> bool:
+    """Whether everything that loading would check is stored as it should be."""
+    if not store.exists(f"{folder}/bundle.json") or store.get(f"{folder}/bundle.json") != card.to_bytes():
+        return False
+    try:
+        weights = store.get(f"{folder}/weights.safetensors")
+        same_tokenizer = tokenizer is None or store.get(f"{folder}/{TOKENIZER}") == tokenizer
+    except NotFound:
+        return False
+    return same_tokenizer and hashlib.sha256(weights).hexdigest() == card.weights_sha256
 
 
 def list_versions(store: ObjectStore, name: str) -> list[str]:

@@ -266,3 +266,24 @@ def test_the_card_for_people_lies_beside(store: LocalObjectStore) -> None:
     bundle = keep(store)
     assert store.get(f"models/toy/{bundle.version}/card.md").decode() == model_card(bundle.card)
     assert load_card(store, "toy", bundle.version) == bundle.card
+
+
+def test_storing_again_mends_what_was_damaged(store: LocalObjectStore) -> None:
+    made = register(store)
+    for name in ("weights.safetensors", "bundle.json"):
+        store.put(f"models/toy/{made.version}/{name}", b"damaged")
+        with pytest.raises(Unverified):
+            load_bundle(store, "toy")
+        assert keep(store).version == made.version
+        assert load_bundle(store, "toy").tensors["a"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [("toy", {"weights.safetensors": b"{}"}), (".", {}), ("a/b", {}), ("../a", {})]
+)
+def test_names_that_are_taken_or_lead_elsewhere_are_refused(
+    store: LocalObjectStore, name: str, files: dict[str, bytes]
+) -> None:
+    with pytest.raises(Unverified, match=r"a name is of a-z, 0-9, _ and -, and bundle\.json, card\.md"):
+        store_bundle(store, name, {"a": torch.ones(1)}, Preprocessing(), files=files)
+    assert not list(store.list("models"))
