@@ -24,7 +24,13 @@ FOLDER = Path(".imgsearch") / "training"
 DRAWN = "drawn"
 _SHARE = 0.1  # of pictures of a file, held out
 
-Data = Annotated[str, typer.Option(help="drawn, coco:FILE (detector), or a folder of photos (embedder).")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="drawn; coco:FILE for a detector; for an embedder a folder of photos by category, or a data set "
+        "as of imgsearch evaluate (in_shop:PATH, street2shop:PATH, catalogue:HOME...)."
+    ),
+]
 Images = Annotated[
     Path | None, typer.Option(help="Where the pictures of coco:FILE lie.", show_default="near the file")
 ]
@@ -100,7 +106,7 @@ def embedder(
     register: Register = False,
     home: Home = None,
 ) -> None:
-    """Vectors that find the same product: from drawn products, or from a folder of photos."""
+    """Vectors that find the same product: from pictures of products, or from photos by category."""
     with one_sentence():
         options = Options(data, None, out, epochs, seed, restart)
         _train({"embedder": lambda: _embedder(options)}, _home(register, home))

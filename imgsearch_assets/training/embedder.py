@@ -6,6 +6,7 @@ The trunk is frozen, so it looks at every picture once (``described``); what is 
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor
 
-from imgsearch_assets.datasets import drawn, folder
+from imgsearch_assets.datasets import drawn
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.datasets.loader import load
 from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.gallery import worst_sheet
@@ -99,8 +101,9 @@ class Trained:
 
     @property
     def samples(self) -> int:
-        """Held-out pictures that ask."""
-        return sum(one.kind == "street" for one in self.unseen.dataset.pictures)
+        """Held-out pictures that ask: the streets', or all where there are none."""
+        pictures = self.unseen.dataset.pictures
+        return sum(one.kind == "street" for one in pictures) or len(pictures)
 
     def measure(self, bundle: Bundle) -> Mapping[str, float]:
         """Figures of another embedder on the same pictures."""
@@ -130,23 +133,16 @@ class Trained:
 
 
 def trained(asked: Asked) -> tuple[Trained, Path]:
-    """Train from ``drawn`` products or from a folder of photos; also the folder it was done in.
+    """Train from ``drawn`` products, a folder of photos, or any data set of ``datasets.loader``.
 
-    Raises ``BadInput`` for a folder without photos, ``BadSettings`` where the folder is of another training.
+    Returns the model and the folder it was trained in. Products with several pictures teach what one thing
+    looks like; where there are none, categories teach kinds. Raises ``BadInput`` for a data set that is not
+    as its format asks, ``BadSettings`` where the folder is of another training.
     """
-    recipe = replace(OF_PRODUCTS if asked.data == DRAWN else OF_KINDS, seed=asked.seed)
-    if asked.epochs:
-        recipe = replace(recipe, epochs=asked.epochs)
-    into = asked.out or Path(".imgsearch") / "training" / f"embedder-{_mark(asked.data, recipe)}"
-    if asked.data == DRAWN:
-        learned: Sequence[Labelled] = drawn.load(PRODUCTS, asked.seed, into / "pictures").pictures
-        unseen = Unseen(drawn.load(UNSEEN, UNSEEN_SEED, into / "pictures"), "true")
-        version = f"{DRAWN}/{PRODUCTS}/{asked.seed}"
-    else:
-        parts, _ = apart(split(folder.load(Path(asked.data)), HELD_OUT, asked.seed))
-        learned, version = parts.train, parts.version
-        root = parts.dataset.root
-        unseen = Unseen(with_second_look(parts.held_out, root, into / "pictures" / "again"), "whole")
+    named = fingerprint({"data": asked.data, "seed": asked.seed, "epochs": asked.epochs})
+    into = asked.out or Path(".imgsearch") / "training" / f"embedder-{named}"
+    learned, version, unseen, recipe = _known(asked, into / "pictures")
+    recipe = replace(recipe, seed=asked.seed, epochs=asked.epochs or recipe.epochs)
     projection, settings = learn(learned, version, recipe, into, restart=asked.restart)
     with TemporaryDirectory(prefix="imgsearch-") as scratch:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
@@ -156,6 +152,22 @@ def trained(asked: Asked) -> tuple[Trained, Path]:
     if not projection.tuned:
         done.write(into)
     return done, into
+
+
+def _known(asked: Asked, work: Path) -> tuple[Sequence[Labelled], str, Unseen, Recipe]:
+    """What is learned from, its version, what is measured with, and the recipe that fits."""
+    if asked.data == DRAWN:
+        learned = drawn.load(PRODUCTS, asked.seed, work).pictures
+        unseen = Unseen(drawn.load(UNSEEN, UNSEEN_SEED, work), "true")
+        return learned, f"{DRAWN}/{PRODUCTS}/{asked.seed}", unseen, OF_PRODUCTS
+    dataset = load(asked.data if ":" in asked.data else f"folder:{asked.data}", work)
+    parts, _ = apart(split(dataset, HELD_OUT, asked.seed))
+    several = Counter(one.product for one in parts.train if one.product)
+    if any(count > 1 for count in several.values()):
+        held_out = replace(dataset, name=f"{dataset.name}, held out", pictures=parts.held_out)
+        return parts.train, parts.version, Unseen(held_out, "true"), OF_PRODUCTS
+    again = with_second_look(parts.held_out, dataset.root, work / "again")
+    return parts.train, parts.version, Unseen(again, "whole"), OF_KINDS
 
 
 def learn(
@@ -207,10 +219,6 @@ def stored(
         split=unseen,
         files=pictures,
     )
-
-
-def _mark(data: str, recipe: Recipe) -> str:
-    return fingerprint({"data": data, **recipe.__dict__})
 
 
 def _shares(report: Report) -> dict[str, float]:

@@ -56,3 +56,12 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path) -> None:
     assert len(done.projection.tuned) == 8
     assert len(tuned) > 4
     assert json.loads((folder / "curves.jsonl").read_text().splitlines()[0])["epoch"] == 1
+
+
+@pytest.mark.slow
+def test_a_data_set_of_products_teaches_products(tmp_path: Path) -> None:
+    done, folder = trained(Asked("drawn:8:5", tmp_path / "out", epochs=2))
+    assert done.configuration["product_weight"] == 1.0
+    assert done.samples == sum(one.kind == "street" for one in done.unseen.dataset.pictures) > 0
+    assert "street_to_shop_recall_at_1" in done.figures
+    assert (folder / "embedder_projection.safetensors").exists()
