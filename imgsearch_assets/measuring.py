@@ -1,7 +1,7 @@
 """How the gate measures a model: on one data set, the same for the candidate and for what is live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgsearch_assets.datasets.again import with_second_look
@@ -59,7 +59,7 @@ def left_out(dataset: Dataset, share: float | None, seed: int, folder: Path) -> 
     show whether a model still knows a thing again.
     """
     if share is not None:
-        dataset = replace(dataset, pictures=split(dataset, share, seed).held_out)
+        dataset = split(dataset, share, seed).unseen
     if any(one.product or one.items for one in dataset.pictures):
         return dataset
     return with_second_look(dataset.pictures, dataset.root, folder)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from imgsearch_assets.evaluation.cli import HeldOut, SplitSeed
 from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadInput
 from serving.object_store import LocalObjectStore, ObjectStore
@@ -120,16 +121,8 @@ def register(
     why: Why,
     name: Annotated[str, typer.Option(help="detector or embedder.")] = "embedder",
     data: Annotated[str, typer.Option(help="Data set to compare on, as of imgsearch evaluate.")] = DATA,
-    held_out: Annotated[
-        float | None,
-        typer.Option(
-            help="Measure on this share of the data alone, 0 to 1: the part its training left out.",
-            min=0.0,
-            max=1.0,
-            show_default=False,
-        ),
-    ] = None,
-    split_seed: Annotated[int, typer.Option(help="With --held-out: the seed of that training's split.")] = 0,
+    held_out: HeldOut = None,
+    split_seed: SplitSeed = 0,
     waive: Annotated[bool, typer.Option("--waive", help="Let it go live though it is worse.")] = False,
 ) -> None:
     """Make a candidate live, if it is not worse than the live model on the same pictures."""

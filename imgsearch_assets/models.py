@@ -90,14 +90,16 @@ def imagenet_backbone() -> dict[str, Tensor]:
     return folded
 
 
+def imagenet_maps() -> dict[str, Tensor]:
+    """The part of ``imagenet_backbone`` that gives feature maps, as ``Backbone`` names its weights."""
+    weights = imagenet_backbone().items()
+    return {name.removeprefix("maps."): tensor for name, tensor in weights if name.startswith("maps.")}
+
+
 def detector_candidate(store: ObjectStore) -> Bundle:
     """The shipped detector, stored but not live. The same weights again are the same version."""
     head, said = shipped("detector_head")
-    maps = {
-        f"backbone.{name.removeprefix('maps.')}": tensor
-        for name, tensor in imagenet_backbone().items()
-        if name.startswith("maps.")
-    }
+    maps = {f"backbone.{name}": tensor for name, tensor in imagenet_maps().items()}
     return store_bundle(
         store,
         detector.NAME,

@@ -120,16 +120,21 @@ class Pictures:
 
     def scene(self, i: int) -> tuple[NDArray[np.uint8], Truth]:
         one = self.pictures[i]
-        try:
-            return open_picture(one.path.read_bytes()), one.items
-        except (OSError, BadImage) as error:
-            raise BadInput(
-                f"{one.path} cannot be read as a picture ({error}); mend it, or take it out of the data set"
-            ) from None
+        return pixels_of(one), one.items
 
     def content(self, i: int) -> str:
         with self.pictures[i].path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pixels_of(one: Labelled) -> NDArray[np.uint8]:
+    """Its picture, uint8 (h, w, 3) RGB. Raises ``BadInput`` naming the file and the mend."""
+    try:
+        return open_picture(one.path.read_bytes())
+    except (OSError, BadImage) as error:
+        raise BadInput(
+            f"{one.path} cannot be read as a picture ({error}); mend it, or take it out of the data set"
+        ) from None
 
 
 # Drawn scenes that no training reaches, the same for every seed: figures of two detectors can be compared.

@@ -40,6 +40,11 @@ class Split:
     train: tuple[Labelled, ...]
     held_out: tuple[Labelled, ...]
 
+    @property
+    def unseen(self) -> Dataset:
+        """The held-out part as a data set."""
+        return replace(self.dataset, name=f"{self.dataset.name}, held out", pictures=self.held_out)
+
     @cached_property
     def version(self) -> str:
         """16 hex digits over the data set's version, the seed and the share."""

@@ -1,7 +1,6 @@
 """``imgsearch evaluate``: how well models find products, and where they do not."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +12,17 @@ from imgsearch_assets.terminal import one_sentence
 
 # A seed that neither training nor the demo draws with.
 DATA = "drawn:500:1000003"
+
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        help="Measure on this share of the data alone, 0 to 1: the part a training leaves out.",
+        min=0.0,
+        max=1.0,
+        show_default=False,
+    ),
+]
+SplitSeed = Annotated[int, typer.Option(help="With --held-out: the seed of that training's split.")]
 
 _WHICH = "A stored version, 'live', 'shipped', or a folder with a bundle."
 
@@ -34,16 +44,8 @@ def evaluate(
         Literal["detected", "true", "whole"],
         typer.Option(help="Whose boxes: the detector's, the data set's own, or the whole picture alone."),
     ] = "detected",
-    held_out: Annotated[
-        float | None,
-        typer.Option(
-            help="Measure this share of the products alone, 0 to 1: the part a training leaves out.",
-            min=0.0,
-            max=1.0,
-            show_default=False,
-        ),
-    ] = None,
-    split_seed: Annotated[int, typer.Option(help="With --held-out: the seed of that training's split.")] = 0,
+    held_out: HeldOut = None,
+    split_seed: SplitSeed = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for report.json and gallery.html.", show_default=False),
@@ -65,8 +67,7 @@ def evaluate(
     with one_sentence():
         dataset = load(data)
         if held_out is not None:
-            kept = split(dataset, held_out, split_seed)
-            dataset = replace(dataset, name=f"{dataset.name}, held out", pictures=kept.held_out)
+            dataset = split(dataset, held_out, split_seed).unseen
         finder = None if detector == "none" else detectors.Detector(candidate(detectors.NAME, detector, home))
         bundle = candidate(embedders.NAME, embedder, home)
         report = measuring.evaluate(dataset, embedders.Embedder(bundle), finder, boxes)

@@ -12,11 +12,11 @@ import typer
 
 from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadSettings, Unsupported
-from serving.models.bundle import Bundle
 from serving.object_store import LocalObjectStore, ObjectStore
 
 if TYPE_CHECKING:
     from imgsearch_assets.datasets.scenes import Scenes
+    from serving.models.bundle import Bundle
 
 app = typer.Typer(help="Train a model; a killed training goes on where it stood.", no_args_is_help=True)
 
@@ -71,10 +71,10 @@ class Result(Protocol):
     def samples(self) -> int:
         """Held-out pictures or queries that the figures are over."""
 
-    def store(self, store: ObjectStore) -> Bundle:
+    def store(self, store: ObjectStore) -> "Bundle":
         """Keep it as a candidate."""
 
-    def measure(self, bundle: Bundle) -> Mapping[str, float]:
+    def measure(self, bundle: "Bundle") -> Mapping[str, float]:
         """Figures of another bundle on the same held-out pictures."""
 
 

@@ -18,18 +18,19 @@ import torch
 from numpy.typing import NDArray
 
 from imgsearch_assets.datasets.dataset import Labelled
+from imgsearch_assets.datasets.scenes import pixels_of
 from imgsearch_assets.models import imagenet_backbone
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.augment import rephotographed
 from imgsearch_assets.training.checkpoint import fingerprint, write_whole
-from serving.errors import BadImage, BadInput
+from serving.errors import BadInput
 from serving.images.box import Box, crop
 from serving.models import runtime
 from serving.models.detection import item_box
 from serving.models.detector import Detector
 from serving.models.engine import Engine, make_engine
 from serving.models.network import fill
-from serving.models.preprocess import Preprocessing, open_picture
+from serving.models.preprocess import Preprocessing
 from serving.models.trunk import Descriptor
 
 # Views of a picture as they are: its item, and the whole of it. Copies come after them.
@@ -69,7 +70,7 @@ def detected(pictures: Sequence[Labelled], detector: Detector) -> dict[Path, Box
     boxes: dict[Path, Box] = {}
     with stage("finding the items", len(pictures)) as advance:
         for one in pictures:
-            box = item_box(detector.detect([_opened(one)])[0], one.category)
+            box = item_box(detector.detect([pixels_of(one)])[0], one.category)
             if box is not None:
                 boxes[one.path] = box
             advance(1)
@@ -140,12 +141,14 @@ def views(
     ``other`` is a picture whose blur is the ground that a copy may stand before.
     """
     cv2.setNumThreads(1)
-    picture = _opened(one)
+    picture = pixels_of(one)
     plain = Preprocessing().pixels([crop(picture, box), picture]).numpy()
     if not copies:
         return plain
     rng = np.random.default_rng([seed, number])
-    ground = cv2.GaussianBlur(cv2.resize(_opened(other), (64, 64), interpolation=cv2.INTER_AREA), (0, 0), 2.0)
+    ground = cv2.GaussianBlur(
+        cv2.resize(pixels_of(other), (64, 64), interpolation=cv2.INTER_AREA), (0, 0), 2.0
+    )
     made = [
         rephotographed(
             crop(picture, loose(box, rng) if i % 2 == 0 else Box.whole()), rng, ground.astype(np.uint8)
@@ -179,15 +182,6 @@ def _batches(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 def _other(seed: int, i: int, count: int) -> int:
     """The number of the picture that lends picture ``i`` its ground."""
     return int(np.random.default_rng([seed, i, 1]).integers(count))
-
-
-def _opened(one: Labelled) -> NDArray[np.uint8]:
-    try:
-        return open_picture(one.path.read_bytes())
-    except (OSError, BadImage) as error:
-        raise BadInput(
-            f"{one.path} cannot be read as a picture ({error}); mend it, or take it out of the data set"
-        ) from None
 
 
 def _numbered(labels: Sequence[str]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
-from imgsearch_assets.models import Shipped, imagenet_backbone
+from imgsearch_assets.models import Shipped, imagenet_maps
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
 from imgsearch_assets.training.curves import Curves, picture
@@ -85,11 +85,7 @@ class Trained:
 
     def store(self, store: ObjectStore) -> Bundle:
         """Keep it with its backbone as a candidate; it is not live by that."""
-        maps = {
-            f"backbone.{name.removeprefix('maps.')}": tensor
-            for name, tensor in imagenet_backbone().items()
-            if name.startswith("maps.")
-        }
+        maps = {f"backbone.{name}": tensor for name, tensor in imagenet_maps().items()}
         return store_bundle(
             store,
             NAME,

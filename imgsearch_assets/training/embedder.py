@@ -164,8 +164,7 @@ def _known(asked: Asked, work: Path) -> tuple[Sequence[Labelled], str, Unseen, R
     parts, _ = apart(split(dataset, HELD_OUT, asked.seed))
     several = Counter(one.product for one in parts.train if one.product)
     if any(count > 1 for count in several.values()):
-        held_out = replace(dataset, name=f"{dataset.name}, held out", pictures=parts.held_out)
-        return parts.train, parts.version, Unseen(held_out, "true"), OF_PRODUCTS
+        return parts.train, parts.version, Unseen(parts.unseen, "true"), OF_PRODUCTS
     again = with_second_look(parts.held_out, dataset.root, work / "again")
     return parts.train, parts.version, Unseen(again, "whole"), OF_KINDS
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth
-from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.models import imagenet_maps
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import write_whole
 from serving.images.box import Box
@@ -55,9 +55,7 @@ class Seen:
 def backbone() -> Engine:
     """The frozen backbone: uint8 (n, 3, s, s) to its three maps, float32 (n, c, g, g) each."""
     network = Backbone()
-    weights = imagenet_backbone().items()
-    maps = {key.removeprefix("maps."): value for key, value in weights if key.startswith("maps.")}
-    fill(network, maps, torch.device("cpu"))
+    fill(network, imagenet_maps(), torch.device("cpu"))
     example = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE, dtype=torch.uint8)
     return make_engine(_Flat(network), example, before=Preprocessing().normalised)
 
