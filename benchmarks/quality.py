@@ -32,7 +32,9 @@ from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.training import detector as detector_training
 from imgsearch_assets.training import embedder as embedder_training
-from imgsearch_assets.training.cli import DRAWN, Options
+from imgsearch_assets.training.cli import DRAWN, SCENES, Options
+from imgsearch_assets.training.lesson import HELD_OUT as HELD_OUT_SHARE
+from imgsearch_assets.training.lesson import OF_KINDS, UNSEEN_SEED, Lesson
 from imgsearch_assets.training.metric import Projection
 from serving.errors import ImgsearchError
 from serving.models import detector, embedder, runtime
@@ -44,7 +46,6 @@ from serving.object_store import LocalObjectStore, ObjectStore
 
 _LAST = 1280  # the last layer is what comes first in a descriptor
 _SCENES, _FIRST_SCENE = 400, 3_000_000  # for the detector's figures; no training draws from there
-_LEARNED_SCENES = 4096
 # Seeds of drawn products: below are those of trainings.
 _FRESH, _SEEDS = 2_000_000, 1_000_000
 
@@ -79,11 +80,12 @@ def of_drawn(products: int, seed: int, models: Mapping[str, Bundle], work: Path)
 
 def of_photos(photos: Path, seed: int, work: Path) -> dict[str, float]:
     """Figures of a head that learned the kinds of two thirds of ``photos``, on the third."""
-    parts, _ = apart(split(folder.load(photos), embedder_training.HELD_OUT, seed))
+    parts, _ = apart(split(folder.load(photos), HELD_OUT_SHARE, seed))
     unseen = with_second_look(parts.held_out, parts.dataset.root, work / "again")
     started = time.monotonic()
-    recipe = embedder_training.OF_KINDS
-    projection, settings = embedder_training.learn(parts.train, parts.version, recipe, work / "kinds")
+    taught = Lesson(parts.train, parts.version, unseen, "whole", OF_KINDS)
+    eyes = Detector(candidate(detector.NAME, SHIPPED, None))
+    projection, settings = embedder_training.learn(taught, eyes, work / "kinds")
     seconds = time.monotonic() - started
     ours = _figures(
         unseen,
@@ -105,11 +107,12 @@ def trained_models(seed: int, work: Path) -> tuple[dict[str, Bundle], float]:
     """Detector and embedder from scratch, by what ``imgsearch train all`` does, and seconds it took."""
     started = time.monotonic()
     store = LocalObjectStore(work / "trained")
-    scenes = Mirrored(Drawn(seed, 0, _LEARNED_SCENES))
+    scenes = Mirrored(Drawn(seed, 0, SCENES))
     recipe = detector_training.Recipe(seed=seed)
     boxes = detector_training.train(scenes, HELD_OUT, recipe, work / "detector")
-    head, _ = embedder_training.trained(Options(DRAWN, None, work / "embedder", None, seed, False))
-    models = {detector.NAME: boxes.store(store), embedder.NAME: head.store(store)}
+    finder = boxes.store(store)
+    head, _ = embedder_training.trained(Options(DRAWN, work / "embedder", None, seed, False), finder)
+    models = {detector.NAME: finder, embedder.NAME: head.store(store)}
     return models, time.monotonic() - started
 
 
@@ -128,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     runtime.tune(threads=1)
     seed = secrets.randbelow(_SEEDS) + _FRESH if options.seed is None else options.seed
-    if options.photos is None and seed in (0, embedder_training.UNSEEN_SEED):
+    if options.photos is None and seed in (0, UNSEEN_SEED):
         parser.error(f"--seed {seed} is one that trainings draw with; say another")
     try:
         with tempfile.TemporaryDirectory(prefix="imgsearch-quality-") as scratch:

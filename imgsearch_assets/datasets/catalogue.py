@@ -7,6 +7,9 @@ from imgsearch_assets.images.store import fetch_table, picture_key
 from imgsearch_assets.snapshot import live_manifest, pictures_of, products_key, urls_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, NotFound
+from serving.index import artifact
+from serving.index.artifact import Generation
+from serving.index.generation import Manifest
 from serving.object_store import LocalObjectStore, ObjectStore
 
 
@@ -15,17 +18,33 @@ def load(home: Path, environment: str = "local") -> Dataset:
 
     Raises ``BadInput`` when nothing was ever released there.
     """
+    store = _objects(home)
+    return pictures_in(store, store.root, environment)
+
+
+def live_generation(home: Path, environment: str = "local") -> Generation:
+    """The index that is live there, loaded. Raises as ``load``, and as ``serving.index.artifact.load``."""
+    store = _objects(home)
+    return artifact.load(store, _live(store, environment))
+
+
+def _objects(home: Path) -> LocalObjectStore:
     objects = home.resolve() / "objects"
     if not objects.is_dir():
         raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home)")
-    return pictures_in(LocalObjectStore(objects), objects, environment)
+    return LocalObjectStore(objects)
+
+
+def _live(store: ObjectStore, environment: str) -> Manifest:
+    manifest = live_manifest(store, environment)
+    if manifest is None:
+        raise BadInput(f"nothing was ever released in {environment}; run the pipeline first")
+    return manifest
 
 
 def pictures_in(store: ObjectStore, root: Path, environment: str = "local") -> Dataset:
     """The same of an object store whose local files lie below ``root``."""
-    manifest = live_manifest(store, environment)
-    if manifest is None:
-        raise BadInput(f"nothing was ever released in {environment}; run the pipeline first")
+    manifest = _live(store, environment)
     products = read_parquet(store, products_key(manifest.snapshot))
     rows = pictures_of(urls_of(products), fetch_table(store).read()).to_pylist()
     pictures, missing = [], 0

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from imgsearch_assets.terminal import one_sentence
-from serving.errors import BadSettings, Unsupported
+from serving.errors import BadSettings, NotFound, Unsupported
 from serving.object_store import LocalObjectStore, ObjectStore
 
 if TYPE_CHECKING:
-    from imgsearch_assets.datasets.scenes import Scenes
     from serving.models.bundle import Bundle
 
 app = typer.Typer(help="Train a model; a killed training goes on where it stood.", no_args_is_help=True)
 
 FOLDER = Path(".imgsearch") / "training"
 DRAWN = "drawn"
-_SHARE = 0.1  # of pictures of a file, held out
+SCENES = 4096
 
 Data = Annotated[
     str,
@@ -34,6 +33,15 @@ Data = Annotated[
 Images = Annotated[
     Path | None, typer.Option(help="Where the pictures of coco:FILE lie.", show_default="near the file")
 ]
+Scenes = Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)]
+Finder = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        help="Whose crops it learns from: a stored version, live, shipped, or a folder with a bundle.",
+        show_default="the live one of --home, else shipped",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option(help="Folder of the training.", show_default=f"{FOLDER}/NAME-FINGERPRINT")
 ]
@@ -43,10 +51,7 @@ Restart = Annotated[bool, typer.Option("--restart", help="Forget what was traine
 Register = Annotated[
     bool, typer.Option("--register", help="Make it the live model of --home if it is not worse than that.")
 ]
-Home = Annotated[
-    Path | None,
-    typer.Option(envvar="IMGSEARCH_INSTALLATION", help="Folder of one installation, for --register."),
-]
+Home = Annotated[Path | None, typer.Option(help="Folder of one installation, for --register.")]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,6 @@ class Options:
     """What the command line asks of a trainer."""
 
     data: str
-    images: Path | None
     out: Path | None
     epochs: int | None
     seed: int
@@ -82,7 +86,7 @@ class Result(Protocol):
 def detector(
     data: Data = DRAWN,
     images: Images = None,
-    scenes: Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)] = 4096,
+    scenes: Scenes = SCENES,
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -91,14 +95,15 @@ def detector(
     home: Home = None,
 ) -> None:
     """Boxes of items: from drawn scenes, or from pictures with boxes in COCO's format."""
-    with one_sentence():
-        options = Options(data, images, out, epochs, seed, restart)
-        _train({"detector": lambda: _detector(options, scenes)}, _home(register, home))
+    with _said(register, home) as keep:
+        options = Options(data, out, epochs, seed, restart)
+        keep("detector", lambda: _detector(options, images, scenes))
 
 
 @app.command()
 def embedder(
     data: Data = DRAWN,
+    finder: Finder = None,
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -107,50 +112,72 @@ def embedder(
     home: Home = None,
 ) -> None:
     """Vectors that find the same product: from pictures of products, or from photos by category."""
-    with one_sentence():
-        options = Options(data, None, out, epochs, seed, restart)
-        _train({"embedder": lambda: _embedder(options)}, _home(register, home))
+    with _said(register, home) as keep:
+        bundle = _finder(finder, home)
+        options = Options(data, out, epochs, seed, restart)
+        keep("embedder", lambda: _embedder(options, bundle))
 
 
 @app.command("all")
 def all_(
     out: Annotated[Path | None, typer.Option(help="Folder in which each has its own.")] = None,
+    scenes: Scenes = SCENES,
     seed: Seed = 0,
     restart: Restart = False,
     register: Register = False,
     home: Home = None,
 ) -> None:
-    """Detector, then embedder, both from drawn pictures."""
-    with one_sentence():
+    """Detector, then an embedder that learns from its crops, both from drawn pictures."""
+    with _said(register, home) as keep:
 
         def options(name: str) -> Options:
-            return Options(DRAWN, None, out / name if out else None, None, seed, restart)
+            return Options(DRAWN, out / name if out else None, None, seed, restart)
 
-        _train(
-            {
-                "detector": lambda: _detector(options("detector"), 4096),
-                "embedder": lambda: _embedder(options("embedder")),
-            },
-            _home(register, home),
-        )
+        finder = keep("detector", lambda: _detector(options("detector"), None, scenes))
+        keep("embedder", lambda: _embedder(options("embedder"), finder))
 
 
-def _train(trainers: Mapping[str, Callable[[], tuple[Result, Path]]], home: Path | None) -> None:
-    """Train, keep, register, and say it in one line of JSON, by name where there are several."""
-    from serving.models import runtime
+Keep = Callable[[str, Callable[[], tuple[Result, Path]]], "Bundle"]
 
-    runtime.tune(threads=1)  # the backbone's looks and the drawing are what run side by side
-    said: dict[str, Any] = {}
-    for name, trainer in trainers.items():
+
+@contextmanager
+def _said(register: bool, home: Path | None) -> Iterator[Keep]:
+    """What trains a model, keeps it and offers it; in the end all is said in one line of JSON.
+
+    By name where there are several. What may be done next goes to stderr.
+    """
+    said: dict[str, dict[str, Any]] = {}
+
+    def keep(name: str, trainer: Callable[[], tuple[Result, Path]]) -> "Bundle":
         started = time.monotonic()
         result, folder = trainer()
         one: dict[str, Any] = {key: round(value, 4) for key, value in result.figures.items()}
         one |= {"seconds": round(time.monotonic() - started), "folder": str(folder)}
-        one["version"] = result.store(LocalObjectStore(folder / "objects")).version
-        if home is not None:
+        bundle = result.store(LocalObjectStore(folder / "objects"))
+        one["version"] = bundle.version
+        typer.echo(f"{name} {bundle.version} is kept in {folder / 'objects'}", err=True)
+        if register and home is not None:
             one["registered"] = _register(result, LocalObjectStore(home / "objects"))
+            typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
         said[name] = one
-    typer.echo(json.dumps(said if len(said) > 1 else next(iter(said.values()))))
+        return bundle
+
+    with one_sentence():
+        if register and home is None:
+            raise BadSettings(
+                "--register needs --home, the folder of the installation whose model it becomes"
+            )
+        from serving.models import runtime
+
+        runtime.tune(threads=1)  # the backbone's looks and the drawing are what run side by side
+        yield keep
+        if not register:
+            typer.echo(
+                "to measure it: imgsearch evaluate with its folder; to make it live: the same command with "
+                "--register --home INSTALLATION, which trains nothing twice",
+                err=True,
+            )
+        typer.echo(json.dumps(said if len(said) > 1 else next(iter(said.values()))))
 
 
 def _register(result: Result, store: ObjectStore) -> bool:
@@ -171,31 +198,30 @@ def _register(result: Result, store: ObjectStore) -> bool:
     return registered.changed
 
 
-def _home(register: bool, home: Path | None) -> Path | None:
-    if register and home is None:
-        raise BadSettings("--register needs --home, the folder of the installation whose model it becomes")
-    return home if register else None
+def _finder(which: str | None, home: Path | None) -> "Bundle":
+    """The detector whose crops are learned from."""
+    from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
+
+    try:
+        return candidate("detector", which, home)
+    except NotFound:  # an installation that has none yet
+        if which is not None:
+            raise
+        return candidate("detector", SHIPPED, None)
 
 
-def _detector(options: Options, scenes: int) -> tuple[Result, Path]:
+def _detector(options: Options, images: Path | None, scenes: int) -> tuple[Result, Path]:
     try:
         import pycocotools  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
         raise Unsupported("training a detector needs pycocotools: install imgsearch[train]") from None
-    from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored
+    from imgsearch_assets.training.boxed import boxed
     from imgsearch_assets.training.checkpoint import fingerprint
     from imgsearch_assets.training.detector import Recipe, configuration, train
 
-    learned: Scenes
-    unseen: Scenes
-    form, _, rest = options.data.partition(":")
-    if options.data == DRAWN:
-        learned, unseen = Drawn(options.seed, 0, scenes), HELD_OUT
-    elif form == "coco" and rest:
-        learned, unseen = _coco(Path(rest), options.images)
-    else:
-        raise BadSettings(f"a detector learns from boxes: --data is drawn or coco:FILE, not {options.data!r}")
-    learned = Mirrored(learned)
+    learned, unseen, left_out = boxed(options.data, images, scenes, options.seed)
+    for reason, count in sorted(left_out.items()):
+        typer.echo(f"left out: {count:,} {reason}", err=True)
     recipe = Recipe(seed=options.seed)
     if options.epochs:
         recipe = Recipe(seed=options.seed, epochs=options.epochs)
@@ -206,24 +232,7 @@ def _detector(options: Options, scenes: int) -> tuple[Result, Path]:
     return trained, folder
 
 
-def _coco(file: Path, images: Path | None) -> tuple["Scenes", "Scenes"]:
-    """Pictures to learn from and to measure with; copies of held-out ones are learned from by nobody."""
-    from imgsearch_assets.datasets import coco
-    from imgsearch_assets.datasets.scenes import Pictures
-    from imgsearch_assets.datasets.split import apart, split
-
-    found = coco.load(file, images)
-    parts, copies = apart(split(found.dataset, _SHARE))
-    left_out = Counter(found.rejected) + Counter({"picture_like_a_held_out_one": len(copies)})
-    for reason, count in sorted(left_out.items()):
-        typer.echo(f"left out: {count:,} {reason}", err=True)
-    return (
-        Pictures(parts.train, found.categories, f"{parts.version}/train"),
-        Pictures(parts.held_out, found.categories, f"{parts.version}/held_out"),
-    )
-
-
-def _embedder(options: Options) -> tuple[Result, Path]:
+def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
     from imgsearch_assets.training.embedder import trained
 
-    return trained(options)
+    return trained(options, finder)

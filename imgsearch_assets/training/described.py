@@ -23,13 +23,11 @@ from imgsearch_assets.models import imagenet_backbone
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.augment import rephotographed
 from imgsearch_assets.training.checkpoint import fingerprint, write_whole
+from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.errors import BadInput
 from serving.images.box import Box, crop
 from serving.models import runtime
-from serving.models.detection import item_box
-from serving.models.detector import Detector
-from serving.models.engine import Engine, make_engine
-from serving.models.network import fill
+from serving.models.engine import Engine
 from serving.models.preprocess import Preprocessing
 from serving.models.trunk import Descriptor
 
@@ -39,42 +37,24 @@ _CHUNK = 128  # pictures in one file
 _BATCH = 8  # views the trunk takes at once
 _LOOSE = 0.06  # standard deviation of an edge of a detector's box, as a part of the side
 
-Boxes = Mapping[Path, Box]
-
 
 @dataclass(frozen=True)
 class Described:
     """Descriptors float32 (n, views, d): of each picture its item, the whole, then copies of both in turn.
 
     ``products`` and ``categories`` int64 (n,) number what the pictures show; a picture without a product is
-    one of its own, one without a category has -1.
+    one of its own, one without a category has -1. ``names`` are those of products 0, 1 and so on.
     """
 
     rows: NDArray[np.float32]
     products: NDArray[np.int64]
     categories: NDArray[np.int64]
+    names: tuple[str, ...] = ()
 
 
 def trunk_engine() -> Engine:
     """The shipped trunk: uint8 (n, 3, s, s) to descriptors float32 (n, d)."""
-    network = Descriptor()
-    fill(network, imagenet_backbone(), torch.device("cpu"))
-    size = Preprocessing().size
-    return make_engine(
-        network, torch.zeros(1, 3, size, size, dtype=torch.uint8), before=Preprocessing().normalised
-    )
-
-
-def detected(pictures: Sequence[Labelled], detector: Detector) -> dict[Path, Box]:
-    """The main item's box of each picture by ``detector``, as a query has it; none where it found nothing."""
-    boxes: dict[Path, Box] = {}
-    with stage("finding the items", len(pictures)) as advance:
-        for one in pictures:
-            box = item_box(detector.detect([pixels_of(one)])[0], one.category)
-            if box is not None:
-                boxes[one.path] = box
-            advance(1)
-    return boxes
+    return engine_of(frozen(Descriptor(), imagenet_backbone()))
 
 
 def describe(
@@ -83,7 +63,7 @@ def describe(
     seed: int,
     folder: Path,
     version: str,
-    boxes: Boxes | None = None,
+    boxes: Mapping[Path, Box] | None = None,
     engine: Callable[[], Engine] | None = None,
 ) -> Described:
     """Describe ``pictures``, each with so many copies, or read from ``folder`` what was described before.
@@ -126,11 +106,9 @@ def describe(
                 part = torch.from_numpy(np.stack([_seen(look, next(made), advance) for _ in range(count)]))
                 write_whole(file, safetensors.torch.save({"rows": part.half()}))
             rows.append(safetensors.torch.load(file.read_bytes())["rows"].float().numpy())
-    return Described(
-        np.concatenate(rows),
-        _numbered([one.product or f"\0{one.path}" for one in pictures]),
-        _numbered([one.category for one in pictures]),
-    )
+    products, names = _numbered([one.product or f"\0{one.path}" for one in pictures])
+    categories, _ = _numbered([one.category for one in pictures])
+    return Described(np.concatenate(rows), products, categories, names)
 
 
 def views(
@@ -184,7 +162,8 @@ def _other(seed: int, i: int, count: int) -> int:
     return int(np.random.default_rng([seed, i, 1]).integers(count))
 
 
-def _numbered(labels: Sequence[str]) -> NDArray[np.int64]:
-    """Labels as numbers in their order; "" is -1."""
-    names = {name: i for i, name in enumerate(sorted({label for label in labels if label}))}
-    return np.array([names.get(label, -1) for label in labels], np.int64)
+def _numbered(labels: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels as numbers in their order, "" as -1; and the labels by number."""
+    names = tuple(sorted({label for label in labels if label}))
+    numbers = {name: i for i, name in enumerate(names)}
+    return np.array([numbers.get(label, -1) for label in labels], np.int64), names

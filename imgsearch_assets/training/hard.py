@@ -1,8 +1,37 @@
-"""Hard negatives: other products that the embedding of the moment takes for the same."""
+"""Hard negatives: other products that an index, or the embedding of the moment, takes for the same."""
+
+from collections.abc import Collection, Mapping
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from imgsearch_assets.progress import stage
+from serving.index.artifact import Generation
+from serving.index.search import search
+
+# Of these many nearest groups of an index those are taken that are learned from.
+_ASKED = 32
+
+
+def confused(generation: Generation, products: Collection[str], k: int = 4) -> Mapping[str, tuple[str, ...]]:
+    """Of each of ``products`` the up to ``k`` nearest others of them in ``generation``, the nearest first.
+
+    Products of one picture are not told from each other: no head could, and they may well be the same thing.
+    One that the generation does not have is left out.
+    """
+    ids = generation.products["product_id"].to_pylist()
+    groups = generation.groupings["picture"].of_product
+    wanted = frozenset(products)
+    found: dict[str, tuple[str, ...]] = {}
+    with stage("looking up what the index confuses", len(ids)) as advance:
+        for place, product in enumerate(ids):
+            if product in wanted:
+                hits = search(generation, generation.vectors(place), _ASKED, collapse="picture").hits
+                others = [ids[hit.product] for hit in hits if groups[hit.product] != groups[place]]
+                found[product] = tuple(other for other in others if other in wanted)[:k]
+            advance(1)
+    return found
 
 
 def nearest_others(

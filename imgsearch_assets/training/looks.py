@@ -21,11 +21,11 @@ from imgsearch_assets.datasets.scenes import Scenes, Truth
 from imgsearch_assets.models import imagenet_maps
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import write_whole
+from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.images.box import Box
 from serving.models import runtime
 from serving.models.backbone import INPUT_SIZE, TAP_CHANNELS, TAP_STRIDES, Backbone, Taps
-from serving.models.engine import Engine, make_engine
-from serving.models.network import fill
+from serving.models.engine import Engine
 from serving.models.preprocess import Preprocessing
 
 GRID = INPUT_SIZE // TAP_STRIDES[0]
@@ -54,10 +54,7 @@ class Seen:
 @cache
 def backbone() -> Engine:
     """The frozen backbone: uint8 (n, 3, s, s) to its three maps, float32 (n, c, g, g) each."""
-    network = Backbone()
-    fill(network, imagenet_maps(), torch.device("cpu"))
-    example = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE, dtype=torch.uint8)
-    return make_engine(_Flat(network), example, before=Preprocessing().normalised)
+    return engine_of(_Flat(frozen(Backbone(), imagenet_maps())))
 
 
 class _Flat(nn.Module):

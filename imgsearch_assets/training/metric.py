@@ -8,7 +8,7 @@ than no head.
 A killed training goes on from its last epoch and ends with the same weights.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ from imgsearch_assets.training.objective import InfoNCE, Loss, objective
 from imgsearch_assets.training.reduce import fit, project
 from imgsearch_assets.training.tail import Tail, tail
 from serving.models.bundle import Block
+
+# Products, as numbers, that each product is taken for.
+Neighbours = Mapping[int, NDArray[np.int64]]
+_NONE: NDArray[np.int64] = np.empty(0, np.int64)
 
 _TUNED_DECAY = 0.05
 _PART = 64  # rows that the trunk's last stage takes at once
@@ -85,19 +89,29 @@ class Projection:
         return {"weight": torch.from_numpy(self.weight), "bias": torch.from_numpy(self.bias)}
 
 
-def configuration(described: Described, recipe: Recipe, version: str) -> dict[str, Json]:
+def configuration(recipe: Recipe, origin: Mapping[str, Json]) -> dict[str, Json]:
     """All that decides the outcome, as a checkpoint and a card name it."""
-    return {"model": "embedder", "data": version, "pictures": len(described.rows), **asdict(recipe)}
+    return {"model": "embedder", **origin, **asdict(recipe)}
 
 
-def train(described: Described, recipe: Recipe, folder: Path, version: str = "") -> Projection:
+def train(
+    described: Described,
+    recipe: Recipe,
+    folder: Path,
+    origin: Mapping[str, Json] | None = None,
+    negatives: Mapping[str, Sequence[str]] | None = None,
+) -> Projection:
     """A reduced block and a learned one, fitted to ``described``.
 
-    Checkpoints and curves lie in ``folder``; a training found there goes on. ``version`` names the data.
-    Raises ``BadSettings`` where one of another recipe or other data lies there.
+    ``negatives`` are products that are known to be taken for each other, beside those that the head of the
+    moment confuses. Checkpoints and curves lie in ``folder``; a training found there goes on. ``origin``
+    names what ``described`` and ``negatives`` come from. Raises ``BadSettings`` where a training of another recipe
+    or other data lies there.
     """
     body = tail() if recipe.tuned_rate else nn.Identity()
-    head, mean, scale = _trained(described, body, recipe, folder, version)
+    checkpoint = Checkpoint(folder, configuration(recipe, origin or {}))
+    known = _by_number(negatives or {}, described.names)
+    head, mean, scale = _trained(described, body, recipe, checkpoint, known)
     learned = head.weight.detach().numpy() * scale
     weight, bias = fit(_through(body, _flat(described.rows[:, :PLAIN])), recipe.reduced_dim)
     blocks = (Block(dim=len(weight)), Block(dim=recipe.dim, weight=recipe.block_weight))
@@ -110,7 +124,7 @@ def train(described: Described, recipe: Recipe, folder: Path, version: str = "")
 
 
 def _trained(
-    described: Described, body: nn.Module, recipe: Recipe, folder: Path, version: str
+    described: Described, body: nn.Module, recipe: Recipe, checkpoint: Checkpoint, known: Neighbours
 ) -> tuple[nn.Linear, NDArray[np.float32], np.float32]:
     """The head on rows that ``body`` gives, brought to mean 0 and scale 1; that mean float32 (d,) and scale.
 
@@ -141,8 +155,7 @@ def _trained(
     )
     rng, noise = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
 
-    checkpoint = Checkpoint(folder, configuration(described, recipe, version))
-    curves = Curves(folder)
+    curves = Curves(checkpoint.folder)
     done = 0
     if saved := checkpoint.latest():
         state = unpacked(saved.tensors, saved.state)
@@ -168,7 +181,7 @@ def _trained(
         advance(done)
         for epoch in range(done, recipe.epochs):
             losses = []
-            for rows, seen in _batches(described, vectors, recipe, rng):
+            for rows, seen in _batches(described, vectors, recipe, rng, known):
                 y = head(_dropped((body(x[rows, seen]) - middle) * size, recipe.dropout, noise))
                 loss = recipe.product_weight * by_product(y, products[rows])
                 if recipe.category_weight:
@@ -200,29 +213,42 @@ def _batches(
     vectors: Callable[[], NDArray[np.float32]],
     recipe: Recipe,
     rng: np.random.Generator,
+    known: Neighbours,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Numbers of pictures and of views, int64 (n,) each: an epoch meets every product about once.
 
-    ``recipe.hard`` of a batch are products that ``vectors`` of this moment take for others of the batch.
+    ``recipe.hard`` of a batch are products that others of the batch are taken for: by ``vectors`` of this
+    moment, or as is ``known``.
     """
     names, first = np.unique(described.products, return_inverse=True)
     order = np.argsort(first, kind="stable")
     pictures = np.split(order, np.searchsorted(first[order], np.arange(1, len(names))))
-    neighbours: dict[int, NDArray[np.int64]] = {}
+    neighbours: Neighbours = {}
     if recipe.hard:
-        neighbours = nearest_others(vectors(), first.astype(np.int64))
+        of_the_moment = nearest_others(vectors(), first.astype(np.int64))
+        neighbours = {i: np.concatenate((some, known.get(i, _NONE))) for i, some in of_the_moment.items()}
     size = min(recipe.batch, len(names))
     alone = max(1, round(size * (1 - recipe.hard)))
     for _ in range(max(1, len(names) // recipe.batch)):
         chosen = rng.permutation(len(names))
         batch = list(dict.fromkeys(chosen[:alone].tolist()))
         for product in batch[:alone]:
-            others = neighbours.get(product, np.empty(0, np.int64))
+            others = neighbours.get(product, _NONE)
             if len(others):
                 batch.append(int(rng.choice(others)))
         batch = list(dict.fromkeys([*batch, *chosen.tolist()]))[:size]
         rows = np.concatenate([_some(pictures[product], recipe.rows, rng) for product in batch])
         yield torch.from_numpy(rows), torch.from_numpy(rng.integers(described.rows.shape[1], size=len(rows)))
+
+
+def _by_number(names: Mapping[str, Sequence[str]], known: Sequence[str]) -> Neighbours:
+    """Products by their number in ``known``; others are left out."""
+    numbers = {name: i for i, name in enumerate(known)}
+    return {
+        numbers[name]: np.array([numbers[other] for other in others if other in numbers], np.int64)
+        for name, others in names.items()
+        if name in numbers
+    }
 
 
 def _some(pictures: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

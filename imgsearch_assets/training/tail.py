@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.models.backbone import INPUT_SIZE, STAGES, TAP_CHANNELS
-from serving.models.engine import Engine, make_engine
-from serving.models.network import fill
-from serving.models.preprocess import Preprocessing
+from serving.models.engine import Engine
 from serving.models.trunk import Descriptor
 
 MIDDLE_WEIGHT = 0.5  # as in ``Descriptor``; a test compares the two
@@ -66,9 +65,7 @@ class Tail(nn.Module):
 
 def early_engine() -> Engine:
     """The trunk before its last stage: uint8 (n, 3, s, s) to float32 (n, 9560)."""
-    size = Preprocessing().size
-    example = torch.zeros(1, 3, size, size, dtype=torch.uint8)
-    return make_engine(_Early(_shipped()), example, before=Preprocessing().normalised)
+    return engine_of(_Early(_shipped()))
 
 
 def tail() -> Tail:
@@ -79,6 +76,4 @@ def tail() -> Tail:
 
 
 def _shipped() -> Descriptor:
-    network = Descriptor()
-    fill(network, imagenet_backbone(), torch.device("cpu"))
-    return network
+    return frozen(Descriptor(), imagenet_backbone())

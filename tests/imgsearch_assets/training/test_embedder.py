@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from imgsearch_assets.models import Shipped, imagenet_backbone
-from imgsearch_assets.training.embedder import HELD_OUT, trained
+from imgsearch_assets.models import Shipped, detector_candidate, imagenet_backbone
+from imgsearch_assets.training.embedder import trained
+from imgsearch_assets.training.lesson import HELD_OUT
+from serving.models.bundle import Bundle
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore
 
@@ -25,15 +27,20 @@ class Asked:
 SHIPPED = imagenet_backbone()
 
 
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return detector_candidate(LocalObjectStore(tmp_path_factory.mktemp("detector")))
+
+
 @pytest.mark.slow
-def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path) -> None:
+def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundle) -> None:
     rng = np.random.default_rng(0)
     for kind, colour in (("hat", (200, 40, 40)), ("shoe", (40, 40, 200))):
         (tmp_path / "photos" / kind).mkdir(parents=True)
         for number in range(8):
             picture = rng.integers(0, 60, (70, 60, 3)) + colour
             cv2.imwrite(str(tmp_path / "photos" / kind / f"{number}.jpg"), np.clip(picture, 0, 255))
-    done, folder = trained(Asked(str(tmp_path / "photos"), tmp_path / "out"))
+    done, folder = trained(Asked(str(tmp_path / "photos"), tmp_path / "out"), finder)
     assert folder == tmp_path / "out"
     assert 0 < done.samples < 16 * 2 * HELD_OUT
     assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
@@ -59,9 +66,9 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_data_set_of_products_teaches_products(tmp_path: Path) -> None:
-    done, folder = trained(Asked("drawn:8:5", tmp_path / "out", epochs=2))
+def test_a_data_set_of_products_teaches_products(tmp_path: Path, finder: Bundle) -> None:
+    done, folder = trained(Asked("drawn:8:5", tmp_path / "out", epochs=2), finder)
     assert done.configuration["product_weight"] == 1.0
-    assert done.samples == sum(one.kind == "street" for one in done.unseen.dataset.pictures) > 0
+    assert done.samples == sum(one.kind == "street" for one in done.unseen.pictures) > 0
     assert "street_to_shop_recall_at_1" in done.figures
     assert (folder / "embedder_projection.safetensors").exists()

@@ -1,0 +1,77 @@
+"""What an embedder learns from: pictures, their items' boxes, what is confused, and the recipe that fits."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from imgsearch_assets.datasets import catalogue, drawn
+from imgsearch_assets.datasets.again import with_second_look
+from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.datasets.loader import load
+from imgsearch_assets.datasets.split import apart, split
+from imgsearch_assets.evaluation.report import Boxes
+from imgsearch_assets.training.hard import confused
+from imgsearch_assets.training.metric import Recipe
+
+DRAWN = "drawn"
+PRODUCTS, UNSEEN = 600, 200
+UNSEEN_SEED = 1_000_003  # no training draws with it
+HELD_OUT = 1 / 3  # of a data set
+
+OF_PRODUCTS = Recipe(epochs=100)
+# Kinds only: a photograph is the single one of its product. docs/training.md has the curve of block_weight.
+OF_KINDS = Recipe(
+    product_weight=0.0,
+    category_weight=1.0,
+    block_weight=3.0,
+    epochs=16,
+    batch=128,
+    rows=1,
+    dropout=0.4,
+    hard=0.0,
+    tuned_rate=5e-4,
+)
+
+_CATALOGUE = "catalogue:"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """``version`` names the pictures; ``unseen`` is what the model is measured with, by ``boxes``.
+
+    ``confused`` are products that the index ``generation`` takes for each other; "" is none.
+    """
+
+    pictures: Sequence[Labelled]
+    version: str
+    unseen: Dataset
+    boxes: Boxes
+    recipe: Recipe
+    generation: str = ""
+    confused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def lesson(data: str, seed: int, work: Path) -> Lesson:
+    """Of ``drawn`` products, of a folder of photos, or of any data set of ``datasets.loader``.
+
+    What has to be drawn or written goes below ``work``. Products with several pictures teach what one thing
+    looks like; where there are none, categories teach kinds. The products of an installation are learned with
+    what its live index confuses. Raises ``BadInput`` for a data set that is not as its format asks.
+    """
+    if data == DRAWN:
+        learned = drawn.load(PRODUCTS, seed, work).pictures
+        unseen = drawn.load(UNSEEN, UNSEEN_SEED, work)
+        return Lesson(learned, f"{DRAWN}/{PRODUCTS}/{seed}", unseen, "true", OF_PRODUCTS)
+    dataset = load(data if ":" in data else f"folder:{data}", work)
+    parts, _ = apart(split(dataset, HELD_OUT, seed))
+    several = Counter(one.product for one in parts.train if one.product)
+    if not any(count > 1 for count in several.values()):
+        again = with_second_look(parts.held_out, dataset.root, work / "again")
+        return Lesson(parts.train, parts.version, again, "whole", OF_KINDS)
+    labelled = any(one.items for one in parts.held_out)
+    found = Lesson(parts.train, parts.version, parts.unseen, "true" if labelled else "detected", OF_PRODUCTS)
+    if not data.startswith(_CATALOGUE):
+        return found
+    live = catalogue.live_generation(Path(data.removeprefix(_CATALOGUE)))
+    return replace(found, generation=live.manifest.id, confused=confused(live, several))
