@@ -111,7 +111,8 @@ def trained_models(seed: int, work: Path) -> tuple[dict[str, Bundle], float]:
     recipe = detector_training.Recipe(seed=seed)
     boxes = detector_training.train(scenes, HELD_OUT, recipe, work / "detector")
     finder = boxes.store(store)
-    head, _ = embedder_training.trained(Options(DRAWN, work / "embedder", None, seed, False), finder)
+    asked = Options(DRAWN, None, None, seed, restart=False)
+    head = embedder_training.trained(asked, finder, work / "embedder")
     models = {detector.NAME: finder, embedder.NAME: head.store(store)}
     return models, time.monotonic() - started
 

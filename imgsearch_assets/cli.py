@@ -26,7 +26,7 @@ app.command("evaluate")(evaluation_cli.evaluate)
 
 Home = Annotated[
     Path,
-    typer.Option(envvar="IMGSEARCH_HOME", help="Folder in which each catalogue has its own installation."),
+    typer.Option(help="Folder in which each catalogue has its own installation."),
 ]
 ApiPort = Annotated[int, typer.Option(help="Port of the page and the HTTP API.", min=1, max=65535)]
 DagsterPort = Annotated[int, typer.Option(help="Port of the Dagster UI.", min=1, max=65535)]

@@ -28,7 +28,7 @@ from serving.index.generation import GROUPS
 
 # Up to so many pictures all pairs are compared: half a minute on one busy core.
 EXACT_PICTURES = 30_000
-# Nearest pictures kept for each.
+# Nearest pictures kept for each; of one with more, all are looked up when they are asked for.
 NEIGHBOURS = 64
 _BLOCK = 512
 # A picture of more products than this says nothing of them, but where it is their first: a table of sizes.
@@ -105,29 +105,40 @@ def design_name(name: str, colour: str) -> str:
     return " ".join(word for word in words if word not in own | _COLOURS | _SHADES)
 
 
-def near_pairs(xb: NDArray[np.float32], cosine: float) -> NDArray[np.int64]:
+def near_pairs(xb: NDArray[np.float32], cosine: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs of unit rows of ``xb`` float32 (n, d) at least so alike: int64 (pairs, 2), the smaller first.
 
     All are compared up to ``EXACT_PICTURES`` rows, else those that share cells of an inverted file, which is
-    trained from a fixed seed and so is the same each time. A row keeps its ``NEIGHBOURS`` nearest.
+    trained from a fixed seed and so is the same each time. A row keeps its ``NEIGHBOURS`` nearest; the second
+    value, bool (n,), says which had more.
     """
     n = len(xb)
     if n <= EXACT_PICTURES:
-        return np.concatenate([_block(xb, start, cosine) for start in range(0, n, _BLOCK)])
+        degree = np.zeros(n, np.int64)
+        pairs = [_block(xb, start, cosine, degree) for start in range(0, n, _BLOCK)]
+        return np.concatenate([np.empty((0, 2), np.int64), *pairs]), degree > NEIGHBOURS
     index = faiss.index_factory(xb.shape[1], f"IVF{int(4 * n**0.5)},SQfp16", faiss.METRIC_INNER_PRODUCT)
     index.train(xb)
     index.add(xb)
     index.nprobe = 8
-    scores, found = index.search(xb, NEIGHBOURS)
-    rows, columns = np.nonzero((scores >= cosine) & (found >= 0))
-    pairs = np.sort(np.column_stack([rows, found[rows, columns]]), axis=1)
-    return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0).astype(np.int64)
+    scores, found = index.search(xb, NEIGHBOURS + 2)  # itself, and one more than is kept
+    near = (scores >= cosine) & (found >= 0)
+    rows, columns = np.nonzero(near)
+    both = np.sort(np.column_stack([rows, found[rows, columns]]), axis=1)
+    return np.unique(both[both[:, 0] < both[:, 1]], axis=0).astype(np.int64), near.all(axis=1)
 
 
-def _block(xb: NDArray[np.float32], start: int, cosine: float) -> NDArray[np.int64]:
-    """``near_pairs`` of the rows from ``start`` on, as many as a block, with themselves and later ones."""
+def _block(
+    xb: NDArray[np.float32], start: int, cosine: float, degree: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``near_pairs`` of the rows from ``start`` on, as many as a block, with themselves and later ones.
+
+    ``degree`` int64 (n,) counts how many each row has.
+    """
     scores = xb[start : start + _BLOCK] @ xb[start:].T
     near = np.triu(scores >= cosine, 1)
+    degree[start : start + _BLOCK] += np.count_nonzero(near, axis=1)
+    degree[start:] += np.count_nonzero(near, axis=0)
     for row in np.flatnonzero(np.count_nonzero(near, axis=1) > NEIGHBOURS):
         least = np.argsort(-np.where(near[row], scores[row], -2), kind="stable")[NEIGHBOURS:]
         near[row, least] = False
@@ -164,25 +175,35 @@ def _texts(value: object) -> Iterable[str]:
 
 def _picture_groups(pictures: _Pictures, cosine: float) -> list[int]:
     """The group of every product, by the place of its first."""
+    xb = pictures.vectors
+    pairs, crowded = near_pairs(xb, cosine)
     same: dict[int, list[int]] = {}
-    for one, other in near_pairs(pictures.vectors, cosine).tolist() if len(pictures.vectors) else ():
+    for one, other in pairs.tolist():
         same.setdefault(one, [one]).append(other)
         same.setdefault(other, [other]).append(one)
+
+    def like(number: int) -> list[int]:
+        """A picture and all that are the same as it."""
+        if crowded[number]:
+            return sorted({number, *np.flatnonzero(xb @ xb[number] >= cosine).tolist()})
+        return same.get(number, [number])
+
     group = [-1] * len(pictures.of)
     for product, own in enumerate(pictures.of):
         if group[product] >= 0:
             continue
         group[product] = product
+        first = set(like(own[0])) if own else set()
         shared: Counter[int] = Counter()
         for number in own:
-            matches = same.get(number, [number])
+            matches = like(number)
             rare = sum(len(pictures.products[match]) for match in matches) <= COMMON
             if rare or number == own[0]:
                 others = {other for match in matches for other in pictures.products[match]}
                 shared.update({other: int(rare) for other in others if group[other] < 0})
         for other, count in shared.items():
             theirs = pictures.of[other]
-            if theirs[0] in same.get(own[0], own[:1]) or 2 * count > max(len(own), len(theirs)):
+            if theirs[0] in first or 2 * count > max(len(own), len(theirs)):
                 group[other] = product
     return group
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgsearch_assets.processes import port_is_free
-from serving.errors import BadSettings
+from serving.errors import BadInput, BadSettings
+from serving.object_store import LocalObjectStore
 
 # A thousand products with their pictures, an index and Dagster's records take about a third of this.
 MIN_FREE_BYTES = 1 * 2**30
@@ -50,9 +51,24 @@ def check_home(home: Path) -> None:
         )
 
 
+def objects_of(home: Path) -> LocalObjectStore:
+    """The object store of an installation that is there; a slip of the pen makes no folder.
+
+    Raises ``BadInput``.
+    """
+    objects = home.resolve() / "objects"
+    if not objects.is_dir():
+        raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home)")
+    return LocalObjectStore(objects)
+
+
 @contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Hold the folder while the block runs. Raises ``BadSettings`` when another process holds it."""
+def only_one(home: Path, option: str = "--home") -> Iterator[None]:
+    """Hold the folder, made where it is not there, while the block runs; ``option`` is what chose it.
+
+    Raises ``BadSettings`` when another process holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +76,7 @@ def only_one(home: Path) -> Iterator[None]:
             lock.seek(0)
             owner = lock.read() or "unknown"
             raise BadSettings(
-                f"process {owner} already works in {home}; stop it or choose another with --home"
+                f"process {owner} already works in {home}; stop it or choose another with {option}"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -1,13 +1,12 @@
 """How the gate measures a model: on one data set, the same for the candidate and for what is live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.datasets.split import split
-from imgsearch_assets.registration import Measure
+from imgsearch_assets.registration import Yardstick
 from serving.errors import BadInput
 from serving.models import detector, embedder
 from serving.models.bundle import Bundle
@@ -16,15 +15,6 @@ from serving.models.preprocess import open_picture
 
 # What is drawn to measure shipped models with; a seed that no training of this project uses.
 DRAWN_PRODUCTS, DRAWN_SEED = 100, 900_001
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """A data set as ``registration.register`` wants it: its version, how to measure on it, and how many."""
-
-    split: str
-    measure: Measure
-    samples: int
 
 
 def yardstick(dataset: Dataset) -> Yardstick:

@@ -6,13 +6,15 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets.evaluation.cli import HeldOut, SplitSeed
+from imgsearch_assets.figures import shown, words
+from imgsearch_assets.installation import objects_of
 from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadInput
-from serving.object_store import LocalObjectStore, ObjectStore
 
 app = typer.Typer(help="The models of an installation.", no_args_is_help=True)
 
@@ -22,41 +24,44 @@ Why = Annotated[str, typer.Option(help="Kept with the promotion.", prompt=True)]
 
 # What candidates are measured on; a seed that neither training nor the demo draws with.
 DATA = "drawn:500:1000003"
-MIN_SAMPLES = 50  # pictures; on fewer, noise may pass for a model
-
-
-def _store(home: Path) -> ObjectStore:
-    return LocalObjectStore(home / "objects")
 
 
 @app.command("list")
 def list_(home: Home, name: Name = "embedder") -> None:
-    """The versions that are kept; the live one is marked."""
-    from serving.errors import NotFound
-    from serving.models.bundle import list_versions, live_version, load_card
+    """The versions that are kept, with the figures that they went live by, or else those of their cards."""
+    from serving.errors import NotFound, Unverified
+    from serving.models.bundle import list_versions, load_card
+    from serving.models.live import Live, read_live
 
     with one_sentence():
-        store = _store(home)
+        store = objects_of(home)
         versions = list_versions(store, name)
         if not versions:
             raise NotFound(f"no model named {name!r} is registered in this object store")
+        console = Console()
         try:
-            live = live_version(store, name)
-        except NotFound:
-            live = ""
-        table = Table("", "version", "architecture", "dim", "data set", "figures")
+            live = read_live(store, name)
+        except (NotFound, Unverified) as error:
+            console.print(f"none is live: {error.message}")
+            live = Live(version="0" * 16)
+        decided = {one.version: one.measured.figures for one in reversed(live.promotions)}
+        table = Table("", "version", "made of", "figures", box=SIMPLE_HEAD)
         for version in versions:
-            card = load_card(store, name, version)
-            figures = ", ".join(f"{key} {value:.3g}" for key, value in sorted(card.metrics.items()))
+            mark = "live" if version == live.version else ""
+            try:
+                card = load_card(store, name, version)
+            except (NotFound, Unverified) as error:
+                table.add_row(mark, version, "", f"cannot be served: {error.message}")
+                continue
+            figures = decided.get(version) or card.metrics
             table.add_row(
-                "live" if version == live else "",
+                mark,
                 version,
-                card.architecture,
-                str(card.dim or ""),
-                card.dataset,
-                figures,
+                "\n".join((card.architecture, *([f"{card.dim} numbers"] if card.dim else ()), card.dataset)),
+                "\n".join(f"{words(key)} {shown(key, value)}" for key, value in sorted(figures.items())),
+                end_section=True,
             )
-        Console().print(table)
+        console.print(table)
 
 
 @app.command()
@@ -70,7 +75,7 @@ def show(
     from serving.models.card_text import model_card
 
     with one_sentence():
-        typer.echo(model_card(load_card(_store(home), name, version)), nl=False)
+        typer.echo(model_card(load_card(objects_of(home), name, version)), nl=False)
 
 
 @app.command()
@@ -96,13 +101,12 @@ def adopt(
 ) -> None:
     """Keep weights trained elsewhere as a candidate; nothing is downloaded, and nothing goes live."""
     from imgsearch_assets.adopt import adopt
-    from serving.errors import BadInput
 
     with one_sentence():
         if fit not in (None, "stretch", "crop"):
             raise BadInput(f"--fit is stretch or crop, not {fit!r}")
         bundle = adopt(
-            _store(home),
+            objects_of(home),
             architecture,
             weights,
             tokenizer_file=tokenizer,
@@ -132,26 +136,13 @@ def register(
     from serving.models.bundle import load_bundle
 
     with one_sentence(), TemporaryDirectory(prefix="imgsearch-") as scratch:
-        store = _store(home)
+        store = objects_of(home)
         bundle = load_bundle(store, name, version)
         by = yardstick(left_out(load(data), held_out, split_seed, Path(scratch)))
-        if by.samples < MIN_SAMPLES and not waive:
-            raise BadInput(
-                f"{data} has {by.samples} pictures to measure with, too few to decide by; "
-                f"give {MIN_SAMPLES} or more"
-            )
-        done = registration.register(
-            store,
-            bundle,
-            measure=by.measure,
-            samples=by.samples,
-            who=getpass.getuser(),
-            why=why,
-            waive=waive,
-        )
+        done = registration.register(store, bundle, by, who=getpass.getuser(), why=why, waive=waive)
         for one in done.compared:
             typer.echo(one.sentence)
-        typer.echo(f"{name} {version} is live")
+        typer.echo(f"{name} {version} is live" if done.changed else f"{name} {version} was live already")
 
 
 @app.command()
@@ -162,7 +153,7 @@ def rollback(home: Home, why: Why, name: Name = "embedder") -> None:
     from serving.models.live import promote, read_live
 
     with one_sentence():
-        store = _store(home)
+        store = objects_of(home)
         live = read_live(store, name)
         if live.previous is None:
             raise NotFound(f"no {name} is remembered that was live before {live.version}")

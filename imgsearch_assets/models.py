@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from imgsearch_assets.measuring import Yardstick, drawn_yardstick
-from imgsearch_assets.registration import Compared, Refused, register
+from imgsearch_assets.measuring import drawn_yardstick
+from imgsearch_assets.registration import Compared, Refused, Yardstick, register
 from serving import models
 from serving.errors import NotFound, Unverified
 from serving.models import detector, embedder
@@ -180,14 +180,7 @@ def take_shipped(store: ObjectStore, name: str, yardstick: Callable[[], Yardstic
     else:
         same = (yardstick or _drawn)()
     try:
-        registered = register(
-            store,
-            candidate,
-            measure=same.measure,
-            samples=same.samples,
-            who=SHIPPED,
-            why="newer weights came with the code",
-        )
+        registered = register(store, candidate, same, who=SHIPPED, why="newer weights came with the code")
     except Refused as refused:
         return Taken(card, live.version, True, refused.message, refused.compared)
     message = f"newer than the shipped model {live.version}, and not worse"
@@ -211,14 +204,8 @@ def _live(store: ObjectStore, candidate: Bundle) -> Bundle:
 
 def _first(store: ObjectStore, candidate: Bundle) -> None:
     """Nothing to compare with: the figures that it was shipped with, against the floors."""
-    register(
-        store,
-        candidate,
-        measure=_of_the_card,
-        samples=_SAMPLES,
-        who=SHIPPED,
-        why="the first",
-    )
+    by = Yardstick(candidate.card.split, _of_the_card, _SAMPLES)
+    register(store, candidate, by, who=SHIPPED, why="the first")
 
 
 def _of_the_card(bundle: Bundle) -> Mapping[str, float]:

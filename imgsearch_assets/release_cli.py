@@ -9,18 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from imgsearch_assets.installation import objects_of
 from imgsearch_assets.terminal import one_sentence
-from serving.object_store import LocalObjectStore, ObjectStore
 
 app = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
 
 Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
 Environment = Annotated[str, typer.Option(help="The environment whose pointer is meant.")]
 Why = Annotated[str, typer.Option(help="Kept with the release.", prompt=True)]
-
-
-def _store(home: Path) -> ObjectStore:
-    return LocalObjectStore(home / "objects")
 
 
 def _time(at: float) -> str:
@@ -33,7 +29,7 @@ def status(home: Home, environment: Environment = "local") -> None:
     from imgsearch_assets.release import history
 
     with one_sentence():
-        releases = history(_store(home), environment)
+        releases = history(objects_of(home), environment)
         table = Table("generation", "since", "by", "why")
         for release in releases:
             table.add_row(release.generation, _time(release.at), release.who, release.why)
@@ -53,10 +49,10 @@ def promote(
     from serving.errors import NotFound
 
     with one_sentence():
-        release = live(_store(home), source)
+        release = live(objects_of(home), source)
         if release is None:
             raise NotFound(f"nothing was ever released in {source}")
-        pointer = publish(_store(home), to, release.generation, getpass.getuser(), why)
+        pointer = publish(objects_of(home), to, release.generation, getpass.getuser(), why)
         typer.echo(f"{pointer.live.generation} is live in {to}")
 
 
@@ -73,5 +69,5 @@ def rollback(
     from imgsearch_assets.release import rollback
 
     with one_sentence():
-        pointer = rollback(_store(home), environment, getpass.getuser(), why, to)
+        pointer = rollback(objects_of(home), environment, getpass.getuser(), why, to)
         typer.echo(f"{pointer.live.generation} is live in {environment}")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.images.store import fetch_table, picture_key
+from imgsearch_assets.installation import objects_of
 from imgsearch_assets.snapshot import live_manifest, pictures_of, products_key, urls_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, NotFound
 from serving.index import artifact
 from serving.index.artifact import Generation
 from serving.index.generation import Manifest
-from serving.object_store import LocalObjectStore, ObjectStore
+from serving.object_store import ObjectStore
 
 
 def load(home: Path, environment: str = "local") -> Dataset:
@@ -18,21 +19,14 @@ def load(home: Path, environment: str = "local") -> Dataset:
 
     Raises ``BadInput`` when nothing was ever released there.
     """
-    store = _objects(home)
+    store = objects_of(home)
     return pictures_in(store, store.root, environment)
 
 
 def live_generation(home: Path, environment: str = "local") -> Generation:
     """The index that is live there, loaded. Raises as ``load``, and as ``serving.index.artifact.load``."""
-    store = _objects(home)
+    store = objects_of(home)
     return artifact.load(store, _live(store, environment))
-
-
-def _objects(home: Path) -> LocalObjectStore:
-    objects = home.resolve() / "objects"
-    if not objects.is_dir():
-        raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home)")
-    return LocalObjectStore(objects)
 
 
 def _live(store: ObjectStore, environment: str) -> Manifest:

@@ -1,5 +1,6 @@
 """What loaders collect: pictures that can be used, and a count of the rows that cannot, by reason."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -44,6 +45,9 @@ class Collection:
 
         Its header is read, and no more: whether a file breaks off shows when it is decoded.
         """
+        if not is_text(product) or not is_text(category) or (path and not self._below(path)):
+            self.skip("malformed")
+            return
         try:
             header = _header(path)
             items = ((_box(pixels, header), category),) if pixels else ()
@@ -51,11 +55,15 @@ class Collection:
             self.skip(error.reason)
         except BadInput:
             self.skip("bad_box")
-        except OSError:
+        except (OSError, ValueError):  # a name that no file can have
             self.skip("missing")
         else:
             assert path is not None  # noqa: S101 - or _header had raised
             self._pictures.append(Labelled(path, product, category, kind, role, items))
+
+    def _below(self, path: Path) -> bool:
+        """Whether a row names a file of the data set, by its name alone: folders may well be links."""
+        return Path(os.path.normpath(path)).is_relative_to(self.root)
 
     def dataset(self) -> Dataset:
         """What was collected. Raises ``BadInput`` when that is nothing."""
@@ -71,6 +79,14 @@ def required(root: Path, places: tuple[str, ...], layout: str) -> Path:
         if (root / place).exists():
             return root / place
     raise BadInput(f"{root / places[0]} is not there; expected is {layout}")
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a text that can be written down: JSON may hold half of a character."""
+    try:
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _header(path: Path | None) -> Header:

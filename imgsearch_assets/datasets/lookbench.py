@@ -31,6 +31,8 @@ _LAYOUT = (
 )
 _COLUMNS = ["image", "item_ID", "category"]
 _ROWS = 256  # read at once
+_NAMES = (str, int)
+_LABELS = (str, int, type(None))
 
 
 def load(root: Path, folder: Path) -> Dataset:
@@ -63,13 +65,14 @@ def _add(found: Collection, file: Path, kind: Kind, role: Role, prefix: str = ""
     for row in _rows(file):
         image = row["image"]
         data = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(data, bytes) or row["item_ID"] is None:
+        item, category = row["item_ID"], row["category"]
+        if not isinstance(data, bytes) or not isinstance(item, _NAMES) or not isinstance(category, _LABELS):
             found.skip("malformed")
             continue
         path = into / f"{hashlib.sha256(data).hexdigest()[:24]}.picture"
         if not path.exists():
             write_whole(path, data)
-        found.add(path, f"{prefix}{row['item_ID']}", row["category"] or "", kind, role)
+        found.add(path, f"{prefix}{item}", "" if category is None else str(category), kind, role)
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -80,5 +83,5 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
                 raise BadInput(f"{file} has no column {', '.join(lacking)}; expected is {_LAYOUT}")
             for batch in table.iter_batches(_ROWS, columns=_COLUMNS):
                 yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadInput(f"{file} is not a Parquet file; expected is {_LAYOUT}") from error

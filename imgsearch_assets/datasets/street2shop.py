@@ -57,10 +57,10 @@ def load(root: Path) -> Dataset:
     return found.dataset()
 
 
-def _add_street(found: Collection, row: Row, photos: dict[int, Path], category: str, role: Role) -> None:
+def _add_street(found: Collection, row: Row, photos: dict[str, Path], category: str, role: Role) -> None:
     try:
         pixels = _pixels(row["bbox"]) if "bbox" in row else None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         found.skip("bad_box")
         return
     found.add(photos.get(_number(row)), str(row["product"]), category, "street", role, pixels)
@@ -71,27 +71,36 @@ def _pixels(bbox: Any) -> Pixels:
     return left, top, left + float(bbox["width"]), top + float(bbox["height"])
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
+def _numbered(folder: Path) -> dict[str, Path]:
     """Number of a photo to its file, wherever below ``folder``: 12.jpg and 000000012.jpg are both 12."""
     files = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
-    return {int(path.stem): path for path in files if path.stem.isascii() and path.stem.isdigit()}
+    return {_plain(path.stem): path for path in files if _is_number(path.stem)}
 
 
-def _number(row: Row) -> int:
-    return int(row["photo"])
+def _number(row: Row) -> str:
+    return _plain(str(row["photo"]))
+
+
+def _plain(number: str) -> str:
+    return number.lstrip("0") or "0"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _rows(file: Path, found: Collection) -> list[Row]:
     """The usable rows; others are counted. Raises ``BadInput`` when the file is no list as JSON."""
     try:
         rows = json.loads(file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(f"{file} is not JSON; expected is {_LAYOUT}") from None
     if not isinstance(rows, list):
         raise BadInput(f"{file} holds no list; expected is {_LAYOUT}")
     good = []
     for row in rows:
-        if isinstance(row, dict) and str(row.get("photo")).isdigit() and row.get("product") is not None:
+        named = isinstance(row, dict) and isinstance(row.get("product"), str | int)
+        if named and _is_number(str(row.get("photo"))):
             good.append(row)
         else:
             found.skip("malformed")

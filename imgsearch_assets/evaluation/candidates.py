@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from imgsearch_assets.installation import objects_of
 from imgsearch_assets.models import register_detector, register_embedder
 from serving.errors import BadInput
 from serving.models import detector, embedder
@@ -34,9 +35,7 @@ def candidate(name: str, which: str | None, home: Path | None) -> Bundle:
         raise BadInput(
             f"{name} {which!r} is no folder with a bundle.json; to measure a stored version say --home too"
         )
-    if not (home / "objects").is_dir():
-        raise BadInput(f"{home / 'objects'} is not there; --home is the folder of an installation")
-    return load_bundle(LocalObjectStore(home / "objects"), name, None if which == LIVE else which)
+    return load_bundle(objects_of(home), name, None if which == LIVE else which)
 
 
 def _unpacked(name: str, folder: Path) -> Bundle:

@@ -60,7 +60,7 @@ def evaluate(
     from imgsearch_assets.evaluation import evaluate as measuring
     from imgsearch_assets.evaluation.candidates import candidate
     from imgsearch_assets.evaluation.gallery import page
-    from imgsearch_assets.evaluation.report import rounded
+    from imgsearch_assets.figures import rounded
     from serving.models import detector as detectors
     from serving.models import embedder as embedders
 

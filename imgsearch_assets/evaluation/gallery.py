@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from imgsearch_assets.datasets.dataset import Labelled
-from imgsearch_assets.evaluation.report import Report, Task, shown, words
+from imgsearch_assets.evaluation.report import Report, Task
 from imgsearch_assets.evaluation.retrieval import Retrieval
+from imgsearch_assets.figures import shown, words
 from imgsearch_assets.pictures import neighbours
 from serving.images.box import Box
 from serving.images.decode import decode

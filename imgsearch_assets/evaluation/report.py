@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from imgsearch_assets.evaluation.retrieval import Retrieval, flat
+from imgsearch_assets.figures import rounded, shown, words
 from serving.images.box import Box
 
 # Whose boxes are searched with and found by: the detector's, the data set's own, or the whole picture alone.
@@ -91,21 +92,3 @@ class Report:
                 table.add_row(words(name), shown(name, value))
             tables.append(table)
         return tables
-
-
-def rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in figures.items()}
-
-
-def words(name: str) -> str:
-    """A figure's name as people write it."""
-    for code, said in (("_at_", "@"), ("map@", "mAP@"), ("category_precision", "category precision")):
-        name = name.replace(code, said)
-    return name.replace("_", " ")
-
-
-def shown(name: str, value: float | None) -> str:
-    """A figure as text: counts whole, shares with three digits, a dash for what there is none of."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if name in ("queries", "pictures") else f"{value:.3f}"

@@ -16,8 +16,8 @@ _SHARE = 0.1  # of pictures of a file, held out
 def boxed(data: str, images: Path | None, scenes: int, seed: int) -> tuple[Scenes, Scenes, Counter[str]]:
     """Scenes to learn from, each in a mirror too, and to measure with; of a file, what was left out and why.
 
-    ``images`` is where the pictures of ``coco:FILE`` lie, ``scenes`` how many are drawn of ``seed``. Copies of
-    held-out pictures are learned from by nobody. Raises ``BadSettings`` for data without boxes, and
+    ``images`` is where the pictures of ``coco:FILE`` lie, ``scenes`` how many are drawn of ``seed``. Copies
+    of held-out pictures are learned from by nobody. Raises ``BadSettings`` for data without boxes, and
     ``BadInput`` for a file that is not as its format asks.
     """
     if data == DRAWN:

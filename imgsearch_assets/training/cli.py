@@ -4,17 +4,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from imgsearch_assets.installation import objects_of, only_one
 from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadSettings, NotFound, Unsupported
 from serving.object_store import LocalObjectStore, ObjectStore
 
 if TYPE_CHECKING:
+    from imgsearch_assets.registration import Yardstick
     from serving.models.bundle import Bundle
 
 app = typer.Typer(help="Train a model; a killed training goes on where it stood.", no_args_is_help=True)
@@ -72,14 +74,11 @@ class Result(Protocol):
     def figures(self) -> Mapping[str, float]: ...
 
     @property
-    def samples(self) -> int:
-        """Held-out pictures or queries that the figures are over."""
+    def yardstick(self) -> "Yardstick":
+        """The held-out pictures that the figures are over."""
 
     def store(self, store: ObjectStore) -> "Bundle":
         """Keep it as a candidate."""
-
-    def measure(self, bundle: "Bundle") -> Mapping[str, float]:
-        """Figures of another bundle on the same held-out pictures."""
 
 
 @app.command()
@@ -157,16 +156,18 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
         one["version"] = bundle.version
         typer.echo(f"{name} {bundle.version} is kept in {folder / 'objects'}", err=True)
         if register and home is not None:
-            one["registered"] = _register(result, LocalObjectStore(home / "objects"))
+            one["registered"] = _register(result, objects_of(home))
             typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
         said[name] = one
         return bundle
 
     with one_sentence():
-        if register and home is None:
-            raise BadSettings(
-                "--register needs --home, the folder of the installation whose model it becomes"
-            )
+        if register:
+            if home is None:
+                raise BadSettings(
+                    "--register needs --home, the folder of the installation whose model it becomes"
+                )
+            objects_of(home)  # known before an hour has gone
         from serving.models import runtime
 
         runtime.tune(threads=1)  # the backbone's looks and the drawing are what run side by side
@@ -187,15 +188,8 @@ def _register(result: Result, store: ObjectStore) -> bool:
     from imgsearch_assets.registration import register
 
     bundle = result.store(store)
-    registered = register(
-        store,
-        bundle,
-        measure=result.measure,
-        samples=result.samples,
-        who=getpass.getuser(),
-        why="imgsearch train",
-    )
-    return registered.changed
+    done = register(store, bundle, result.yardstick, who=getpass.getuser(), why="imgsearch train")
+    return done.changed
 
 
 def _finder(which: str | None, home: Path | None) -> "Bundle":
@@ -227,12 +221,17 @@ def _detector(options: Options, images: Path | None, scenes: int) -> tuple[Resul
         recipe = Recipe(seed=options.seed, epochs=options.epochs)
     name = f"detector-{fingerprint(configuration(learned, unseen, recipe))}"
     folder = options.out or FOLDER / name
-    trained = train(learned, unseen, recipe, folder, restart=options.restart)
-    trained.write(folder)
+    with only_one(folder, "--out"):
+        trained = train(learned, unseen, recipe, folder, restart=options.restart)
+        trained.write(folder)
     return trained, folder
 
 
 def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
+    from imgsearch_assets.training.checkpoint import fingerprint
     from imgsearch_assets.training.embedder import trained
 
-    return trained(options, finder)
+    decisive = asdict(options) | {"detector": finder.version, "out": "", "restart": False}
+    folder = options.out or FOLDER / f"embedder-{fingerprint(decisive)}"
+    with only_one(folder, "--out"):
+        return trained(options, finder, folder), folder

@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
+from imgsearch_assets.figures import rounded
 from imgsearch_assets.models import Shipped, imagenet_maps
 from imgsearch_assets.progress import stage
+from imgsearch_assets.registration import Yardstick
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
 from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look
@@ -62,20 +64,17 @@ class Trained:
     curves: bytes  # PNG
 
     @property
-    def samples(self) -> int:
-        """Held-out pictures."""
-        return len(self.unseen)
-
-    def measure(self, bundle: Bundle) -> Mapping[str, float]:
-        """Figures of another detector on the same pictures."""
-        return figures_of(bundle, self.unseen)
+    def yardstick(self) -> Yardstick:
+        """Figures of other detectors on the same held-out pictures."""
+        split = str(self.configuration["held_out"])
+        return Yardstick(split, lambda bundle: figures_of(bundle, self.unseen), len(self.unseen))
 
     def write(self, folder: Path) -> None:
         """``detector_head.safetensors`` and ``.json`` as ``serving/models/weights`` holds them."""
         write_whole(folder / "detector_head.safetensors", safetensors.torch.save(_weights(self.head)))
         card = Shipped(
             categories=self.categories,
-            metrics=_rounded(self.figures),
+            metrics=rounded(self.figures),
             training=self.configuration,
             dataset=self.configuration["data"],
             split=self.configuration["held_out"],
@@ -92,7 +91,7 @@ class Trained:
             maps | {f"head.{name}": tensor for name, tensor in _weights(self.head).items()},
             Preprocessing(),
             categories=self.categories,
-            metrics=_rounded(self.figures),
+            metrics=rounded(self.figures),
             training=self.configuration,
             dataset=self.configuration["data"],
             split=self.configuration["held_out"],
@@ -264,7 +263,3 @@ def _figures(
 
 def _weights(head: Head) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in head.state_dict().items()}
-
-
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in figures.items()}

@@ -21,8 +21,10 @@ from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.gallery import worst_sheet
 from imgsearch_assets.evaluation.report import Boxes, Report
+from imgsearch_assets.figures import rounded
 from imgsearch_assets.models import Shipped, imagenet_backbone
-from imgsearch_assets.training.checkpoint import Checkpoint, Json, fingerprint, write_whole
+from imgsearch_assets.registration import Yardstick
+from imgsearch_assets.training.checkpoint import Checkpoint, Json, write_whole
 from imgsearch_assets.training.crops import detected
 from imgsearch_assets.training.described import describe, trunk_engine
 from imgsearch_assets.training.lesson import Lesson, lesson
@@ -44,8 +46,6 @@ class Asked(Protocol):
     @property
     def data(self) -> str: ...
     @property
-    def out(self) -> Path | None: ...
-    @property
     def epochs(self) -> int | None: ...
     @property
     def seed(self) -> int: ...
@@ -66,19 +66,24 @@ class Trained:
     pictures: Mapping[str, bytes]  # by file name: the curves, the worst queries
 
     @property
-    def samples(self) -> int:
-        """Held-out pictures that ask: the streets', or all where there are none."""
-        pictures = self.unseen.pictures
-        return sum(one.kind == "street" for one in pictures) or len(pictures)
+    def split(self) -> str:
+        """Version of what its figures are over: the pictures, and the detector where that cuts them."""
+        version = self.unseen.version
+        return f"{version}/{self.finder.version}" if self.boxes == "detected" else version
 
-    def measure(self, bundle: Bundle) -> Mapping[str, float]:
-        """Figures of another embedder on the same pictures."""
-        return _shares(_report(self.unseen, self.boxes, bundle, self.finder))
+    @property
+    def yardstick(self) -> Yardstick:
+        """The same pictures for other embedders; so many as ask, the streets' where there are."""
+        pictures = self.unseen.pictures
+        samples = sum(one.kind == "street" for one in pictures) or len(pictures)
+        return Yardstick(self.split, self._figures, samples)
+
+    def _figures(self, bundle: Bundle) -> Mapping[str, float]:
+        return _report(self.unseen, self.boxes, bundle, self.finder).figures
 
     def store(self, store: ObjectStore) -> Bundle:
         """Keep it with its trunk as a candidate; it is not live by that."""
-        version = self.unseen.version
-        return stored(store, self.projection, self.configuration, self.figures, version, self.pictures)
+        return stored(store, self.projection, self.configuration, self.figures, self.split, self.pictures)
 
     def write(self, folder: Path) -> None:
         """``embedder_projection.safetensors`` and ``.json`` as ``serving/models/weights`` holds them.
@@ -86,11 +91,11 @@ class Trained:
         Only of a trunk that was left as it is: the shipped one is not kept twice.
         """
         card = Shipped(
-            metrics=_rounded(self.figures),
+            metrics=rounded(self.figures),
             training=self.configuration,
             blocks=self.projection.blocks,
             dataset=str(self.configuration["data"]),
-            split=self.unseen.version,
+            split=self.split,
         )
         tensors = {name: tensor.half() for name, tensor in self.projection.tensors().items()}
         write_whole(folder / "embedder_projection.safetensors", safetensors.torch.save(tensors))
@@ -98,17 +103,12 @@ class Trained:
         write_whole(folder / "embedder_projection.json", text.encode())
 
 
-def trained(asked: Asked, finder: Bundle) -> tuple[Trained, Path]:
-    """Train from ``drawn`` products, a folder of photos, or any data set of ``datasets.loader``.
+def trained(asked: Asked, finder: Bundle, into: Path) -> Trained:
+    """Train in the folder ``into`` what ``lesson`` makes of ``asked.data``.
 
-    Returns the model and the folder it was trained in. ``finder`` is the detector whose crops it learns from.
-    Raises ``BadInput`` for a data set that is not as its format asks, ``BadSettings`` where the folder is of
-    another training.
+    ``finder`` is the detector whose crops are learned from. Raises ``BadInput`` for a data set that is not as
+    its format asks, ``BadSettings`` where the folder is of another training.
     """
-    named = fingerprint(
-        {"data": asked.data, "seed": asked.seed, "epochs": asked.epochs, "detector": finder.version}
-    )
-    into = asked.out or Path(".imgsearch") / "training" / f"embedder-{named}"
     taught = lesson(asked.data, asked.seed, into / "pictures")
     recipe = replace(taught.recipe, seed=asked.seed, epochs=asked.epochs or taught.recipe.epochs)
     taught = replace(taught, recipe=recipe)
@@ -120,7 +120,7 @@ def trained(asked: Asked, finder: Bundle) -> tuple[Trained, Path]:
     done = Trained(projection, _shares(report), settings, taught.unseen, taught.boxes, finder, pictures)
     if not projection.tuned:
         done.write(into)
-    return done, into
+    return done
 
 
 def learn(
@@ -177,7 +177,7 @@ def stored(
         Preprocessing(),
         dim=len(projection.weight),
         blocks=projection.blocks,
-        metrics=_rounded(figures),
+        metrics=rounded(figures),
         training=settings,
         dataset=str(settings["data"]),
         split=unseen,
@@ -192,7 +192,3 @@ def _report(unseen: Dataset, boxes: Boxes, bundle: Bundle, finder: Bundle) -> Re
 
 def _shares(report: Report) -> dict[str, float]:
     return {name: value for name, value in report.figures.items() if not name.endswith("queries")}
-
-
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in figures.items()}

@@ -105,8 +105,8 @@ def train(
 
     ``negatives`` are products that are known to be taken for each other, beside those that the head of the
     moment confuses. Checkpoints and curves lie in ``folder``; a training found there goes on. ``origin``
-    names what ``described`` and ``negatives`` come from. Raises ``BadSettings`` where a training of another recipe
-    or other data lies there.
+    names what ``described`` and ``negatives`` come from. Raises ``BadSettings`` where a training of another
+    recipe or other data lies there.
     """
     body = tail() if recipe.tuned_rate else nn.Identity()
     checkpoint = Checkpoint(folder, configuration(recipe, origin or {}))

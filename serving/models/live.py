@@ -5,8 +5,9 @@ learns it.
 """
 
 import time
+from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,8 +37,19 @@ class Stored(Protocol):
     def version(self) -> str: ...
 
 
+class Measured(BaseModel):
+    """What decided: the figures of a model on the held-out pictures ``split``, and how many those are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: str = ""
+    samples: int = 0
+    figures: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    waived: bool = False  # worse than was wanted, and let pass
+
+
 class Promotion(BaseModel):
-    """A version made live: by whom, why, when (seconds since 1970)."""
+    """A version made live: by whom, why, when (seconds since 1970), and by which figures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +57,7 @@ class Promotion(BaseModel):
     who: str = ""
     why: str = ""
     at: float = 0.0
+    measured: Measured = Measured()
     # The version that this roll-back left; not one that the next roll-back should return to.
     rolled_back_from: str | None = None
 
@@ -73,7 +86,9 @@ def read_live(store: ObjectStore, name: str) -> Live:
     try:
         return Live.model_validate_json(data)
     except ValidationError as error:
-        raise Unverified(f"{live_key(name)} names no version of a model") from error
+        raise Unverified(
+            f"{live_key(name)} names no version of a model; imgsearch model register writes it anew"
+        ) from error
 
 
 def live_version(store: ObjectStore, name: str) -> str:
@@ -89,24 +104,37 @@ def promote(
     who: str = "",
     why: str = "",
     rolled_back_from: str | None = None,
+    measured: Measured | None = None,
 ) -> None:
     """Make a stored model the live one of its name; when it is that already, nothing changes.
 
-    ``expected`` is the version that must be live now (None: none). Raises ``Conflict`` when another is, or
-    when somebody else moved the pointer at the same moment, and ``NotFound`` when the model is not stored.
+    ``expected`` is the version that must be live now (None: none, or a pointer that is none). Raises
+    ``Conflict`` when another is, or when somebody else moved the pointer at the same moment, and
+    ``NotFound`` when the model is not stored.
     """
     name, version = bundle.name, bundle.version
     if not store.exists(f"models/{name}/{version}/bundle.json"):
         raise NotFound(f"there is no version {version} of the model {name!r} in this object store")
     token = store.version(live_key(name))
-    live = None if token is None else read_live(store, name)
+    live = None
+    if token is not None:
+        try:
+            live = read_live(store, name)
+        except Unverified:
+            if expected is not None:
+                raise
     present = live.version if live else None
     if expected is not ANY and present != expected:
         raise Conflict(f"{present or 'no version'} of the model {name!r} is live, not {expected or 'none'}")
     if present == version:
         return
     promotion = Promotion(
-        version=version, who=who, why=why, at=time.time(), rolled_back_from=rolled_back_from
+        version=version,
+        who=who,
+        why=why,
+        at=time.time(),
+        measured=measured or Measured(),
+        rolled_back_from=rolled_back_from,
     )
     earlier = live.promotions if live else ()
     if live and not earlier:  # a pointer of before promotions were remembered

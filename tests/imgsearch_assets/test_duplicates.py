@@ -186,17 +186,36 @@ def test_large_catalogues_are_compared_by_cells(monkeypatch: pytest.MonkeyPatch)
     xb = rng.normal(size=(3_000, 32)).astype(np.float32)
     xb[1::2] = xb[::2] + rng.normal(size=(1_500, 32)) * 0.1
     xb /= np.linalg.norm(xb, axis=1, keepdims=True)
-    exact = near_pairs(xb, 0.97)
+    exact, crowded = near_pairs(xb, 0.97)
+    assert not crowded.any()
     assert len(exact) >= 1_400
     monkeypatch.setattr(duplicates, "EXACT_PICTURES", 1_000)
-    cells = near_pairs(xb, 0.97)
-    assert (cells == near_pairs(xb, 0.97)).all()
+    cells, crowded = near_pairs(xb, 0.97)
+    assert not crowded.any()
+    assert (cells == near_pairs(xb, 0.97)[0]).all()
     assert len(set(map(tuple, cells)) & set(map(tuple, exact))) >= 0.97 * len(exact)
+
+
+@pytest.mark.parametrize("exact", [10_000, 100])
+def test_very_many_files_of_one_picture_are_one_group(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, exact: int
+) -> None:
+    monkeypatch.setattr(duplicates, "EXACT_PICTURES", exact)
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        row = at(0) + rng.normal(size=DIM) * 0.01
+        catalogue.add(f"p{number:03d}", (f"s{number}", (row / np.linalg.norm(row)).astype(np.float32)))
+    for number in range(3_000):
+        row = rng.normal(size=DIM)
+        catalogue.add(f"q{number:04d}", (f"o{number}", (row / np.linalg.norm(row)).astype(np.float32)))
+    picture, _ = catalogue.groups()
+    assert {group for name, group in picture.items() if name.startswith("p")} == {"p000"}
 
 
 def test_a_picture_of_very_many_keeps_the_nearest() -> None:
     xb = np.zeros((150, DIM), np.float32)
     xb[:, 0] = 1
-    pairs = near_pairs(xb, 0.97)
+    pairs, crowded = near_pairs(xb, 0.97)
+    assert crowded.all()
     assert np.bincount(pairs[:, 0]).max() == duplicates.NEIGHBOURS
     assert (pairs[:, 0] < pairs[:, 1]).all()

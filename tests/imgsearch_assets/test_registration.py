@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from imgsearch_assets.registration import Refused, Registered, compare, register, tolerance
+from imgsearch_assets.registration import (
+    MIN_SAMPLES,
+    Refused,
+    Registered,
+    Yardstick,
+    compare,
+    register,
+    tolerance,
+)
 from serving.errors import BadInput, Conflict, Unverified
 from serving.models.bundle import Bundle, load_bundle, store_bundle
-from serving.models.live import live_version, read_live
+from serving.models.live import live_key, live_version, promote, read_live
 from serving.models.preprocess import Preprocessing
 from serving.object_store import LocalObjectStore
 
@@ -42,9 +51,11 @@ def known(bundle: Bundle) -> Mapping[str, float]:
     return bundle.card.metrics
 
 
-def passes(store: LocalObjectStore, bundle: Bundle, **options: object) -> Registered:
-    options = {"measure": known, "samples": SAMPLES} | options
-    return register(store, bundle, **options)  # type: ignore[arg-type]
+def passes(store: LocalObjectStore, bundle: Bundle, **options: Any) -> Registered:
+    by = Yardstick(
+        str(options.pop("split", "v1")), options.pop("measure", known), int(options.pop("samples", SAMPLES))
+    )
+    return register(store, bundle, by, **options)
 
 
 @pytest.mark.parametrize("name", ["embedder", "detector"])
@@ -80,6 +91,53 @@ def test_as_good_within_chance_is_good_enough(store: LocalObjectStore) -> None:
     assert live_version(store, "embedder") == equal.version
     assert all(one.passed for one in registered.compared)
     assert (read_live(store, "embedder").promotions[0].who) == "Ada"
+
+
+def test_quality_does_not_seep_away_registration_by_registration(store: LocalObjectStore) -> None:
+    passes(store, kept(store, 0.6))
+    passes(store, kept(store, 0.58))
+    with pytest.raises(Refused, match=r"has 0\.5800, an earlier one had 0\.6000 and 0\.5755 is wanted"):
+        passes(store, kept(store, 0.565))
+    # Other pictures say nothing of these.
+    passes(store, kept(store, 0.565), split="v2")
+
+
+def test_what_somebody_waived_or_left_sets_no_mark(store: LocalObjectStore) -> None:
+    best = kept(store, 0.9)
+    passes(store, best)
+    passes(store, kept(store, 0.6), waive=True, who="Ada", why="three times as fast")
+    passes(store, kept(store, 0.59))
+    assert read_live(store, "embedder").promotions[1].measured.waived
+
+    before = read_live(store, "embedder").version
+    hasty = kept(store, 0.8)
+    passes(store, hasty)
+    promote(store, load_bundle(store, "embedder", before), hasty.version, rolled_back_from=hasty.version)
+    passes(store, kept(store, 0.585))
+
+
+def test_what_decided_is_remembered(store: LocalObjectStore) -> None:
+    passes(store, kept(store, 0.6), split="v7")
+    measured = read_live(store, "embedder").promotions[0].measured
+    assert (measured.split, measured.samples, measured.waived) == ("v7", SAMPLES, False)
+    assert measured.figures["recall_at_1"] == pytest.approx(0.6)
+
+
+def test_too_few_pictures_decide_nothing(store: LocalObjectStore) -> None:
+    bundle = kept(store, 0.6)
+    with pytest.raises(BadInput, match=r"49 pictures are too few to tell a better embedder from a worse one"):
+        passes(store, bundle, samples=MIN_SAMPLES - 1)
+    passes(store, bundle, samples=MIN_SAMPLES)
+
+
+def test_a_pointer_that_is_none_is_written_anew(store: LocalObjectStore) -> None:
+    passes(store, kept(store, 0.9))
+    store.put(live_key("embedder"), b"\xff{")
+    with pytest.raises(Unverified, match="imgsearch model register writes it anew"):
+        read_live(store, "embedder")
+    other = kept(store, 0.5)
+    assert passes(store, other).previous is None
+    assert live_version(store, "embedder") == other.version
 
 
 def test_the_same_again_changes_nothing(store: LocalObjectStore) -> None:
@@ -137,7 +195,7 @@ def test_of_two_at_once_one_wins(store: LocalObjectStore) -> None:
             return {"recall_at_1": 0.7, "recall_at_10": 0.9}
 
         try:
-            register(store, bundle, measure=measure, samples=SAMPLES)
+            passes(store, bundle, measure=measure)
             won.append(bundle.version)
         except Conflict:
             lost.append(bundle.version)
@@ -245,11 +303,10 @@ def test_a_head_that_learned_shuffled_labels_is_refused(
         store_bundle(store, "embedder", trained(descriptors, shuffled), Preprocessing(), dim=DIM)
         for shuffled in (False, True)
     )
-    measure = held_out(descriptors)
-    options = {"measure": measure, "samples": 60}
-    register(store, good, **options)  # type: ignore[arg-type]
+    by = Yardstick("last 20", held_out(descriptors), 60)
+    register(store, good, by)
     with pytest.raises(Refused) as caught:
-        register(store, bad, **options)  # type: ignore[arg-type]
+        register(store, bad, by)
     first = caught.value.compared[0]
     assert first.figure == "recall_at_1"
     assert first.live is not None

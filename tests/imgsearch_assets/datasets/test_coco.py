@@ -91,6 +91,12 @@ def test_boxes_that_are_none_are_counted(tmp_path: Path, content) -> None:
             "annotation 1 has bbox [1, 2, 3, NaN]; it must",
         ),
         (("annotations", 0, "bbox"), [1, 2, "3", 4], 'annotation 1 has bbox [1, 2, "3", 4]; it must'),
+        (("annotations", 0, "bbox"), [1, 2, 10**400, 4], "it must be [x, y, width, height] in pixels"),
+        (("annotations", 0, "image_id"), [1], "annotation 1 is of image [1], which images lacks"),
+        (("annotations", 0, "category_id"), {}, "annotation 1 has category_id {}, which categories lacks"),
+        (("images", 0, "file_name"), "a\0.png", "images 2 has file_name 'a\\x00.png'; it must be a text"),
+        (("images", 0, "file_name"), "\ud800.png", "images 2 has file_name '\\ud800.png'; it must be a"),
+        (("images", 0, "file_name"), "a" * 300, "is not in"),
         (("annotations", 1, "id"), 1, "id 1 is twice in annotations; give each its own"),
         (("annotations",), None, "has no list of objects named annotations; it must be in COCO's format"),
         (("images", 0, "file_name"), "no.png", "image 2, no.png, is not in"),
@@ -118,6 +124,8 @@ def test_files_that_are_something_else(tmp_path: Path, content) -> None:
         load(tmp_path / "none.json")
     with pytest.raises(BadInput, match="is not JSON"):
         load(written(tmp_path, "{"))
+    with pytest.raises(BadInput, match="is not JSON"):
+        load(written(tmp_path, "[" * 200_000))
     with pytest.raises(BadInput, match="is not an object with images"):
         load(written(tmp_path, "[]"))
     (tmp_path / "images" / "2.png").write_bytes(b"hello")

@@ -49,6 +49,16 @@ def test_the_layout_as_it_is_unpacked(root: Path) -> None:
     assert dataset.skipped == {"missing": 1, "malformed": 1}
 
 
+@pytest.mark.parametrize("name", ["img/../../outside.jpg", "img/MEN/../../../etc/x.jpg", "/etc/x.jpg"])
+def test_a_file_outside_the_folder_is_no_part_of_it(root: Path, put: Put, name: str) -> None:
+    put(root.parent / "outside.jpg")
+    partition = root / "Eval" / "list_eval_partition.txt"
+    partition.write_text(_PARTITION + f"{name} id_9 query\n")
+    dataset = load(root)
+    assert {one.product for one in dataset.pictures} == {"id_1", "id_2"}
+    assert dataset.skipped["malformed"] == 2
+
+
 def test_other_places_and_no_boxes(root: Path) -> None:
     (root / "Eval" / "list_eval_partition.txt").rename(root / "list_eval_partition.txt")
     (root / "Anno" / "list_bbox_inshop.txt").unlink()

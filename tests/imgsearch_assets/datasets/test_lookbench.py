@@ -43,6 +43,17 @@ def test_one_subset_with_the_distractors(root: Path, tmp_path: Path) -> None:
         assert all(one.category == "dress" and one.path.is_file() for one in dataset.pictures)
 
 
+def test_numbers_name_items_and_categories_and_lists_do_not(root: Path, tmp_path: Path, put: Put) -> None:
+    image = {"bytes": put(tmp_path / "one.jpg").read_bytes()}
+    rows = [{"image": image, "item_ID": 7, "category": 3}]
+    pq.write_table(pa.Table.from_pylist(rows), root / "aigen_studio" / "query.parquet")
+    rows = [{"image": image, "item_ID": [7], "category": "hat"}]
+    pq.write_table(pa.Table.from_pylist(rows), root / "aigen_studio" / "gallery.parquet")
+    dataset = load(root / "aigen_studio", tmp_path / "kept")
+    assert [(one.product, one.category) for one in dataset.pictures if one.role == "query"] == [("7", "3")]
+    assert dataset.skipped == {"malformed": 1}
+
+
 def test_all_subsets(root: Path, tmp_path: Path) -> None:
     kinds = [one.kind for one in load(root, tmp_path / "kept").pictures if one.role == "query"]
     assert kinds == ["shop", "street"]

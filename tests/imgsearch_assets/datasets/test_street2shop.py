@@ -62,9 +62,30 @@ def test_what_is_missing_is_named(root: Path, lacking: str) -> None:
         load(root)
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"photo": "²", "product": 1, "bbox": _WHOLE}, "malformed"),
+        ({"photo": 10**400, "product": 1, "bbox": _WHOLE}, "missing"),
+        ({"photo": True, "product": 1, "bbox": _WHOLE}, "malformed"),
+        ({"photo": 3, "product": [1], "bbox": _WHOLE}, "malformed"),
+        ({"photo": 3, "product": "\ud800", "bbox": _WHOLE}, "malformed"),
+        ({"photo": 3, "product": 1, "bbox": _WHOLE | {"width": 10**400}}, "bad_box"),
+        ([3, 1], "malformed"),
+    ],
+)
+def test_odd_rows_are_counted(root: Path, row: Any, reason: str) -> None:
+    (root / "meta" / "json" / "test_pairs_hats.json").write_text(json.dumps([row, pair(3, 20, **_WHOLE)]))
+    skipped = load(root).skipped
+    assert skipped[reason] == 1
+
+
 def test_files_that_are_something_else(root: Path) -> None:
     file = root / "meta" / "json" / "retrieval_hats.json"
     file.write_text("[")
+    with pytest.raises(BadInput, match=r"retrieval_hats\.json is not JSON; expected is Exact Street2Shop"):
+        load(root)
+    file.write_text("[" * 200_000)
     with pytest.raises(BadInput, match=r"retrieval_hats\.json is not JSON; expected is Exact Street2Shop"):
         load(root)
     file.write_text("{}")

@@ -4,7 +4,8 @@ import json
 import pytest
 from rich.console import Console
 
-from imgsearch_assets.evaluation.report import Report, shown, words
+from imgsearch_assets.evaluation.report import Report
+from imgsearch_assets.figures import shown, words
 
 
 def test_as_json(report: Report) -> None:

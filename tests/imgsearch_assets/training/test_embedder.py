@@ -18,7 +18,6 @@ from serving.object_store import LocalObjectStore
 @dataclass(frozen=True)
 class Asked:
     data: str
-    out: Path | None
     epochs: int | None = 1
     seed: int = 0
     restart: bool = False
@@ -40,16 +39,16 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
         for number in range(8):
             picture = rng.integers(0, 60, (70, 60, 3)) + colour
             cv2.imwrite(str(tmp_path / "photos" / kind / f"{number}.jpg"), np.clip(picture, 0, 255))
-    done, folder = trained(Asked(str(tmp_path / "photos"), tmp_path / "out"), finder)
-    assert folder == tmp_path / "out"
-    assert 0 < done.samples < 16 * 2 * HELD_OUT
+    folder = tmp_path / "out"
+    done = trained(Asked(str(tmp_path / "photos")), finder, folder)
+    assert 0 < done.yardstick.samples < 16 * 2 * HELD_OUT
     assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
 
     store = LocalObjectStore(tmp_path / "store")
     bundle = done.store(store)
     for name, magic in (("curves.png", b"\x89PNG"), ("worst.jpg", b"\xff\xd8")):
         assert store.get(f"models/embedder/{bundle.version}/{name}").startswith(magic)
-    assert done.measure(bundle) == done.figures
+    assert done.figures.items() <= done.yardstick.measure(bundle).items()
     vectors = Embedder(bundle).embed([np.zeros((40, 40, 3), np.uint8)])
     assert np.linalg.norm(vectors) == pytest.approx(1, abs=1e-5)
 
@@ -67,8 +66,9 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
 
 @pytest.mark.slow
 def test_a_data_set_of_products_teaches_products(tmp_path: Path, finder: Bundle) -> None:
-    done, folder = trained(Asked("drawn:8:5", tmp_path / "out", epochs=2), finder)
+    folder = tmp_path / "out"
+    done = trained(Asked("drawn:8:5", epochs=2), finder, folder)
     assert done.configuration["product_weight"] == 1.0
-    assert done.samples == sum(one.kind == "street" for one in done.unseen.pictures) > 0
+    assert done.yardstick.samples == sum(one.kind == "street" for one in done.unseen.pictures) > 0
     assert "street_to_shop_recall_at_1" in done.figures
     assert (folder / "embedder_projection.safetensors").exists()

@@ -97,7 +97,8 @@ async def test_a_version_that_is_not_live_is_loaded_when_asked_for(
 ) -> None:
     live(store, 0)
     await holder.start()
-    others = [candidate(store, value).version for value in range(1, 5)]
+    others = [live(store, value) for value in range(1, 5)]
+    live(store, 0)
     for version in others:
         assert (await holder.get(version)).version == version
     assert set(holder.loaded) == {holder.live, *others[-(KEPT - 1) :]}
@@ -105,6 +106,17 @@ async def test_a_version_that_is_not_live_is_loaded_when_asked_for(
     await holder.get(others[-2])
     await holder.get(others[0])
     assert set(holder.loaded) == {holder.live, others[-2], others[0]}
+
+
+async def test_a_candidate_is_nobodys_to_ask_for(
+    store: LocalObjectStore, holder: ModelHolder[Toy], maker: Maker
+) -> None:
+    live(store, 0)
+    await holder.start()
+    version = candidate(store, 1).version
+    with pytest.raises(NotFound, match=f"no toy '{version}' was ever live"):
+        await holder.get(version)
+    assert len(maker.made) == 1
 
 
 @pytest.mark.parametrize("version", ["0" * 16, "..", "../toy", "x" * 5_000, "LIVE"])
@@ -115,7 +127,7 @@ async def test_a_version_that_nobody_registered(
     await holder.start()
     with pytest.raises(NotFound) as caught:
         await holder.get(version)
-    assert str(caught.value) == f"no toy {version[:32]!r} is registered"
+    assert str(caught.value) == f"no toy {version[:32]!r} was ever live"
 
 
 async def test_many_who_wait_load_once_while_the_live_one_answers(
@@ -123,7 +135,8 @@ async def test_many_who_wait_load_once_while_the_live_one_answers(
 ) -> None:
     first = live(store, 1)
     await holder.start()
-    other = candidate(store, 2).version
+    other = live(store, 2)
+    live(store, 1)
     maker.gate.clear()
     waiting = [asyncio.create_task(holder.get(other)) for _ in range(5)]
     await asyncio.sleep(0.05)
@@ -134,7 +147,7 @@ async def test_many_who_wait_load_once_while_the_live_one_answers(
     assert maker.made == [first, other]
 
 
-async def test_a_broken_new_one_leaves_the_old_and_is_not_tried_again(
+async def test_a_broken_new_one_leaves_the_old_and_is_not_tried_again_at_once(
     store: LocalObjectStore, holder: ModelHolder[Toy], registry: CollectorRegistry, caplog
 ) -> None:
     first = live(store, 1)
@@ -158,10 +171,17 @@ async def test_a_broken_new_one_leaves_the_old_and_is_not_tried_again(
     assert (holder.live, holder.failure) == (first, None)
 
 
-@pytest.mark.parametrize("error", [Unavailable("no memory"), OSError("no disk")])
+@pytest.mark.parametrize(
+    "error", [Unavailable("no memory"), OSError("no disk"), MemoryError(), RuntimeError("of the engine")]
+)
 async def test_what_may_pass_is_tried_again(
-    store: LocalObjectStore, holder: ModelHolder[Toy], maker: Maker, error: Exception
+    store: LocalObjectStore,
+    holder: ModelHolder[Toy],
+    maker: Maker,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("serving.models.holder.FIRST_WAIT_S", 0.0)
     live(store, 1)
     await holder.start()
     second = live(store, 2)
