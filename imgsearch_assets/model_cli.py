@@ -42,7 +42,8 @@ def list_(home: Home, name: Name = "embedder") -> None:
         try:
             live = read_live(store, name)
         except (NotFound, Unverified) as error:
-            console.print(f"none is live: {error.message}")
+            why = f": {error.message}" if isinstance(error, Unverified) else ""
+            console.print(f"none of them is live{why}")
             live = Live(version="0" * 16)
         decided = {one.version: one.measured.figures for one in reversed(live.promotions)}
         table = Table("", "version", "made of", "figures", box=SIMPLE_HEAD)

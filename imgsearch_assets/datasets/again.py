@@ -12,11 +12,10 @@ from serving.models.preprocess import open_picture
 
 
 def with_second_look(pictures: Sequence[Labelled], root: Path, folder: Path) -> Dataset:
-    """Each of ``pictures`` (below ``root``) as a product of its own, with a street picture that asks for it.
+    """Each of ``pictures`` (below ``root``) as a product of its own, with a second look that asks for it.
 
-    The street picture has 70 % of the area, is brighter and compressed again: see ``sample.evaluate``. Both
-    are written below ``folder``. Of this data set ``street_to_shop_recall_at_1`` is the self recall, and
-    ``in_shop_category_precision_at_5`` leaves one out.
+    The second has 70 % of the area, is brighter and compressed again: see ``sample.evaluate``. Both are
+    written below ``folder``. ``in_shop_category_precision_at_5`` of this data set leaves one out.
     """
     every: list[Labelled] = []
     with stage("taking photographs again", len(pictures)) as advance:
@@ -29,6 +28,6 @@ def with_second_look(pictures: Sequence[Labelled], root: Path, folder: Path) -> 
             first.write_bytes(data)
             again.write_bytes(retaken(open_picture(data), crc32(name.encode())))
             shop = replace(one, path=first, product=name, kind="shop", role="", items=())
-            every += [shop, replace(shop, path=again, kind="street")]
+            every += [shop, replace(shop, path=again, kind="again")]
             advance(1)
     return Dataset(f"{root.name}, {len(pictures)} photographs taken again", folder, tuple(every))

@@ -12,8 +12,8 @@ from typing import Literal
 
 from serving.images.box import Box
 
-# Who took the picture: the shop, or somebody who wants the thing.
-Kind = Literal["shop", "street"]
+# Who took the picture: the shop, somebody who wants the thing, or a machine that altered the shop's.
+Kind = Literal["shop", "street", "again"]
 # What the data set itself says a picture is for; "" where it says nothing.
 Role = Literal["", "train", "query", "gallery"]
 

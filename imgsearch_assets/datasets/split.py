@@ -1,4 +1,4 @@
-"""What is learned from and what is kept to measure with, by product; a check that neither knows the other.
+"""What is learned from and what is kept to measure with, by product, and neither knows the other.
 
 Which side a product is on depends on its id and the seed alone: products that join later move no other.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.progress import Advance, silent
-from serving.errors import BadImage, BadInput
+from serving.errors import BadImage
 from serving.images.decode import decode
 
 _SIDE = 12  # cells of the smallest picture two pictures are compared in
@@ -24,7 +24,6 @@ _SIDE = 12  # cells of the smallest picture two pictures are compared in
 # halved, brightened and compressed again (JPEG 50), all stay above 0.987; the nearest pictures of different
 # products come to 0.88 and 0.95.
 SAME = 0.98
-_NAMED = 3  # pairs in the message of an error
 _BLOCK = 2**25  # pairs compared at once
 
 Why = Literal["product", "bytes", "alike"]
@@ -86,26 +85,6 @@ def apart(parts: Split, advance: Advance = silent) -> tuple[Split, list[Leak]]:
         gone = {leak.train.path for leak in found}
         parts = replace(parts, train=tuple(one for one in parts.train if one.path not in gone))
     return parts, left_out
-
-
-def check(parts: Split, advance: Advance = silent) -> None:
-    """Raise ``BadInput`` naming the first pairs of ``leaks``, and the mend."""
-    found = leaks(parts.train, parts.held_out, advance)
-    if not found:
-        return
-    root = parts.dataset.root
-    named = "; ".join(
-        f"{leak.train.path.relative_to(root)} and {leak.held_out.path.relative_to(root)} ({_WORDS[leak.why]})"
-        for leak in found[:_NAMED]
-    )
-    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
-    raise BadInput(
-        f"{parts.dataset.name}: pictures to learn from are also among those to measure with: {named}{more}; "
-        "give pictures of one thing one product, or remove one of each pair"
-    )
-
-
-_WORDS: dict[Why, str] = {"product": "same product", "bytes": "same file", "alike": "nearly the same picture"}
 
 
 def leaks(train: Sequence[Labelled], held_out: Sequence[Labelled], advance: Advance = silent) -> list[Leak]:

@@ -76,6 +76,7 @@ def tasks_of(pictures: Sequence[Labelled]) -> dict[Task, Asked]:
     asking = [one for one in rest if one.role == "query"] if own else rest
     tasks: dict[Task, Asked] = {
         "street_to_shop": ([one for one in asking if one.kind == "street"], shelf),
+        "self": ([one for one in asking if one.kind == "again"], shelf),
         "in_shop": ([one for one in asking if one.kind == "shop"], shelf),
     }
     tasks = {task: both for task, both in tasks.items() if all(both)}

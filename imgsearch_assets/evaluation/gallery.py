@@ -27,7 +27,11 @@ _SUMMARY = ("queries", "recall_at_1", "recall_at_10", "recall_at_20", "map_at_10
 # Boxes to draw, each in its colour.
 Marks = tuple[tuple[Box, tuple[int, int, int]], ...]
 
-_TITLES: dict[Task, str] = {"street_to_shop": "Street to shop", "in_shop": "In shop"}
+_TITLES: dict[Task, str] = {
+    "street_to_shop": "Street to shop",
+    "self": "Itself, taken again",
+    "in_shop": "In shop",
+}
 
 
 def page(report: Report, worst: int = WORST) -> str:
@@ -37,7 +41,7 @@ def page(report: Report, worst: int = WORST) -> str:
     asked = sum(len(found.queries) for found in report.retrieval.values())
     products = any(found.knows_products for found in report.retrieval.values())
     late_in = "whose product came latest" if products else "with the fewest answers of their category"
-    of = f"the {len(late)} queries {late_in}, of {asked:,}"
+    of = f"the {'query' if len(late) == 1 else f'{len(late)} queries'} {late_in}, of {asked:,}"
     legend = "On the picture asked with, red is the box searched with, green the item that was meant."
     heading = of if late else f"every one of {asked:,} queries was answered rightly"
     return _PAGE.format(
@@ -231,6 +235,9 @@ _PAGE = """<!doctype html>
 <h1>{dataset}</h1>
 <p>{models}</p>
 {tables}
+<p>Recall@k: how often the right product is among the first k products. mAP@10 looks at single pictures: 1
+when all that show the product come before all others. Category precision@5: how many of the first 5 other
+products are of the query's category.</p>
 <h2>{heading}</h2>
 <p>{legend}</p>
 {cards}

@@ -15,8 +15,9 @@ from serving.images.box import Box
 
 # Whose boxes are searched with and found by: the detector's, the data set's own, or the whole picture alone.
 Boxes = Literal["detected", "true", "whole"]
-# What is asked for: a shopper's picture finds its product, a shop's picture its product's other pictures.
-Task = Literal["street_to_shop", "in_shop"]
+# What is asked for: a shopper's picture finds its product, an altered one what it was made of, a shop's
+# picture its product's other pictures.
+Task = Literal["street_to_shop", "self", "in_shop"]
 
 _COLUMNS = ("queries", "recall_at_1", "recall_at_10", "recall_at_20", "map_at_10", "category_precision_at_5")
 

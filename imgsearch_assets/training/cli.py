@@ -23,7 +23,7 @@ app = typer.Typer(help="Train a model; a killed training goes on where it stood.
 
 FOLDER = Path(".imgsearch") / "training"
 DRAWN = "drawn"
-SCENES = 4096
+SCENES, PRODUCTS = 4096, 600
 
 Data = Annotated[
     str,
@@ -36,6 +36,7 @@ Images = Annotated[
     Path | None, typer.Option(help="Where the pictures of coco:FILE lie.", show_default="near the file")
 ]
 Scenes = Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)]
+Products = Annotated[int, typer.Option(help="Drawn products to learn from.", min=2)]
 Finder = Annotated[
     str | None,
     typer.Option(
@@ -61,6 +62,7 @@ class Options:
     """What the command line asks of a trainer."""
 
     data: str
+    drawn: int  # scenes or products that are drawn to learn from
     out: Path | None
     epochs: int | None
     seed: int
@@ -95,13 +97,14 @@ def detector(
 ) -> None:
     """Boxes of items: from drawn scenes, or from pictures with boxes in COCO's format."""
     with _said(register, home) as keep:
-        options = Options(data, out, epochs, seed, restart)
-        keep("detector", lambda: _detector(options, images, scenes))
+        options = Options(data, scenes, out, epochs, seed, restart)
+        keep("detector", lambda: _detector(options, images))
 
 
 @app.command()
 def embedder(
     data: Data = DRAWN,
+    products: Products = PRODUCTS,
     finder: Finder = None,
     out: Out = None,
     epochs: Epochs = None,
@@ -113,7 +116,7 @@ def embedder(
     """Vectors that find the same product: from pictures of products, or from photos by category."""
     with _said(register, home) as keep:
         bundle = _finder(finder, home)
-        options = Options(data, out, epochs, seed, restart)
+        options = Options(data, products, out, epochs, seed, restart)
         keep("embedder", lambda: _embedder(options, bundle))
 
 
@@ -121,6 +124,7 @@ def embedder(
 def all_(
     out: Annotated[Path | None, typer.Option(help="Folder in which each has its own.")] = None,
     scenes: Scenes = SCENES,
+    products: Products = PRODUCTS,
     seed: Seed = 0,
     restart: Restart = False,
     register: Register = False,
@@ -129,11 +133,11 @@ def all_(
     """Detector, then an embedder that learns from its crops, both from drawn pictures."""
     with _said(register, home) as keep:
 
-        def options(name: str) -> Options:
-            return Options(DRAWN, out / name if out else None, None, seed, restart)
+        def options(name: str, drawn: int) -> Options:
+            return Options(DRAWN, drawn, out / name if out else None, None, seed, restart)
 
-        finder = keep("detector", lambda: _detector(options("detector"), None, scenes))
-        keep("embedder", lambda: _embedder(options("embedder"), finder))
+        finder = keep("detector", lambda: _detector(options("detector", scenes), None))
+        keep("embedder", lambda: _embedder(options("embedder", products), finder))
 
 
 Keep = Callable[[str, Callable[[], tuple[Result, Path]]], "Bundle"]
@@ -204,7 +208,7 @@ def _finder(which: str | None, home: Path | None) -> "Bundle":
         return candidate("detector", SHIPPED, None)
 
 
-def _detector(options: Options, images: Path | None, scenes: int) -> tuple[Result, Path]:
+def _detector(options: Options, images: Path | None) -> tuple[Result, Path]:
     try:
         import pycocotools  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
@@ -213,7 +217,7 @@ def _detector(options: Options, images: Path | None, scenes: int) -> tuple[Resul
     from imgsearch_assets.training.checkpoint import fingerprint
     from imgsearch_assets.training.detector import Recipe, configuration, train
 
-    learned, unseen, left_out = boxed(options.data, images, scenes, options.seed)
+    learned, unseen, left_out = boxed(options.data, images, options.drawn, options.seed)
     for reason, count in sorted(left_out.items()):
         typer.echo(f"left out: {count:,} {reason}", err=True)
     recipe = Recipe(seed=options.seed)
@@ -234,4 +238,7 @@ def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
     decisive = asdict(options) | {"detector": finder.version, "out": "", "restart": False}
     folder = options.out or FOLDER / f"embedder-{fingerprint(decisive)}"
     with only_one(folder, "--out"):
-        return trained(options, finder, folder), folder
+        result = trained(options, finder, folder)
+    if left_out := result.configuration["left_out"]:
+        typer.echo(f"left out: {left_out:,} picture_like_a_held_out_one", err=True)
+    return result, folder

@@ -3,20 +3,25 @@
 import io
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from imgsearch_assets.figures import words
 
 Row = Mapping[str, float]
 
 EPOCH = "epoch"
-_PANEL = (560, 360)  # pixels, of which the margins are
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 52, 44
-_FINER = 2  # drawn so many times as large, then averaged: Pillow's lines have no smooth edges
-_INK, _GRID = (40, 44, 52), (224, 227, 232)
+_PAUSE_S = 5.0  # between two pictures: one takes half a second
+_PANEL, _DPI = (560, 360), 100  # pixels
 # Okabe and Ito: told apart by the colour-blind too.
-_COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_LINE: dict[str, Any] = {"marker": ".", "markersize": 4, "linewidth": 1.6}
 
 
 class Curves:
@@ -24,6 +29,7 @@ class Curves:
 
     def __init__(self, folder: Path) -> None:
         self._lines, self._png = folder / "curves.jsonl", folder / "curves.png"
+        self._drawn = -math.inf
 
     def rows(self) -> list[dict[str, float]]:
         """The epochs written so far, in order."""
@@ -36,7 +42,7 @@ class Curves:
         self._write([row for row in self.rows() if row[EPOCH] <= epochs])
 
     def add(self, epoch: int, figures: Row) -> None:
-        """Write one epoch, counted from 1; the picture follows."""
+        """Write one epoch, counted from 1; the picture follows, where epochs are short not at each."""
         rows = [row for row in self.rows() if row[EPOCH] < epoch]
         self._write([*rows, {EPOCH: epoch, **figures}])
 
@@ -50,7 +56,13 @@ class Curves:
         partial = self._lines.with_suffix(".partial")
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
         partial.replace(self._lines)
-        self._png.write_bytes(picture(rows))
+        if time.monotonic() - self._drawn >= _PAUSE_S:
+            self.draw()
+
+    def draw(self) -> None:
+        """Bring the picture up to the last epoch."""
+        self._png.write_bytes(picture(self.rows()))
+        self._drawn = time.monotonic()
 
 
 def picture(rows: Sequence[Row]) -> bytes:
@@ -58,66 +70,24 @@ def picture(rows: Sequence[Row]) -> bytes:
     names = list(dict.fromkeys(name for row in rows for name in row if name != EPOCH))
     losses = [name for name in names if name.startswith("loss")]
     panels = [("loss", losses), ("held-out figures", [name for name in names if name not in losses])]
-    panels = [panel for panel in panels if panel[1]]
+    panels = [panel for panel in panels if panel[1]] or [("loss", [])]
     width, height = _PANEL
-    whole = Image.new("RGB", (width * _FINER * max(1, len(panels)), height * _FINER), "white")
-    for number, (title, of_panel) in enumerate(panels):
-        part = Image.new("RGB", (width * _FINER, height * _FINER), "white")
-        _panel(ImageDraw.Draw(part), title, of_panel, rows)
-        whole.paste(part, (number * width * _FINER, 0))
+    # Not pyplot: that keeps what it draws, and knows one figure at a time.
+    figure = Figure((width * len(panels) / _DPI, height / _DPI), dpi=_DPI, layout="constrained")
+    for axes, (title, of_panel) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for colour, name in zip(cycle(_COLOURS), of_panel):
+            points = [(row[EPOCH], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
+            last = next(row[name] for row in reversed(rows) if name in row)
+            label = f"{words(name)} {last:.3g}"
+            axes.plot(*zip(*points, strict=True) if points else ([], []), color=colour, label=label, **_LINE)
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="#e0e3e8")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize="small", frameon=False)
     sink = io.BytesIO()
-    whole.reduce(_FINER).save(sink, "PNG")
+    figure.savefig(sink, format="png", metadata={"Software": None})
     return sink.getvalue()
-
-
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers, at most ``most`` + 1 of them, that span ``low`` .. ``high``."""
-    span = max(high - low, abs(high) * 1e-3, 1e-9)
-    rough = span / most
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * (1 - 1e-9))
-    first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 1)
-    return [round(number * step, 12) for number in range(first, last + 1)]
-
-
-def _panel(draw: ImageDraw.ImageDraw, title: str, names: Sequence[str], rows: Sequence[Row]) -> None:
-    text = ImageFont.load_default(12 * _FINER)
-    heading = ImageFont.load_default(14 * _FINER)
-    width, height = _PANEL
-    values = [row[name] for row in rows for name in names if math.isfinite(row.get(name, math.nan))] or [0.0]
-    marks = ticks(min(values), max(values))
-    epochs = [row[EPOCH] for row in rows]
-    across = [one for one in ticks(min(epochs), max(epochs), 8) if one == int(one) and one <= max(epochs)]
-
-    def at(epoch: float, value: float) -> tuple[float, float]:
-        x = (epoch - min(epochs)) / max(max(epochs) - min(epochs), 1)
-        y = (value - marks[0]) / (marks[-1] - marks[0])
-        return (
-            (_LEFT + x * (width - _LEFT - _RIGHT)) * _FINER,
-            (height - _BOTTOM - y * (height - _TOP - _BOTTOM)) * _FINER,
-        )
-
-    for mark in marks:
-        draw.line((at(min(epochs), mark), at(max(max(epochs), min(epochs) + 1), mark)), _GRID, _FINER)
-        x, y = at(min(epochs), mark)
-        draw.text((x - 8 * _FINER, y), f"{mark:g}", _INK, text, anchor="rm")
-    for epoch in across:
-        if epoch >= min(epochs):
-            x, y = at(epoch, marks[0])
-            draw.text((x, y + 8 * _FINER), f"{epoch:g}", _INK, text, anchor="mt")
-    x = (_LEFT + (width - _LEFT - _RIGHT) / 2) * _FINER
-    draw.text((x, (height - 6) * _FINER), "epoch", _INK, text, anchor="ms")
-    draw.text((_LEFT * _FINER, 10 * _FINER), title, _INK, heading, anchor="lt")
-    legend = _LEFT * _FINER
-    for number, name in enumerate(names):
-        colour = _COLOURS[number % len(_COLOURS)]
-        points = [at(row[EPOCH], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
-        if len(points) > 1:
-            draw.line(points, colour, 2 * _FINER, joint="curve")
-        radius = 2.5 * _FINER
-        for px, py in points[-1:] if len(points) > 40 else points:
-            draw.ellipse((px - radius, py - radius, px + radius, py + radius), colour)
-        label = f"{name} {next(row[name] for row in reversed(rows) if name in row):.3g}"
-        draw.text((legend, 32 * _FINER), label, colour, text, anchor="lt")
-        legend += round(draw.textlength(label, text)) + 14 * _FINER

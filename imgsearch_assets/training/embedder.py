@@ -30,6 +30,7 @@ from imgsearch_assets.training.described import describe, trunk_engine
 from imgsearch_assets.training.lesson import Lesson, lesson
 from imgsearch_assets.training.metric import Projection, configuration, train
 from imgsearch_assets.training.tail import early_engine
+from imgsearch_assets.training.watched import Watched, watched_of
 from serving.models.bundle import Bundle, store_bundle
 from serving.models.detector import Detector
 from serving.models.embedder import NAME, Embedder
@@ -45,6 +46,8 @@ class Asked(Protocol):
 
     @property
     def data(self) -> str: ...
+    @property
+    def drawn(self) -> int: ...
     @property
     def epochs(self) -> int | None: ...
     @property
@@ -73,9 +76,9 @@ class Trained:
 
     @property
     def yardstick(self) -> Yardstick:
-        """The same pictures for other embedders; so many as ask, the streets' where there are."""
+        """The same pictures for other embedders; so many as ask, shoppers' where there are."""
         pictures = self.unseen.pictures
-        samples = sum(one.kind == "street" for one in pictures) or len(pictures)
+        samples = sum(one.kind != "shop" for one in pictures) or len(pictures)
         return Yardstick(self.split, self._figures, samples)
 
     def _figures(self, bundle: Bundle) -> Mapping[str, float]:
@@ -109,7 +112,7 @@ def trained(asked: Asked, finder: Bundle, into: Path) -> Trained:
     ``finder`` is the detector whose crops are learned from. Raises ``BadInput`` for a data set that is not as
     its format asks, ``BadSettings`` where the folder is of another training.
     """
-    taught = lesson(asked.data, asked.seed, into / "pictures")
+    taught = lesson(asked.data, asked.drawn, asked.seed, into / "pictures")
     recipe = replace(taught.recipe, seed=asked.seed, epochs=asked.epochs or taught.recipe.epochs)
     taught = replace(taught, recipe=recipe)
     projection, settings = learn(taught, Detector(finder), into, restart=asked.restart)
@@ -141,11 +144,16 @@ def learn(
     origin: dict[str, Json] = {
         "data": taught.version,
         "pictures": len(pictures),
+        "left_out": taught.left_out,
         "copies": copies,
         "detector": finder.version,
         "index": taught.generation,
     }
-    projection = train(described, recipe, into, origin, taught.confused)
+    beside = watched_of(taught.unseen, kinds=bool(recipe.category_weight))
+    seen = describe(
+        beside, 0, recipe.seed, into / "described", f"{taught.unseen.version}/{look.__name__}", engine=look
+    )
+    projection = train(described, recipe, into, origin, taught.confused, Watched(beside, seen).figures)
     return halved(projection), configuration(recipe, origin)
 
 

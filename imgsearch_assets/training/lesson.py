@@ -15,8 +15,7 @@ from imgsearch_assets.training.hard import confused
 from imgsearch_assets.training.metric import Recipe
 
 DRAWN = "drawn"
-PRODUCTS, UNSEEN = 600, 200
-UNSEEN_SEED = 1_000_003  # no training draws with it
+UNSEEN, UNSEEN_SEED = 200, 1_000_003  # drawn products to measure with; no training draws with that seed
 HELD_OUT = 1 / 3  # of a data set
 
 OF_PRODUCTS = Recipe(epochs=100)
@@ -40,6 +39,7 @@ _CATALOGUE = "catalogue:"
 class Lesson:
     """``version`` names the pictures; ``unseen`` is what the model is measured with, by ``boxes``.
 
+    ``left_out`` counts pictures that are nearly the same as one of ``unseen`` and so teach nothing.
     ``confused`` are products that the index ``generation`` takes for each other; "" is none.
     """
 
@@ -48,29 +48,33 @@ class Lesson:
     unseen: Dataset
     boxes: Boxes
     recipe: Recipe
+    left_out: int = 0
     generation: str = ""
     confused: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def lesson(data: str, seed: int, work: Path) -> Lesson:
-    """Of ``drawn`` products, of a folder of photos, or of any data set of ``datasets.loader``.
+def lesson(data: str, products: int, seed: int, work: Path) -> Lesson:
+    """Of so many ``drawn`` products, of a folder of photos, or of any data set of ``datasets.loader``.
 
     What has to be drawn or written goes below ``work``. Products with several pictures teach what one thing
     looks like; where there are none, categories teach kinds. The products of an installation are learned with
     what its live index confuses. Raises ``BadInput`` for a data set that is not as its format asks.
     """
     if data == DRAWN:
-        learned = drawn.load(PRODUCTS, seed, work).pictures
+        learned = drawn.load(products, seed, work).pictures
         unseen = drawn.load(UNSEEN, UNSEEN_SEED, work)
-        return Lesson(learned, f"{DRAWN}/{PRODUCTS}/{seed}", unseen, "true", OF_PRODUCTS)
+        return Lesson(learned, f"{DRAWN}/{products}/{seed}", unseen, "true", OF_PRODUCTS)
     dataset = load(data if ":" in data else f"folder:{data}", work)
-    parts, _ = apart(split(dataset, HELD_OUT, seed))
+    whole = split(dataset, HELD_OUT, seed)
+    parts, _ = apart(whole)
+    left_out = len(whole.train) - len(parts.train)
     several = Counter(one.product for one in parts.train if one.product)
     if not any(count > 1 for count in several.values()):
         again = with_second_look(parts.held_out, dataset.root, work / "again")
-        return Lesson(parts.train, parts.version, again, "whole", OF_KINDS)
+        return Lesson(parts.train, parts.version, again, "whole", OF_KINDS, left_out)
     labelled = any(one.items for one in parts.held_out)
-    found = Lesson(parts.train, parts.version, parts.unseen, "true" if labelled else "detected", OF_PRODUCTS)
+    boxes: Boxes = "true" if labelled else "detected"
+    found = Lesson(parts.train, parts.version, parts.unseen, boxes, OF_PRODUCTS, left_out)
     if not data.startswith(_CATALOGUE):
         return found
     live = catalogue.live_generation(Path(data.removeprefix(_CATALOGUE)))

@@ -29,6 +29,10 @@ from imgsearch_assets.training.reduce import fit, project
 from imgsearch_assets.training.tail import Tail, tail
 from serving.models.bundle import Block
 
+# Descriptors float32 (n, d) to vectors float32 (n, dim) of unit length.
+Vectors = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# What the curves show of an epoch, by the head as it stands.
+Watch = Callable[[Vectors], Mapping[str, float]]
 # Products, as numbers, that each product is taken for.
 Neighbours = Mapping[int, NDArray[np.int64]]
 _NONE: NDArray[np.int64] = np.empty(0, np.int64)
@@ -100,8 +104,9 @@ def train(
     folder: Path,
     origin: Mapping[str, Json] | None = None,
     negatives: Mapping[str, Sequence[str]] | None = None,
+    watch: Watch | None = None,
 ) -> Projection:
-    """A reduced block and a learned one, fitted to ``described``.
+    """A reduced block and a learned one, fitted to ``described``; ``watch`` has no say in it.
 
     ``negatives`` are products that are known to be taken for each other, beside those that the head of the
     moment confuses. Checkpoints and curves lie in ``folder``; a training found there goes on. ``origin``
@@ -111,7 +116,7 @@ def train(
     body = tail() if recipe.tuned_rate else nn.Identity()
     checkpoint = Checkpoint(folder, configuration(recipe, origin or {}))
     known = _by_number(negatives or {}, described.names)
-    head, mean, scale = _trained(described, body, recipe, checkpoint, known)
+    head, mean, scale = _trained(described, body, recipe, checkpoint, known, watch)
     learned = head.weight.detach().numpy() * scale
     weight, bias = fit(_through(body, _flat(described.rows[:, :PLAIN])), recipe.reduced_dim)
     blocks = (Block(dim=len(weight)), Block(dim=recipe.dim, weight=recipe.block_weight))
@@ -124,7 +129,12 @@ def train(
 
 
 def _trained(
-    described: Described, body: nn.Module, recipe: Recipe, checkpoint: Checkpoint, known: Neighbours
+    described: Described,
+    body: nn.Module,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    known: Neighbours,
+    watch: Watch | None,
 ) -> tuple[nn.Linear, NDArray[np.float32], np.float32]:
     """The head on rows that ``body`` gives, brought to mean 0 and scale 1; that mean float32 (d,) and scale.
 
@@ -168,9 +178,9 @@ def _trained(
         noise.set_state(state["noise"])
     curves.cut(done)
 
-    def vectors() -> NDArray[np.float32]:
-        """The items as the head of this moment has them, float32 (n, dim) of unit length."""
-        rows = (_through(body, described.rows[:, 0]) - mean) * scale
+    def vectors(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the head of this moment has them."""
+        rows = (_through(body, rows) - mean) * scale
         with torch.inference_mode():
             y: NDArray[np.float32] = F.normalize(head(torch.from_numpy(rows))).numpy()
         return y
@@ -193,7 +203,9 @@ def _trained(
                 optimiser.step()
                 rate.step()
                 losses.append(float(loss.detach()))
-            curves.add(epoch + 1, {"loss": float(np.mean(losses))})
+            curves.add(
+                epoch + 1, {"loss": float(np.mean(losses)), **(watch(vectors) if watch is not None else {})}
+            )
             state = {
                 "head": head.state_dict(),
                 "body": body.state_dict(),
@@ -205,12 +217,13 @@ def _trained(
             }
             checkpoint.save(epoch + 1, *packed(state))
             advance(1)
+    curves.draw()
     return head, mean, scale
 
 
 def _batches(
     described: Described,
-    vectors: Callable[[], NDArray[np.float32]],
+    vectors: Vectors,
     recipe: Recipe,
     rng: np.random.Generator,
     known: Neighbours,
@@ -225,7 +238,7 @@ def _batches(
     pictures = np.split(order, np.searchsorted(first[order], np.arange(1, len(names))))
     neighbours: Neighbours = {}
     if recipe.hard:
-        of_the_moment = nearest_others(vectors(), first.astype(np.int64))
+        of_the_moment = nearest_others(vectors(described.rows[:, 0]), first.astype(np.int64))
         neighbours = {i: np.concatenate((some, known.get(i, _NONE))) for i, some in of_the_moment.items()}
     size = min(recipe.batch, len(names))
     alone = max(1, round(size * (1 - recipe.hard)))

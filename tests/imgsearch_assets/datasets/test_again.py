@@ -17,7 +17,7 @@ def test_each_photo_is_a_product_and_is_asked_for(tmp_path: Path) -> None:
     assert (shop.product, shop.category, shop.kind, shop.role) == ("hat/1.jpg", "hat", "shop", "")
     assert shop.path.read_bytes() == path.read_bytes()
     assert len(found.version) == 16
-    assert (street.product, street.category, street.kind) == ("hat/1.jpg", "hat", "street")
+    assert (street.product, street.category, street.kind) == ("hat/1.jpg", "hat", "again")
     first, second = (cv2.imread(str(one.path)) for one in (shop, street))
     assert first is not None
     assert second is not None

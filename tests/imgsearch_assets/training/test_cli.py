@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
+from imgsearch_assets.installation import only_one
 from serving.models.bundle import list_versions, load_bundle
 from serving.models.detector import NAME
 from serving.object_store import LocalObjectStore
@@ -42,7 +43,7 @@ def boxes(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path) -> None:
+def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
     command = ["train", "detector", "--data", f"coco:{boxes}", "--out", str(out), "--epochs", "1"]
     done = CliRunner().invoke(app, command)
@@ -55,7 +56,20 @@ def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path) -> None:
     assert load_bundle(store, NAME, said["version"]).card.categories == ("red", "green")
     assert {"curves.png", "curves.jsonl", "detector_head.json"} <= {path.name for path in out.iterdir()}
 
-    # After one epoch it finds nothing, and the gate of an installation says so.
+    assert f"detector {said['version']} is kept in {out / 'objects'}" in done.stderr
+    assert "to make it live: the same command with --register --home INSTALLATION" in done.stderr
+
+    nowhere = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
+    assert nowhere.exit_code == 1
+    assert f"{home / 'objects'} is not there; expected is the folder of an installation" in nowhere.stderr
+    assert not home.exists()
+
+    # The gate of an installation does not decide by three pictures; and after one epoch it finds nothing.
+    (home / "objects").mkdir(parents=True)
+    few = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
+    assert few.exit_code == 1
+    assert "pictures are too few to tell a better detector from a worse one" in few.stderr
+    monkeypatch.setattr("imgsearch_assets.registration.MIN_SAMPLES", 1)
     refused = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
     assert refused.exit_code == 1
     assert f"imgsearch: detector {said['version']} is refused: ap50 is 0." in refused.stderr
@@ -64,6 +78,14 @@ def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path) -> None:
     other = CliRunner().invoke(app, [*command[:-1], "2"])
     assert other.exit_code == 1
     assert "was begun with epochs = 1, not 2; choose another folder with --out" in other.stderr
+
+
+def test_two_do_not_train_in_one_folder(tmp_path: Path, boxes: Path) -> None:
+    command = ["train", "detector", "--data", f"coco:{boxes}", "--out", str(tmp_path / "out")]
+    with only_one(tmp_path / "out", "--out"):
+        refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1
+    assert f"already works in {tmp_path / 'out'}; stop it or choose another with --out" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -77,8 +99,7 @@ def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path) -> None:
         (["--register"], "--register needs --home, the folder of the installation whose model it becomes"),
     ],
 )
-def test_what_is_asked_wrongly_is_one_sentence(arguments: list[str], said: str, monkeypatch) -> None:
-    monkeypatch.delenv("IMGSEARCH_INSTALLATION", raising=False)
+def test_what_is_asked_wrongly_is_one_sentence(arguments: list[str], said: str) -> None:
     refused = CliRunner().invoke(app, ["train", "detector", *arguments])
     assert refused.exit_code == 1
     assert said in refused.stderr

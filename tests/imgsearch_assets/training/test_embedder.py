@@ -18,6 +18,7 @@ from serving.object_store import LocalObjectStore
 @dataclass(frozen=True)
 class Asked:
     data: str
+    drawn: int = 8
     epochs: int | None = 1
     seed: int = 0
     restart: bool = False
@@ -42,7 +43,7 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
     folder = tmp_path / "out"
     done = trained(Asked(str(tmp_path / "photos")), finder, folder)
     assert 0 < done.yardstick.samples < 16 * 2 * HELD_OUT
-    assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
+    assert {"self_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
 
     store = LocalObjectStore(tmp_path / "store")
     bundle = done.store(store)
@@ -62,6 +63,7 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
     assert len(done.projection.tuned) == 8
     assert len(tuned) > 4
     assert json.loads((folder / "curves.jsonl").read_text().splitlines()[0])["epoch"] == 1
+    assert 0 < json.loads((folder / "curves.jsonl").read_text())["in_shop_category_precision_at_5"] <= 1
 
 
 @pytest.mark.slow
@@ -72,3 +74,6 @@ def test_a_data_set_of_products_teaches_products(tmp_path: Path, finder: Bundle)
     assert done.yardstick.samples == sum(one.kind == "street" for one in done.unseen.pictures) > 0
     assert "street_to_shop_recall_at_1" in done.figures
     assert (folder / "embedder_projection.safetensors").exists()
+    epochs = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    assert [one["epoch"] for one in epochs] == [1, 2]
+    assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= epochs[-1].keys()

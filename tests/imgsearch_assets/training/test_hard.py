@@ -2,7 +2,41 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.training.hard import nearest_others
+from imgsearch_assets.duplicates import Alike, with_groups
+from imgsearch_assets.training.hard import confused, nearest_others
+from serving.index.artifact import load
+from tests.conftest import Shop
+
+
+def test_what_an_index_confuses_are_the_nearest_others_that_are_learned_from(shop: Shop) -> None:
+    generation = load(shop.store, shop.build())
+    learned = sorted(shop.ids)[::2]
+    found = confused(generation, {*learned, "of another catalogue"}, k=3)
+    assert sorted(found) == learned
+    products = np.array([row["product_id"] for row in shop.items.to_pylist()])
+    for product in learned[:5]:
+        own = shop.vectors[products == product]
+        scores = {
+            other: float((shop.vectors[products == other] @ own.T).max())
+            for other in learned
+            if other != product
+        }
+        nearest = sorted(scores, key=lambda other: -scores[other])[:3]
+        assert list(found[product]) == nearest[: len(found[product])]
+        assert found[product]
+
+
+def test_products_of_one_picture_are_not_told_from_each_other(shop: Shop) -> None:
+    one, twin, *_ = shop.ids
+    products = [row["product_id"] for row in shop.items.to_pylist()]
+    rows = {name: products.index(name) + 1 for name in (one, twin)}  # of the whole picture
+    shop.vectors[rows[twin]] = shop.vectors[rows[one]]
+    before = confused(load(shop.store, shop.build()), shop.ids)
+    assert before[one][0] == twin, "each by itself they would be the first to be confused"
+    shop.products = with_groups(shop.products, shop.items, shop.vectors, Alike()).products
+    found = confused(load(shop.store, shop.build()), shop.ids)
+    assert twin not in found[one]
+    assert one not in found[twin]
 
 
 def test_neighbours_are_other_products_the_nearest_first() -> None:

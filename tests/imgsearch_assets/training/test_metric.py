@@ -1,9 +1,13 @@
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from imgsearch_assets.training import metric
 from imgsearch_assets.training.checkpoint import Checkpoint, sha256_of
 from imgsearch_assets.training.described import Described
 from imgsearch_assets.training.metric import Projection, Recipe, train
@@ -82,6 +86,45 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert (tmp_path / "killed" / "curves.jsonl").read_text() == (
         tmp_path / "whole" / "curves.jsonl"
     ).read_text()
+
+
+def test_what_is_known_to_be_confused_is_learned_together(
+    described: Described, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = replace(described, names=tuple(f"p{number:02d}" for number in range(24)))
+    monkeypatch.setattr(metric, "nearest_others", lambda *_: dict.fromkeys(range(24), metric._NONE))
+    batches: list[set[int]] = []
+    real = metric._batches
+
+    def seen(*given: Any) -> Iterator[Any]:
+        for rows, view in real(*given):
+            batches.append(set(described.products[rows.numpy()].tolist()))
+            yield rows, view
+
+    monkeypatch.setattr(metric, "_batches", seen)
+    pairs = {f"p{number:02d}": (f"p{number ^ 1:02d}", "of another part") for number in range(24)}
+    recipe = replace(SMALL, epochs=10, batch=4, hard=0.5)
+    train(named, recipe, tmp_path / "with", {"index": "g"}, pairs)
+    assert len(batches) == 60
+    assert all(sum(number ^ 1 in batch for number in batch) >= 2 for batch in batches)
+    with pytest.raises(BadSettings, match="index"):
+        train(named, recipe, tmp_path / "with", {"index": "another"}, pairs)
+
+
+def test_who_watches_has_no_say(described: Described, tmp_path: Path) -> None:
+    shapes = []
+
+    def watch(vectors: metric.Vectors) -> dict[str, float]:
+        rows = vectors(described.rows[:5, 0])
+        shapes.append(rows.shape)
+        return {"recall_at_1": float(np.linalg.norm(rows, axis=1).mean())}
+
+    watched = train(described, SMALL, tmp_path / "watched", watch=watch)
+    alone = train(described, SMALL, tmp_path / "alone")
+    assert sha256_of(watched.tensors()) == sha256_of(alone.tensors())
+    assert shapes == [(5, 6)] * 3
+    rows = [json.loads(line) for line in (tmp_path / "watched" / "curves.jsonl").read_text().splitlines()]
+    assert [row["recall_at_1"] for row in rows] == pytest.approx([1.0] * 3)
 
 
 def test_a_seed_decides(described: Described, tmp_path: Path) -> None:
