@@ -16,6 +16,7 @@ from imgsearch_assets.references import Model
 from imgsearch_assets.steps import Stopwatch, step
 from serving.models import detector, embedder
 from serving.models.card_text import model_card
+from serving.models.live import read_live
 from serving.object_store import ObjectStore
 
 GROUP = "models"
@@ -48,6 +49,7 @@ def _model_asset(asset_name: str, model: str, weights: str, description: str) ->
         with step():
             taken = take_shipped(store, model, lambda: drawn_yardstick(environment.serving.home / "datasets"))
             shown = _pictures(store, taken)
+            promotion = read_live(store, model).promotion
         card = taken.live
         yield dg.MaterializeResult(
             value=Model(name=card.name, version=card.version),
@@ -62,6 +64,9 @@ def _model_asset(asset_name: str, model: str, weights: str, description: str) ->
                 "categories": ", ".join(card.categories) or "none",
                 "dataset": card.dataset or "unknown",
                 "split": card.split or "unknown",
+                "live_since": dg.MetadataValue.timestamp(promotion.at),
+                "made_live": f"{promotion.who}: {promotion.why}",
+                "went_live_by": dg.MetadataValue.json(promotion.measured.model_dump()),
                 "size_bytes": card.weights_size_bytes,
                 "preprocessing": card.preprocessing.fingerprint,
                 "card": dg.MetadataValue.md(model_card(card)),

@@ -71,6 +71,11 @@ class Live(BaseModel):
     promotions: tuple[Promotion, ...] = ()
 
     @property
+    def promotion(self) -> Promotion:
+        """How ``version`` went live; of a pointer that does not say, nothing is known but the version."""
+        return next(iter(self.promotions), Promotion(version=self.version))
+
+    @property
     def previous(self) -> str | None:
         """What a roll-back goes back to: the latest before this one that nobody rolled back from."""
         bad = {self.version, *(one.rolled_back_from for one in self.promotions)}
@@ -138,7 +143,7 @@ def promote(
     )
     earlier = live.promotions if live else ()
     if live and not earlier:  # a pointer of before promotions were remembered
-        earlier = (Promotion(version=live.version),)
+        earlier = (live.promotion,)
     moved = Live(version=version, promotions=(promotion, *earlier)[:REMEMBERED])
     store.compare_and_set(live_key(name), moved.model_dump_json(indent=1).encode(), expected=token)
 

@@ -1,19 +1,13 @@
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table, picture_key
-from imgsearch_assets.release import publish
-from imgsearch_assets.snapshot import products_key
-from imgsearch_assets.tables import parquet_bytes
 from imgsearch_assets.training.lesson import OF_KINDS, OF_PRODUCTS, lesson
 from tests.conftest import Shop
+from tests.imgsearch_assets.datasets.installed import install, put_picture
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PRODUCTS = 12
 
 
@@ -27,17 +21,11 @@ def picture(path: Path, number: int) -> bytes:
 def home(tmp_path: Path) -> Path:
     """An installation with a live generation, and two pictures of each of its products."""
     shop = Shop(tmp_path / "home" / "objects", products=PRODUCTS)
-    rows = shop.products.append_column("updated_at", pa.array([_NOW] * PRODUCTS, pa.timestamp("us", "UTC")))
     urls = [[f"http://shop/{number}", f"http://shop/{number + 1_000}"] for number in range(PRODUCTS)]
-    rows = rows.set_column(rows.schema.get_field_index("image_urls"), "image_urls", pa.array(urls))
-    shop.store.put(products_key("snapshot-1"), parquet_bytes(rows))
-    fetches = []
-    for number, url in enumerate(url for some in urls for url in some):
-        sha = f"{number:064x}"
-        shop.store.put(picture_key(sha), picture(tmp_path / "one.jpg", number))
-        fetches.append(Fetch(url, "ok", None, 200, sha, 9, 96, 96, None, None, _NOW, 0, None))
-    fetch_table(shop.store).append(fetch_rows(fetches))
-    publish(shop.store, "local", shop.build("snapshot-1").id, "test", "test")
+    hashes = {url: f"{number:064x}" for number, url in enumerate(url for some in urls for url in some)}
+    install(shop, urls, hashes)
+    for number, sha in enumerate(hashes.values()):
+        put_picture(shop, sha, picture(tmp_path / "one.jpg", number))
     return tmp_path / "home"
 
 
