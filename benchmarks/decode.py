@@ -1,7 +1,7 @@
 """Milliseconds a JPEG, by who decodes it: python -m benchmarks.decode [--photos FOLDER] [--json]
 
-Every way ends in RGB pixels whose shorter side is at least what the models look at; "scaled" ones let the JPEG's
-own transform shrink it to 1/2, 1/4 or 1/8. Turn by turn in one process on one thread, medians of the rounds.
+Every way ends in RGB pixels whose shorter side is at least what the models look at; "scaled" ones let the
+JPEG's own transform shrink it to 1/2 or 1/4. Turn by turn in one process on one thread; medians of rounds.
 Ours is ``serving.images.decode``: the header checked first, every byte read, then turned upright.
 """
 

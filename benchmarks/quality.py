@@ -44,7 +44,6 @@ from serving.models.embedder import Embedder
 from serving.models.trunk import Descriptor
 from serving.object_store import LocalObjectStore, ObjectStore
 
-_LAST = 1280  # the last layer is what comes first in a descriptor
 _FIRST_SCENE = 3_000_000  # for the detector's figures; no training draws from there
 # Seeds of drawn products: below are those of trainings.
 _FRESH, _SEEDS = 2_000_000, 1_000_000
@@ -54,8 +53,9 @@ STREET, KIN = "street_to_shop_recall_at_", "in_shop_category_precision_at_5"
 
 def frozen(store: ObjectStore) -> Bundle:
     """The last layer of the trunk as it is, for comparison."""
-    weight = np.eye(_LAST, Descriptor.width, dtype=np.float32)
-    projection = Projection(weight, np.zeros(_LAST, np.float32), (Block(dim=_LAST),))
+    last = Descriptor.last_width
+    weight = np.eye(last, Descriptor.width, dtype=np.float32)
+    projection = Projection(weight, np.zeros(last, np.float32), (Block(dim=last),))
     return embedder_training.stored(store, projection, {"data": "ImageNet"}, {}, "")
 
 

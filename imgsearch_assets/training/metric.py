@@ -1,9 +1,9 @@
 """Metric learning of an embedder's head: what shows one product, or one category, ends close together.
 
 The head is linear on the frozen trunk's descriptors, and stands beside a block that is only reduced
-(principal components, no labels): what is learned finds the product or the kind, what is reduced keeps the
-identity of pictures unlike those it learned from. A head of drawn garments alone was worse on photographs
-than no head.
+(principal components of the last layer, no labels): what is learned finds the product or the kind, what is
+reduced keeps what the trunk knows of pictures unlike those it learned from. A head of drawn garments alone
+was worse on photographs than no head.
 
 A killed training goes on from its last epoch and ends with the same weights.
 """
@@ -28,6 +28,7 @@ from imgsearch_assets.training.objective import InfoNCE, Loss, objective
 from imgsearch_assets.training.reduce import fit, project
 from imgsearch_assets.training.tail import Tail, tail
 from serving.models.bundle import Block
+from serving.models.trunk import Descriptor
 
 # Descriptors float32 (n, d) to vectors float32 (n, dim) of unit length.
 Vectors = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -118,7 +119,8 @@ def train(
     known = _by_number(negatives or {}, described.names)
     head, mean, scale = _trained(described, body, recipe, checkpoint, known, watch)
     learned = head.weight.detach().numpy() * scale
-    weight, bias = fit(_through(body, _flat(described.rows[:, :PLAIN])), recipe.reduced_dim)
+    plain = _through(body, _flat(described.rows[:, :PLAIN]))
+    weight, bias = fit(plain, recipe.reduced_dim, Descriptor.last_width)
     blocks = (Block(dim=len(weight)), Block(dim=recipe.dim, weight=recipe.block_weight))
     return Projection(
         np.concatenate((weight, learned)),

@@ -1,26 +1,27 @@
-"""Descriptors to fewer numbers without labels: principal components with half-strength whitening.
+"""Descriptors to fewer numbers without labels: principal components.
 
-Full whitening (Jegou and Chum, ECCV 2012) divides a component by its standard deviation, here by the root of
-that. It needs no labels, so that it serves photographs it never met.
+Without labels, so that photographs are served that are unlike anything it met. ``docs/training.md`` has what
+whitening and the trunk's middle layers did to them.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-_WHITENING = 0.5  # of a component's standard deviation, as a power
 
-
-def fit(rows: NDArray[np.float32], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def fit(
+    rows: NDArray[np.float32], dim: int, width: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Projection (weight float32 (dim, d), bias float32 (dim,)) fitted to descriptors float32 (n, d).
 
-    Fewer rows than ``dim`` give as many components as there are rows.
+    Of their first ``width`` numbers; the others weigh nothing. Fewer rows, or numbers, than ``dim`` give as
+    many components as there are.
     """
-    wide = rows.astype(np.float64)
+    wide = rows[:, :width].astype(np.float64)
     mean = wide.mean(0)
-    _, spread, components = np.linalg.svd(wide - mean, full_matrices=False)
-    deviation = np.maximum(spread[:dim] / np.sqrt(len(rows)), 1e-9)
-    weight = components[:dim] / deviation[:, None] ** _WHITENING
-    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+    _, _, components = np.linalg.svd(wide - mean, full_matrices=False)
+    weight = np.zeros((len(components[:dim]), rows.shape[1]))
+    weight[:, :width] = components[:dim]
+    return weight.astype(np.float32), (-components[:dim] @ mean).astype(np.float32)
 
 
 def project(

@@ -16,7 +16,6 @@ from serving.models.backbone import TAP_CHANNELS, Backbone, Convolution
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
-_LAST = 1280
 # More weight on the middle layers finds the very product more often and its kind less often.
 _MIDDLE_WEIGHT = 0.5
 
@@ -34,12 +33,13 @@ class Descriptor(Trunk):
     which tell one shirt from another. Measured: see ``docs/training.md``.
     """
 
-    width = _LAST + TAP_CHANNELS[1] + TAP_CHANNELS[0]
+    last_width = 1280  # of the last layer, whose numbers come first
+    width = last_width + TAP_CHANNELS[1] + TAP_CHANNELS[0]
 
     def __init__(self) -> None:
         super().__init__()
         self.maps = Backbone()
-        self.last = Convolution(TAP_CHANNELS[-1], _LAST, 1)
+        self.last = Convolution(TAP_CHANNELS[-1], self.last_width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         taps = self.maps(x)
