@@ -13,6 +13,7 @@ from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.training.hard import confused
 from imgsearch_assets.training.metric import Recipe
+from serving.models.trunk import Descriptor
 
 DRAWN = "drawn"
 UNSEEN, UNSEEN_SEED = 200, 1_000_003  # drawn products to measure with; no training draws with that seed
@@ -30,6 +31,7 @@ OF_KINDS = Recipe(
     dropout=0.4,
     hard=0.0,
     tuned_rate=5e-4,
+    reduced_width=Descriptor.width,  # the last stage learns kinds; the middle layers keep identity
 )
 
 _CATALOGUE = "catalogue:"

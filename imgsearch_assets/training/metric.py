@@ -1,7 +1,7 @@
 """Metric learning of an embedder's head: what shows one product, or one category, ends close together.
 
 The head is linear on the frozen trunk's descriptors, and stands beside a block that is only reduced
-(principal components of the last layer, no labels): what is learned finds the product or the kind, what is
+(principal components, no labels): what is learned finds the product or the kind, what is
 reduced keeps what the trunk knows of pictures unlike those it learned from. A head of drawn garments alone
 was worse on photographs than no head.
 
@@ -47,13 +47,15 @@ class Recipe:
     """How a head is trained; ``docs/training.md`` has what was measured.
 
     ``product_weight`` and ``category_weight`` weigh the two losses; ``block_weight`` is the learned block's
-    against the reduced one's, which has 1. ``hard`` is the share of a batch's products that are neighbours of
+    against the reduced one's, which has 1, and which is of a descriptor's first ``reduced_width`` numbers.
+    ``hard`` is the share of a batch's products that are neighbours of
     the others.
     """
 
     loss: Loss = "info_nce"
     dim: int = 128
     reduced_dim: int = 128
+    reduced_width: int = Descriptor.last_width
     block_weight: float = 1.0
     product_weight: float = 1.0
     category_weight: float = 0.0
@@ -120,7 +122,7 @@ def train(
     head, mean, scale = _trained(described, body, recipe, checkpoint, known, watch)
     learned = head.weight.detach().numpy() * scale
     plain = _through(body, _flat(described.rows[:, :PLAIN]))
-    weight, bias = fit(plain, recipe.reduced_dim, Descriptor.last_width)
+    weight, bias = fit(plain, recipe.reduced_dim, recipe.reduced_width)
     blocks = (Block(dim=len(weight)), Block(dim=recipe.dim, weight=recipe.block_weight))
     return Projection(
         np.concatenate((weight, learned)),

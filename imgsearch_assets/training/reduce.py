@@ -1,11 +1,13 @@
-"""Descriptors to fewer numbers without labels: principal components.
+"""Descriptors to fewer numbers without labels: principal components with half-strength whitening.
 
-Without labels, so that photographs are served that are unlike anything it met. ``docs/training.md`` has what
-whitening and the trunk's middle layers did to them.
+Full whitening (Jegou and Chum, ECCV 2012) divides a component by its standard deviation, here by the root of
+that. Without labels, so that photographs are served that are unlike anything it met.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+_WHITENING = 0.5  # of a component's standard deviation, as a power
 
 
 def fit(
@@ -18,10 +20,12 @@ def fit(
     """
     wide = rows[:, :width].astype(np.float64)
     mean = wide.mean(0)
-    _, _, components = np.linalg.svd(wide - mean, full_matrices=False)
-    weight = np.zeros((len(components[:dim]), rows.shape[1]))
-    weight[:, :width] = components[:dim]
-    return weight.astype(np.float32), (-components[:dim] @ mean).astype(np.float32)
+    _, spread, components = np.linalg.svd(wide - mean, full_matrices=False)
+    deviation = np.maximum(spread[:dim] / np.sqrt(len(rows)), 1e-9)
+    kept = components[:dim] / deviation[:, None] ** _WHITENING
+    weight = np.zeros((len(kept), rows.shape[1]), np.float32)
+    weight[:, :width] = kept
+    return weight, (-kept @ mean).astype(np.float32)
 
 
 def project(
