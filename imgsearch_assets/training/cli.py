@@ -12,7 +12,7 @@ import typer
 
 from imgsearch_assets.installation import objects_of, only_one
 from imgsearch_assets.terminal import one_sentence
-from serving.errors import BadSettings, NotFound, Unsupported
+from serving.errors import BadSettings, Unsupported
 from serving.object_store import LocalObjectStore, ObjectStore
 
 if TYPE_CHECKING:
@@ -38,11 +38,10 @@ Images = Annotated[
 Scenes = Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)]
 Products = Annotated[int, typer.Option(help="Drawn products to learn from.", min=2)]
 Finder = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--detector",
-        help="Whose crops it learns from: a stored version, live, shipped, or a folder with a bundle.",
-        show_default="the live one of --home, else shipped",
+        help="Whose crops it learns from: shipped, a folder with a bundle, or of --home: live, or a version.",
     ),
 ]
 Out = Annotated[
@@ -54,7 +53,7 @@ Restart = Annotated[bool, typer.Option("--restart", help="Forget what was traine
 Register = Annotated[
     bool, typer.Option("--register", help="Make it the live model of --home if it is not worse than that.")
 ]
-Home = Annotated[Path | None, typer.Option(help="Folder of one installation, for --register.")]
+Home = Annotated[Path | None, typer.Option(help="Folder of one installation, for --register and --detector.")]
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def detector(
 def embedder(
     data: Data = DRAWN,
     products: Products = PRODUCTS,
-    finder: Finder = None,
+    finder: Finder = "shipped",
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -114,8 +113,10 @@ def embedder(
     home: Home = None,
 ) -> None:
     """Vectors that find the same product: from pictures of products, or from photos by category."""
+    from imgsearch_assets.evaluation.candidates import candidate
+
     with _said(register, home) as keep:
-        bundle = _finder(finder, home)
+        bundle = candidate("detector", finder, home)
         options = Options(data, products, out, epochs, seed, restart)
         keep("embedder", lambda: _embedder(options, bundle))
 
@@ -194,18 +195,6 @@ def _register(result: Result, store: ObjectStore) -> bool:
     bundle = result.store(store)
     done = register(store, bundle, result.yardstick, who=getpass.getuser(), why="imgsearch train")
     return done.changed
-
-
-def _finder(which: str | None, home: Path | None) -> "Bundle":
-    """The detector whose crops are learned from."""
-    from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
-
-    try:
-        return candidate("detector", which, home)
-    except NotFound:  # an installation that has none yet
-        if which is not None:
-            raise
-        return candidate("detector", SHIPPED, None)
 
 
 def _detector(options: Options, images: Path | None) -> tuple[Result, Path]:

@@ -12,6 +12,7 @@ from imgsearch_assets.cli import app
 from imgsearch_assets.installation import only_one
 from serving.models.bundle import list_versions, load_bundle
 from serving.models.detector import NAME
+from serving.models.live import read_live
 from serving.object_store import LocalObjectStore
 
 
@@ -78,6 +79,31 @@ def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path, monkeypatch: p
     other = CliRunner().invoke(app, [*command[:-1], "2"])
     assert other.exit_code == 1
     assert "was begun with epochs = 1, not 2; choose another folder with --out" in other.stderr
+
+
+@pytest.mark.slow
+def test_an_embedder_that_is_offered_afterwards_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, home = tmp_path / "out", tmp_path / "home"
+    command = ["train", "embedder", "--data", "drawn:9:5", "--epochs", "2", "--out", str(out)]
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.output
+    trained = json.loads(first.stdout.splitlines()[-1])
+
+    (home / "objects").mkdir(parents=True)
+    monkeypatch.setattr("imgsearch_assets.registration.MIN_SAMPLES", 1)
+    monkeypatch.setattr("imgsearch_assets.registration.FLOORS", {"embedder": {"recall_at_1": 0.01}})
+    again = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
+    assert again.exit_code == 0, again.output
+    said = json.loads(again.stdout.splitlines()[-1])
+    assert (said["version"], said["registered"]) == (trained["version"], True)
+    assert "describing pictures: 0 done" in again.stderr
+    assert f"embedder {said['version']} is live in {home}" in again.stderr
+    measured = read_live(LocalObjectStore(home / "objects"), "embedder").promotion.measured
+    assert measured.figures["street_to_shop_recall_at_1"] == pytest.approx(
+        said["street_to_shop_recall_at_1"], abs=1e-3
+    )
 
 
 def test_two_do_not_train_in_one_folder(tmp_path: Path, boxes: Path) -> None:
