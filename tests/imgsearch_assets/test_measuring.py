@@ -39,4 +39,4 @@ def test_an_embedder_is_judged_by_kinds_and_by_identity(photos: Path, tmp_path: 
     by = yardstick(left_out(folder.load(photos), None, 0, tmp_path / "again"))
     figures = by.measure(register_embedder(LocalObjectStore(tmp_path / "store")))
     assert by.samples == 24
-    assert {"street_to_shop_recall_at_1", "in_shop_category_precision_at_5"} <= set(figures)
+    assert {"self_recall_at_1", "in_shop_category_precision_at_5"} <= set(figures)
