@@ -1,12 +1,12 @@
 """Products that a page need not show side by side: those of one picture, and one design in its colours.
 
 Pictures are compared as wholes, by the index's own vectors. Measured with the shipped embedder on 600 drawn
-packshots and 512 photos, made smaller and compressed again (70 % of the side, quality 60) against the nearest
-other product: at 0.96 the same picture is found in 96 % (drawn) and 99 % (photos), and no two products of the
-310,000 pairs are taken for one (the most alike have 0.950); at 0.97 in 88 % and 95 %. The boxes of items tell
-worse: a detector draws them a little differently each time. A crop of 70 % of the area is not the same
-picture: it is less alike than two products may be. Colour is much of what an embedder sees, so a variant
-needs the catalogue's word first.
+packshots and 1,536 photos, made smaller and compressed again (70 % of the side, quality 60) against the
+nearest other product: at 0.96 the same picture is found in 89 % (drawn) and 95 % (photos), and no two
+products of the 1.4 million pairs are taken for one (the most alike have 0.957); at 0.95 it is 94 % and 97 %,
+and one pair. The boxes of items tell worse: a detector draws them a little differently each time. A crop of
+70 % of the area is not the same picture: it is less alike than two products may be. Colour is much of what an
+embedder sees, so a variant needs the catalogue's word first.
 
 A group is made round its first product by id, which every member is compared with itself, so likeness is not
 passed on from member to member, and the group keeps its name from day to day.

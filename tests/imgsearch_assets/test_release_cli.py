@@ -8,11 +8,17 @@ run = CliRunner().invoke
 
 
 def test_nothing_released_yet(tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
     done = run(app, ["release", "status", "--home", str(tmp_path)])
     assert (done.exit_code, done.output) == (0, "nothing was ever released in local\n")
 
 
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = run(app, ["release", "status", "--home", str(tmp_path / "typo")])
+    assert nowhere.exit_code == 1
+    assert "typo/objects is not there; expected is the folder of an installation" in nowhere.stderr
+    assert not (tmp_path / "typo").exists()
+    (tmp_path / "objects").mkdir()
     back = run(app, ["release", "rollback", "--home", str(tmp_path), "--why", "worse shoes"])
     assert (back.exit_code, back.stderr) == (1, "imgsearch: nothing was ever released in local\n")
     on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine"])

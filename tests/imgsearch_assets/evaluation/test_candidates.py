@@ -29,7 +29,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         BadInput, match=r"^detector 'moon' is no folder with a bundle\.json; to measure a stored"
     ):
         candidate(detector.NAME, "moon", None)
-    with pytest.raises(BadInput, match=r"/objects is not there; --home is the folder of an installation$"):
+    with pytest.raises(BadInput, match=r"/objects is not there; expected is the folder of an installation"):
         candidate(detector.NAME, "moon", tmp_path)
     (tmp_path / "objects").mkdir()
     with pytest.raises(NotFound, match=r"^there is no object models/detector/moon/bundle\.json$"):

@@ -1,5 +1,6 @@
 import logging
 import re
+import time
 from typing import Any
 
 import pytest
@@ -25,6 +26,10 @@ def test_one_line_a_request_and_no_bytes_of_it(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="serving.api"):
         house.http.post("/v1/search/image?secret=1", files={"image": ("my-name.jpg", patches("red"))})
+        for _ in range(200):  # it is written when the answer is on its way
+            if any(line.name == "serving.api.access" for line in caplog.records):
+                break
+            time.sleep(0.02)
     (line,) = [line for line in caplog.records if line.name == "serving.api.access"]
     assert line.getMessage() == "POST /v1/search/image 200"
     assert line.fields["took_ms"] > 0

@@ -15,7 +15,7 @@ from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import BadImage, BadInput, ImgsearchError, NotFound, TextSearchOff
 from serving.images.box import Box, crop
-from serving.models.bundle import load_bundle, store_bundle
+from serving.models.bundle import load_bundle, promote, store_bundle
 from serving.models.detector import Detector
 from serving.models.embedder import Embedder
 from serving.models.holder import ModelHolder
@@ -138,16 +138,20 @@ async def test_the_version_that_is_asked_for_answers(
 ) -> None:
     whole: list[tuple[int, tuple[float, ...]]] = [(0, (0, 0, 1, 1))]
     other = narrower(store, embedder.version, 32)
+    with pytest.raises(NotFound, match=f"no embedder '{other}' was ever live"):
+        await embed(channel, [picture(1)], whole, other)
+    promote(store, load_bundle(store, "embedder", other))
+    promote(store, load_bundle(store, "embedder", embedder.version))
     for version, dim in ((other, 32), ("", embedder.dim), (embedder.version, embedder.dim)):
         reply = await embed(channel, [picture(1)], whole, version)
         assert (reply.model_version, reply.dim) == (version or embedder.version, dim)
         assert len(reply.vectors) == 4 * dim
-    with pytest.raises(NotFound, match="no embedder '0123456789abcdef' is registered"):
+    with pytest.raises(NotFound, match="no embedder '0123456789abcdef' was ever live"):
         await embed(channel, [picture(1)], whole, "0123456789abcdef")
 
 
 def narrower(store: LocalObjectStore, version: str, dim: int) -> str:
-    """Another embedder, not live: the first ``dim`` numbers of that one."""
+    """Another embedder, a candidate: the first ``dim`` numbers of that one."""
     bundle = load_bundle(store, "embedder", version)
     project = {name: bundle.tensors[name][:dim] for name in ("project.weight", "project.bias")}
     tensors = {**bundle.tensors, **project}
