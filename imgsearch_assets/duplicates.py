@@ -182,11 +182,16 @@ def _picture_groups(pictures: _Pictures, cosine: float) -> list[int]:
         same.setdefault(one, [one]).append(other)
         same.setdefault(other, [other]).append(one)
 
+    hubs = np.flatnonzero(crowded)  # whose pairs are not all there, from neither end
+
     def like(number: int) -> list[int]:
         """A picture and all that are the same as it."""
-        if crowded[number]:
-            return sorted({number, *np.flatnonzero(xb @ xb[number] >= cosine).tolist()})
-        return same.get(number, [number])
+        known = same.get(number, [number])
+        if not len(hubs):
+            return known
+        among = np.arange(len(xb)) if crowded[number] else hubs
+        more = among[xb[among] @ xb[number] >= cosine].tolist()
+        return sorted({number, *known, *more})
 
     group = [-1] * len(pictures.of)
     for product, own in enumerate(pictures.of):

@@ -19,4 +19,4 @@ def shown(name: str, value: float | None) -> str:
     """A figure as text: counts whole, shares with three digits, a dash for what there is none of."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if name in ("queries", "pictures") else f"{value:.3f}"
+    return f"{value:,.0f}" if name.endswith(("queries", "pictures")) else f"{value:.3f}"

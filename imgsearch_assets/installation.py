@@ -68,8 +68,13 @@ def only_one(home: Path, option: str = "--home") -> Iterator[None]:
 
     Raises ``BadSettings`` when another process holds it.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("a+") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / "lock").open("a+")
+    except OSError as error:
+        said = f"cannot work in the folder {home}: {error.strerror}; choose another with {option}"
+        raise BadSettings(said) from None
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

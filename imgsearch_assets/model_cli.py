@@ -122,7 +122,9 @@ def adopt(
 @app.command()
 def register(
     home: Home,
-    version: Annotated[str, typer.Argument(help="A version that is kept.", show_default=False)],
+    version: Annotated[
+        str, typer.Argument(help="A version that is kept, or a folder with a bundle.", show_default=False)
+    ],
     why: Why,
     name: Annotated[str, typer.Option(help="detector or embedder.")] = "embedder",
     data: Annotated[str, typer.Option(help="Data set to compare on, as of imgsearch evaluate.")] = DATA,
@@ -133,13 +135,21 @@ def register(
     """Make a candidate live, if it is not worse than the live model on the same pictures."""
     from imgsearch_assets import registration
     from imgsearch_assets.datasets.loader import load
+    from imgsearch_assets.evaluation.candidates import bring, learned_from
     from imgsearch_assets.measuring import left_out, yardstick
     from serving.models.bundle import load_bundle
 
     with one_sentence(), TemporaryDirectory(prefix="imgsearch-") as scratch:
         store = objects_of(home)
-        bundle = load_bundle(store, name, version)
-        by = yardstick(left_out(load(data), held_out, split_seed, Path(scratch)))
+        brought = (Path(version) / "bundle.json").is_file()
+        bundle = bring(store, name, Path(version)) if brought else load_bundle(store, name, version)
+        version, dataset = bundle.version, load(data)
+        if held_out is None and learned_from(bundle.card, dataset.version):
+            raise BadInput(
+                f"{name} {version} learned from {data}: its figures there would promise nothing; measure it "
+                "by what its training left out (--held-out 0.3333), or by other pictures"
+            )
+        by = yardstick(left_out(dataset, held_out, split_seed, Path(scratch)))
         done = registration.register(store, bundle, by, who=getpass.getuser(), why=why, waive=waive)
         for one in done.compared:
             typer.echo(one.sentence)

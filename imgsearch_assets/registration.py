@@ -159,7 +159,7 @@ def best_before(live: Live, split: str) -> dict[str, float]:
         if split and one.measured.split == split and one.version not in left:
             for name, value in one.measured.figures.items():
                 best[name] = max(value, best.get(name, value))
-        if one.measured.waived:
+        if one.measured.waived and one.version not in left:
             break
     return best
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from zlib import crc32
 
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.datasets.scenes import pixels_of
 from imgsearch_assets.progress import stage
 from imgsearch_assets.sample.evaluate import retaken
-from serving.models.preprocess import open_picture
 
 
 def with_second_look(pictures: Sequence[Labelled], root: Path, folder: Path) -> Dataset:
@@ -24,9 +24,8 @@ def with_second_look(pictures: Sequence[Labelled], root: Path, folder: Path) -> 
             first, again = folder / "first" / name, folder / "again" / f"{name}.jpg"
             first.parent.mkdir(parents=True, exist_ok=True)
             again.parent.mkdir(parents=True, exist_ok=True)
-            data = one.path.read_bytes()
-            first.write_bytes(data)
-            again.write_bytes(retaken(open_picture(data), crc32(name.encode())))
+            first.write_bytes(one.path.read_bytes())
+            again.write_bytes(retaken(pixels_of(one), crc32(name.encode())))
             shop = replace(one, path=first, product=name, kind="shop", role="", items=())
             every += [shop, replace(shop, path=again, kind="again")]
             advance(1)

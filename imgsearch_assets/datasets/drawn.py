@@ -5,15 +5,15 @@ What is drawn stays, and is the start of a larger set of the same seed; an inter
 
 import json
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
+from imgsearch_assets.pool import processes
 from imgsearch_assets.progress import stage
 from imgsearch_assets.sample.drawing import GENERATOR, PACKSHOT_QUALITY, encode, write_whole
 from imgsearch_assets.sample.products import Product
@@ -63,8 +63,7 @@ def _drawn(root: Path, seed: int, chunks: list[int]) -> Iterable[None]:
     if len(chunks) < 3 or runtime.cores() == 1:
         yield from map(draw, chunks)
         return
-    # Not forked from here: the parent may run threads, and forking those is how processes hang.
-    with ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool:
+    with processes() as pool:
         futures = [pool.submit(draw, first) for first in chunks]
         try:
             for future in as_completed(futures):

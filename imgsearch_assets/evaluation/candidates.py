@@ -10,6 +10,7 @@ from imgsearch_assets.models import register_detector, register_embedder
 from serving.errors import BadInput
 from serving.models import detector, embedder
 from serving.models.bundle import Bundle, load_bundle
+from serving.models.card import Card
 from serving.object_store import LocalObjectStore, ObjectStore
 
 LIVE, SHIPPED = "live", "shipped"
@@ -38,12 +39,29 @@ def candidate(name: str, which: str | None, home: Path | None) -> Bundle:
     return load_bundle(objects_of(home), name, None if which == LIVE else which)
 
 
+def bring(store: ObjectStore, name: str, folder: Path) -> Bundle:
+    """The bundle whose files lie in ``folder``, checked, as a candidate of ``store``; not live by that."""
+    bundle = _unpacked(name, folder)
+    _copy(folder, store, f"models/{name}/{bundle.version}")
+    return bundle
+
+
+def learned_from(card: Card, dataset_version: str) -> bool:
+    """Whether a model learned from these very pictures, so that its figures on them promise nothing."""
+    return dataset_version in (card.dataset, card.training.get("dataset"))
+
+
 def _unpacked(name: str, folder: Path) -> Bundle:
     """The bundle whose files lie in ``folder``, checked as one of a store."""
     version = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()[:16]
     with TemporaryDirectory(prefix="imgsearch-") as copy:
         store = LocalObjectStore(Path(copy))
-        for file in sorted(folder.iterdir()):
-            if file.is_file():
-                store.put(f"models/{name}/{version}/{file.name}", file.read_bytes())
+        _copy(folder, store, f"models/{name}/{version}")
         return load_bundle(store, name, version)
+
+
+def _copy(folder: Path, store: ObjectStore, prefix: str) -> None:
+    """The card comes last: a bundle is there when its card is."""
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == "bundle.json"):
+        if file.is_file():
+            store.put(f"{prefix}/{file.name}", file.read_bytes())

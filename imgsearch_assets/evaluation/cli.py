@@ -58,7 +58,7 @@ def evaluate(
     from imgsearch_assets.datasets.loader import load
     from imgsearch_assets.datasets.split import split
     from imgsearch_assets.evaluation import evaluate as measuring
-    from imgsearch_assets.evaluation.candidates import candidate
+    from imgsearch_assets.evaluation.candidates import candidate, learned_from
     from imgsearch_assets.evaluation.gallery import page
     from imgsearch_assets.figures import rounded
     from serving.models import detector as detectors
@@ -73,7 +73,7 @@ def evaluate(
         report = measuring.evaluate(dataset, embedders.Embedder(bundle), finder, boxes)
         # With --json the figures are the answer, and stdout has nothing else.
         console = Console(stderr=as_json)
-        if report.dataset_version == bundle.card.dataset:
+        if learned_from(bundle.card, report.dataset_version):
             console.print("the embedder learned from these very pictures: its figures here promise nothing")
         for table in report.tables():
             console.print(table)

@@ -10,7 +10,8 @@ from serving.errors import BadSettings
 
 DRAWN = "drawn"
 _COCO = "coco:"
-_SHARE = 0.1  # of pictures of a file, held out
+# Of pictures of a file, held out; of a small file more, so that there are enough to decide by.
+_SHARE, _MOST, _ENOUGH = 0.1, 0.3, 60
 
 
 def boxed(data: str, images: Path | None, scenes: int, seed: int) -> tuple[Scenes, Scenes, Counter[str]]:
@@ -25,7 +26,8 @@ def boxed(data: str, images: Path | None, scenes: int, seed: int) -> tuple[Scene
     if not data.startswith(_COCO) or data == _COCO:
         raise BadSettings(f"a detector learns from boxes: --data is drawn or coco:FILE, not {data!r}")
     found = coco.load(Path(data.removeprefix(_COCO)), images)
-    parts, copies = apart(split(found.dataset, _SHARE))
+    share = max(_SHARE, min(_MOST, _ENOUGH / len(found.dataset.pictures)))
+    parts, copies = apart(split(found.dataset, share))
     left_out = Counter(found.rejected) + Counter({"picture_like_a_held_out_one": len(copies)})
     learned = Pictures(parts.train, found.categories, f"{parts.version}/train")
     return (

@@ -15,6 +15,7 @@ file. The name carries the hash of the content, so a damaged file is known for w
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from torch import Tensor
 from serving.errors import BadSettings
 
 Json = Any  # what the json module reads and writes
+
+_CHECKPOINT = r"\d{10}\.[0-9a-f]+\.safetensors"
+_PART = r"[0-9a-f]{16}\.\d{7}\.(safetensors|json)"
+_SUFFIX = r"\.partial"
 
 _KEPT = 2  # the newest, and the one before should the newest turn out damaged
 # The only key of the metadata: with several, safetensors writes them in an order of its own each time.
@@ -82,12 +87,12 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget every checkpoint of the folder: what ``--restart`` asks for."""
-        for path in [*self._files(), *self.folder.glob("*.safetensors.partial")]:
+        for path in self._files(f"({_SUFFIX})?"):
             path.unlink(missing_ok=True)
 
-    def _files(self) -> list[Path]:
-        """The newest first."""
-        return sorted(self.folder.glob("[0-9]*.*.safetensors"), reverse=True)
+    def _files(self, ending: str = "") -> list[Path]:
+        """The newest first. Nothing that somebody else keeps there."""
+        return sorted(_matching(self.folder, _CHECKPOINT + ending), reverse=True)
 
     def _check(self, head: Mapping[str, Json]) -> None:
         before, now = head["configuration"], self.configuration
@@ -100,10 +105,23 @@ class Checkpoint:
                 )
 
 
+def clear_parts(folder: Path) -> None:
+    """Remove what was kept in parts (``<16 hex digits>.<7 digits>.*``), and the folder if that was all."""
+    for path in _matching(folder, f"{_PART}({_SUFFIX})?"):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    there = folder.iterdir() if folder.is_dir() else iter(())
+    return [path for path in there if re.fullmatch(pattern, path.name)]
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Put ``content`` on the disk under that name; a kill at any moment leaves all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         file.write(content)
         file.flush()

@@ -36,7 +36,9 @@ Images = Annotated[
     Path | None, typer.Option(help="Where the pictures of coco:FILE lie.", show_default="near the file")
 ]
 Scenes = Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)]
-Products = Annotated[int, typer.Option(help="Drawn products to learn from.", min=2)]
+Products = Annotated[
+    int, typer.Option(help="Drawn products to learn from; 200 others are drawn to measure with.", min=2)
+]
 Finder = Annotated[
     str,
     typer.Option(
@@ -141,6 +143,11 @@ def all_(
         keep("embedder", lambda: _embedder(options("embedder", products), finder))
 
 
+_NEXT = (
+    "to measure it: imgsearch evaluate --{name} {kept}; to make it live: this command with --register --home "
+    "INSTALLATION, or, where the data has moved on, imgsearch model register {kept} --name {name} --home "
+    "INSTALLATION --data SPEC"
+)
 Keep = Callable[[str, Callable[[], tuple[Result, Path]]], "Bundle"]
 
 
@@ -150,7 +157,10 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
 
     By name where there are several. What may be done next goes to stderr.
     """
+    from imgsearch_assets.registration import Refused
+
     said: dict[str, dict[str, Any]] = {}
+    refused: list[Refused] = []
 
     def keep(name: str, trainer: Callable[[], tuple[Result, Path]]) -> "Bundle":
         started = time.monotonic()
@@ -160,10 +170,18 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
         bundle = result.store(LocalObjectStore(folder / "objects"))
         one["version"] = bundle.version
         typer.echo(f"{name} {bundle.version} is kept in {folder / 'objects'}", err=True)
-        if register and home is not None:
-            one["registered"] = _register(result, objects_of(home))
-            typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
         said[name] = one
+        if register and home is not None:
+            try:
+                one["registered"] = _register(result, objects_of(home))
+                typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
+            except Refused as error:  # the next one may be better
+                one["registered"] = False
+                refused.append(error)
+        else:
+            typer.echo(
+                _NEXT.format(name=name, kept=folder / "objects" / "models" / name / bundle.version), err=True
+            )
         return bundle
 
     with one_sentence():
@@ -177,13 +195,9 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
 
         runtime.tune(threads=1)  # the backbone's looks and the drawing are what run side by side
         yield keep
-        if not register:
-            typer.echo(
-                "to measure it: imgsearch evaluate with its folder; to make it live: the same command with "
-                "--register --home INSTALLATION, which trains nothing twice",
-                err=True,
-            )
         typer.echo(json.dumps(said if len(said) > 1 else next(iter(said.values()))))
+        if refused:
+            raise refused[0]
 
 
 def _register(result: Result, store: ObjectStore) -> bool:
@@ -207,8 +221,7 @@ def _detector(options: Options, images: Path | None) -> tuple[Result, Path]:
     from imgsearch_assets.training.detector import Recipe, configuration, train
 
     learned, unseen, left_out = boxed(options.data, images, options.drawn, options.seed)
-    for reason, count in sorted(left_out.items()):
-        typer.echo(f"left out: {count:,} {reason}", err=True)
+    _say_left_out(left_out)
     recipe = Recipe(seed=options.seed)
     if options.epochs:
         recipe = Recipe(seed=options.seed, epochs=options.epochs)
@@ -220,6 +233,11 @@ def _detector(options: Options, images: Path | None) -> tuple[Result, Path]:
     return trained, folder
 
 
+def _say_left_out(reasons: Mapping[str, int]) -> None:
+    for reason, count in sorted(reasons.items()):
+        typer.echo(f"left out: {count:,} {reason}", err=True)
+
+
 def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
     from imgsearch_assets.training.checkpoint import fingerprint
     from imgsearch_assets.training.embedder import trained
@@ -228,6 +246,5 @@ def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
     folder = options.out or FOLDER / f"embedder-{fingerprint(decisive)}"
     with only_one(folder, "--out"):
         result = trained(options, finder, folder)
-    if left_out := result.configuration["left_out"]:
-        typer.echo(f"left out: {left_out:,} picture_like_a_held_out_one", err=True)
+    _say_left_out(result.left_out)
     return result, folder

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from imgsearch_assets.figures import words
+from imgsearch_assets.training.checkpoint import write_whole
 
 Row = Mapping[str, float]
 
@@ -61,7 +62,7 @@ class Curves:
 
     def draw(self) -> None:
         """Bring the picture up to the last epoch."""
-        self._png.write_bytes(picture(self.rows()))
+        write_whole(self._png, picture(self.rows()))
         self._drawn = time.monotonic()
 
 

@@ -5,10 +5,8 @@ so that a killed training looks again at a few pictures only.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -20,13 +18,13 @@ from numpy.typing import NDArray
 from imgsearch_assets.datasets.dataset import Labelled
 from imgsearch_assets.datasets.scenes import pixels_of
 from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.pool import processes
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.augment import rephotographed
 from imgsearch_assets.training.checkpoint import fingerprint, write_whole
 from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.errors import BadInput
 from serving.images.box import Box, crop
-from serving.models import runtime
 from serving.models.engine import Engine
 from serving.models.preprocess import Preprocessing
 from serving.models.trunk import Descriptor
@@ -92,7 +90,7 @@ def describe(
     rows: list[NDArray[np.float32]] = []
     with (
         stage("describing pictures", len(jobs)) as advance,
-        ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool,
+        processes() as pool,
     ):
         look = (engine or trunk_engine)() if lacking else None
         made = (

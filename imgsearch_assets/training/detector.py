@@ -5,7 +5,6 @@ The same scenes, recipe and machine give the same weights, however often the tra
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from imgsearch_assets.figures import rounded
 from imgsearch_assets.models import Shipped, imagenet_maps
 from imgsearch_assets.progress import stage
 from imgsearch_assets.registration import Yardstick
-from imgsearch_assets.training.checkpoint import Checkpoint, Json, packed, unpacked, write_whole
+from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, packed, unpacked, write_whole
 from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look
 from imgsearch_assets.training.losses import box_loss, heat_loss
@@ -117,7 +116,7 @@ def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, rest
     checkpoint, curves, looks = Checkpoint(folder, settings), Curves(folder), folder / "looks"
     if restart:
         checkpoint.clear()
-        shutil.rmtree(looks, ignore_errors=True)
+        clear_parts(looks)
     saved = checkpoint.latest()
     if saved is None or saved.step < recipe.epochs:
         seen = look(learned, looks, "looking at scenes")
@@ -131,7 +130,7 @@ def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, rest
         )
         saved = checkpoint.latest()
     assert saved is not None, "fit has just written it"  # noqa: S101 - no input leads here
-    shutil.rmtree(looks, ignore_errors=True)  # half a gigabyte that nobody needs again
+    clear_parts(looks)  # half a gigabyte that nobody needs again
     state = unpacked(saved.tensors, saved.state)
     head = Head(len(learned.categories)).eval()
     head.load_state_dict(state["head"])

@@ -6,7 +6,6 @@ and looks at every picture once (``described``), and what is learned is ``metric
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from imgsearch_assets.evaluation.report import Boxes, Report
 from imgsearch_assets.figures import rounded
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.registration import Yardstick
-from imgsearch_assets.training.checkpoint import Checkpoint, Json, write_whole
+from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, write_whole
 from imgsearch_assets.training.crops import detected
 from imgsearch_assets.training.described import describe, trunk_engine
 from imgsearch_assets.training.lesson import Lesson, lesson
@@ -66,6 +65,7 @@ class Trained:
     unseen: Dataset
     boxes: Boxes  # that it is measured by on ``unseen``
     finder: Bundle
+    left_out: Mapping[str, int]  # pictures that were not learned from, by reason
     pictures: Mapping[str, bytes]  # by file name: the curves, the worst queries
 
     @property
@@ -120,7 +120,9 @@ def trained(asked: Asked, finder: Bundle, into: Path) -> Trained:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
         report = _report(taught.unseen, taught.boxes, bundle, finder)
     pictures = {"curves.png": (into / "curves.png").read_bytes(), "worst.jpg": worst_sheet(report)}
-    done = Trained(projection, _shares(report), settings, taught.unseen, taught.boxes, finder, pictures)
+    done = Trained(
+        projection, _shares(report), settings, taught.unseen, taught.boxes, finder, taught.left_out, pictures
+    )
     if not projection.tuned:
         done.write(into)
     return done
@@ -133,7 +135,7 @@ def learn(
     if restart:
         Checkpoint(into).clear()
         for kept in ("described", "items"):
-            shutil.rmtree(into / kept, ignore_errors=True)
+            clear_parts(into / kept)
     pictures, recipe = taught.pictures, taught.recipe
     copies = PHOTO_COPIES if recipe.category_weight else DRAWN_COPIES
     boxes = detected(pictures, finder, into / "items", taught.version)
@@ -144,7 +146,8 @@ def learn(
     origin: dict[str, Json] = {
         "data": taught.version,
         "pictures": len(pictures),
-        "left_out": taught.left_out,
+        "left_out": sum(taught.left_out.values()),
+        "dataset": taught.dataset,
         "copies": copies,
         "detector": finder.version,
         "index": taught.generation,

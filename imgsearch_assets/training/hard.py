@@ -12,6 +12,7 @@ from serving.index.search import search
 
 # Of these many nearest groups of an index those are taken that are learned from.
 _ASKED = 32
+_SAME = 0.9999  # cosine
 
 
 def confused(generation: Generation, products: Collection[str], k: int = 4) -> Mapping[str, tuple[str, ...]]:
@@ -39,6 +40,7 @@ def nearest_others(
 ) -> dict[int, NDArray[np.int64]]:
     """Of every product the up to ``k`` other ones with the nearest rows, the nearest first.
 
+    One whose row is the very same is left out: it is the same picture, and may well be the same thing.
     ``xb`` float32 (n, d), rows unit length, of ``products`` int64 (n,): the vectors of an index or of a
     training's own rows. Exact search.
     """
@@ -50,7 +52,7 @@ def nearest_others(
     for product, scores, rows in zip(products.tolist(), D, I, strict=True):
         of = best[product]
         for score, other in zip(scores.tolist(), products[rows].tolist(), strict=True):
-            if other != product and score > of.get(other, -np.inf):
+            if other != product and of.get(other, -np.inf) < score < _SAME:
                 of[other] = score
     return {
         product: np.array(sorted(others, key=lambda other: (-others[other], other))[:k], np.int64)

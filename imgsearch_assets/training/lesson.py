@@ -11,8 +11,10 @@ from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.datasets.loader import load
 from imgsearch_assets.datasets.split import apart, split
 from imgsearch_assets.evaluation.report import Boxes
+from imgsearch_assets.sample.drawing import GENERATOR
 from imgsearch_assets.training.hard import confused
 from imgsearch_assets.training.metric import Recipe
+from serving.errors import BadInput
 from serving.models.trunk import Descriptor
 
 DRAWN = "drawn"
@@ -41,7 +43,8 @@ _CATALOGUE = "catalogue:"
 class Lesson:
     """``version`` names the pictures; ``unseen`` is what the model is measured with, by ``boxes``.
 
-    ``left_out`` counts pictures that are nearly the same as one of ``unseen`` and so teach nothing.
+    ``dataset`` is the version of the data set that both are parts of, "" where they are not. ``left_out``
+    counts pictures that are not learned from, by reason: ``Dataset.skipped``, and copies of ``unseen``.
     ``confused`` are products that the index ``generation`` takes for each other; "" is none.
     """
 
@@ -50,7 +53,8 @@ class Lesson:
     unseen: Dataset
     boxes: Boxes
     recipe: Recipe
-    left_out: int = 0
+    dataset: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
     generation: str = ""
     confused: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -63,20 +67,23 @@ def lesson(data: str, products: int, seed: int, work: Path) -> Lesson:
     what its live index confuses. Raises ``BadInput`` for a data set that is not as its format asks.
     """
     if data == DRAWN:
+        if seed == UNSEEN_SEED:
+            raise BadInput(f"--seed {seed} draws what models are measured with; choose another")
         learned = drawn.load(products, seed, work).pictures
         unseen = drawn.load(UNSEEN, UNSEEN_SEED, work)
-        return Lesson(learned, f"{DRAWN}/{products}/{seed}", unseen, "true", OF_PRODUCTS)
+        return Lesson(learned, f"{DRAWN}/{GENERATOR}/{products}/{seed}", unseen, "true", OF_PRODUCTS)
     dataset = load(data if ":" in data else f"folder:{data}", work)
     whole = split(dataset, HELD_OUT, seed)
     parts, _ = apart(whole)
-    left_out = len(whole.train) - len(parts.train)
+    copies = len(whole.train) - len(parts.train)
+    left_out = Counter(dataset.skipped) + Counter({"picture_like_a_held_out_one": copies})
     several = Counter(one.product for one in parts.train if one.product)
     if not any(count > 1 for count in several.values()):
         again = with_second_look(parts.held_out, dataset.root, work / "again")
-        return Lesson(parts.train, parts.version, again, "whole", OF_KINDS, left_out)
+        return Lesson(parts.train, parts.version, again, "whole", OF_KINDS, dataset.version, left_out)
     labelled = any(one.items for one in parts.held_out)
     boxes: Boxes = "true" if labelled else "detected"
-    found = Lesson(parts.train, parts.version, parts.unseen, boxes, OF_PRODUCTS, left_out)
+    found = Lesson(parts.train, parts.version, parts.unseen, boxes, OF_PRODUCTS, dataset.version, left_out)
     if not data.startswith(_CATALOGUE):
         return found
     live = catalogue.live_generation(Path(data.removeprefix(_CATALOGUE)))

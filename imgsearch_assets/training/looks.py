@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +17,11 @@ from torch import Tensor, nn
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth
 from imgsearch_assets.models import imagenet_maps
+from imgsearch_assets.pool import processes
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import write_whole
 from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.images.box import Box
-from serving.models import runtime
 from serving.models.backbone import INPUT_SIZE, TAP_CHANNELS, TAP_STRIDES, Backbone, Taps
 from serving.models.engine import Engine
 from serving.models.preprocess import Preprocessing
@@ -96,7 +94,7 @@ def _prepared(scenes: Scenes, numbers: Sequence[int]) -> Iterator[Iterator[tuple
     if len(numbers) < _FEW:
         yield map(one, numbers)
         return
-    with ProcessPoolExecutor(runtime.cores(), get_context("forkserver")) as pool:
+    with processes() as pool:
         yield pool.map(one, numbers, chunksize=8)
 
 

@@ -51,7 +51,11 @@ class Watched:
                 for some in (asked, shelf)
             )
             figures = retrieve(queries, gallery).figures
-            found |= {f"{task}_{name}": figures[name] for name in _SHOWN if _speaks(task, name, figures)}
+            found |= {
+                f"learned_block_{task}_{name}": figures[name]
+                for name in _SHOWN
+                if _speaks(task, name, figures)
+            }
         return found
 
 

@@ -212,6 +212,18 @@ def test_very_many_files_of_one_picture_are_one_group(
     assert {group for name, group in picture.items() if name.startswith("p")} == {"p000"}
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_whoever_is_like_a_crowded_picture_is_found(catalogue: Catalogue, first: bool) -> None:
+    """A hub that a hundred pictures are like, which are not like one another."""
+    spokes = np.eye(110, dtype=np.float32)[1:101] * 0.27
+    spokes[:, 0] = (1 - 0.27**2) ** 0.5
+    rows = [(f"p{number:03d}", row) for number, row in enumerate(spokes, 1)]
+    hub = ("p000", np.eye(110, dtype=np.float32)[0])
+    for place, (name, row) in enumerate([hub, *rows] if first else [*rows, hub]):
+        catalogue.add(name, (f"s{place:03d}", row))
+    assert set(catalogue.groups(picture=0.96)[0].values()) == {"p000"}
+
+
 def test_a_picture_of_very_many_keeps_the_nearest() -> None:
     xb = np.zeros((150, DIM), np.float32)
     xb[:, 0] = 1

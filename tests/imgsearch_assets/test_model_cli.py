@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from imgsearch_assets import measuring
 from imgsearch_assets.cli import app
+from imgsearch_assets.datasets.loader import load
 from imgsearch_assets.measuring import Yardstick
 from serving.models import weights_file
 from serving.models.bundle import list_versions, live_version, load_card, promote, store_bundle
@@ -131,6 +132,36 @@ def test_what_cannot_be_done_is_one_sentence(
     assert store.root == tmp_path / "objects"
     done = run(app, ["model", *asked, "--home", str(tmp_path)])
     assert (done.exit_code, done.stderr) == (1, f"imgsearch: {said}\n")
+
+
+def test_a_folder_with_a_bundle_is_brought_in_and_not_believed_on_what_it_learned_from(
+    store: LocalObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "hat").mkdir(parents=True)
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / "hat" / "1.png")
+    data = f"folder:{tmp_path / 'photos'}"
+    elsewhere = LocalObjectStore(tmp_path / "training" / "objects")
+    made = store_bundle(
+        elsewhere,
+        "embedder",
+        {"a": torch.ones(1)},
+        Preprocessing(),
+        dim=3,
+        metrics={"recall_at_1": 0.9},
+        training={"dataset": load(data).version},
+    )
+    folder = elsewhere.root / "models" / "embedder" / made.version
+    monkeypatch.setattr(
+        measuring, "yardstick", lambda _: Yardstick("these", lambda bundle: bundle.card.metrics, 400)
+    )
+    store.root.mkdir(exist_ok=True)
+    asked = ["model", "register", str(folder), "--home", str(tmp_path), "--why", "to see", "--data", data]
+    boasted = run(app, asked)
+    assert boasted.exit_code == 1
+    assert f"embedder {made.version} learned from {data}: its figures there would promise" in boasted.stderr
+    done = run(app, [*asked, "--held-out", "1"])
+    assert done.exit_code == 0, done.output
+    assert live_version(store, "embedder") == made.version
 
 
 def test_a_handful_of_pictures_decides_nothing(store: LocalObjectStore, tmp_path: Path) -> None:

@@ -116,6 +116,18 @@ def test_what_somebody_waived_or_left_sets_no_mark(store: LocalObjectStore) -> N
     passes(store, kept(store, 0.585))
 
 
+def test_a_waived_one_that_was_left_forgets_nothing(store: LocalObjectStore) -> None:
+    first = kept(store, 0.9)
+    passes(store, first)
+    good = kept(store, 0.89)
+    passes(store, good)
+    waived = kept(store, 0.5)
+    passes(store, waived, waive=True, who="Ada", why="to try")
+    promote(store, good, waived.version, rolled_back_from=waived.version)
+    with pytest.raises(Refused, match=r"an earlier one had 0\.9000"):
+        passes(store, kept(store, 0.875))
+
+
 def test_what_decided_is_remembered(store: LocalObjectStore) -> None:
     passes(store, kept(store, 0.6), split="v7")
     measured = read_live(store, "embedder").promotions[0].measured

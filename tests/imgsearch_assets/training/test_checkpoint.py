@@ -13,6 +13,7 @@ from torch import nn
 
 from imgsearch_assets.training.checkpoint import (
     Checkpoint,
+    clear_parts,
     fingerprint,
     packed,
     sha256_of,
@@ -177,3 +178,22 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
 
 def test_a_fingerprint_is_of_the_content() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+
+
+def test_only_what_is_its_own_is_forgotten(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, {})
+    checkpoint.save(1, {"a": torch.ones(1)}, {})
+    parts = tmp_path / "items"
+    parts.mkdir()
+    own = parts / f"{'0' * 16}.0000128.json"
+    for path in (own, parts / "mine.txt", tmp_path / "2024.notes.safetensors"):
+        path.write_text("{}")
+    checkpoint.clear()
+    clear_parts(parts)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"items/mine.txt", "2024.notes.safetensors"}
+    (parts / "mine.txt").unlink()
+    own.write_text("{}")
+    clear_parts(parts)
+    assert not parts.exists()
+    clear_parts(parts)

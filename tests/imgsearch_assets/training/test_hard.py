@@ -51,6 +51,13 @@ def test_neighbours_are_other_products_the_nearest_first() -> None:
     }
 
 
+def test_the_same_picture_under_another_name_is_no_negative() -> None:
+    angles = np.radians([0, 0, 20])
+    xb = np.stack((np.cos(angles), np.sin(angles)), 1).astype(np.float32)
+    found = nearest_others(xb, np.array([0, 1, 2]))
+    assert {product: others.tolist() for product, others in found.items()} == {0: [2], 1: [2], 2: [0, 1]}
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 4))
 def test_no_product_is_its_own_neighbour(labels: list[int], k: int) -> None:
     xb = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
