@@ -32,7 +32,7 @@ from serving.errors import BadSettings
 Json = Any  # what the json module reads and writes
 
 _CHECKPOINT = r"\d{10}\.[0-9a-f]+\.safetensors"
-_PART = r"[0-9a-f]{16}\.\d{7}\.(safetensors|json)"
+_PART = r"[^.]+\.\d{7}\.(safetensors|json)"
 _SUFFIX = r"\.partial"
 
 _KEPT = 2  # the newest, and the one before should the newest turn out damaged
@@ -106,7 +106,7 @@ class Checkpoint:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what was kept in parts (``<16 hex digits>.<7 digits>.*``), and the folder if that was all."""
+    """Remove what was kept in parts (``<mark>.<7 digits>.*``), and the folder if that was all."""
     for path in _matching(folder, f"{_PART}({_SUFFIX})?"):
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
