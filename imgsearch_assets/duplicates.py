@@ -198,17 +198,16 @@ def _picture_groups(pictures: _Pictures, cosine: float) -> list[int]:
         if group[product] >= 0:
             continue
         group[product] = product
-        first = set(like(own[0])) if own else set()
+        alike = {number: like(number) for number in own}
         shared: Counter[int] = Counter()
-        for number in own:
-            matches = like(number)
+        for number, matches in alike.items():
             rare = sum(len(pictures.products[match]) for match in matches) <= COMMON
             if rare or number == own[0]:
                 others = {other for match in matches for other in pictures.products[match]}
                 shared.update({other: int(rare) for other in others if group[other] < 0})
         for other, count in shared.items():
             theirs = pictures.of[other]
-            if theirs[0] in first or 2 * count > max(len(own), len(theirs)):
+            if theirs[0] in alike[own[0]] or 2 * count > max(len(own), len(theirs)):
                 group[other] = product
     return group
 

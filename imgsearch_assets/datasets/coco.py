@@ -158,7 +158,7 @@ def _whole(file: Path, one: Mapping[str, Any], rows: str, key: str) -> int:
 
 def _text(file: Path, one: Mapping[str, Any], rows: str, key: str) -> str:
     value = one.get(key)
-    if not isinstance(value, str) or not value or not is_text(value):
+    if not value or not is_text(value):
         raise BadInput(f"{file}: {rows} {one.get('id')} has {key} {value!r}; it must be a text")
     return value
 

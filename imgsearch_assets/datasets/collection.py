@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TypeGuard
 
 from imgsearch_assets.datasets.dataset import Dataset, Kind, Labelled, Role
 from serving.errors import BadImage, BadInput
@@ -81,12 +82,15 @@ def required(root: Path, places: tuple[str, ...], layout: str) -> Path:
     raise BadInput(f"{root / places[0]} is not there; expected is {layout}")
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether it is a text that can be written down: JSON may hold half of a character."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
     try:
-        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+        value.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def _header(path: Path | None) -> Header:
