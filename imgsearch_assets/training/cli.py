@@ -246,5 +246,5 @@ def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
     folder = options.out or FOLDER / f"embedder-{fingerprint(decisive)}"
     with only_one(folder, "--out"):
         result = trained(options, finder, folder)
-    _say_left_out(result.left_out)
+    _say_left_out(result.taught.left_out)
     return result, folder

@@ -16,10 +16,9 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor
 
-from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.gallery import worst_sheet
-from imgsearch_assets.evaluation.report import Boxes, Report
+from imgsearch_assets.evaluation.report import Report
 from imgsearch_assets.figures import rounded
 from imgsearch_assets.models import Shipped, imagenet_backbone
 from imgsearch_assets.registration import Yardstick
@@ -62,27 +61,25 @@ class Trained:
     projection: Projection
     figures: Mapping[str, float]
     configuration: Mapping[str, Json]
-    unseen: Dataset
-    boxes: Boxes  # that it is measured by on ``unseen``
+    taught: Lesson
     finder: Bundle
-    left_out: Mapping[str, int]  # pictures that were not learned from, by reason
     pictures: Mapping[str, bytes]  # by file name: the curves, the worst queries
 
     @property
     def split(self) -> str:
         """Version of what its figures are over: the pictures, and the detector where that cuts them."""
-        version = self.unseen.version
-        return f"{version}/{self.finder.version}" if self.boxes == "detected" else version
+        version = self.taught.unseen.version
+        return f"{version}/{self.finder.version}" if self.taught.boxes == "detected" else version
 
     @property
     def yardstick(self) -> Yardstick:
         """The same pictures for other embedders; so many as ask, shoppers' where there are."""
-        pictures = self.unseen.pictures
+        pictures = self.taught.unseen.pictures
         samples = sum(one.kind != "shop" for one in pictures) or len(pictures)
         return Yardstick(self.split, self._figures, samples)
 
     def _figures(self, bundle: Bundle) -> Mapping[str, float]:
-        return _report(self.unseen, self.boxes, bundle, self.finder).figures
+        return _report(self.taught, bundle, self.finder).figures
 
     def store(self, store: ObjectStore) -> Bundle:
         """Keep it with its trunk as a candidate; it is not live by that."""
@@ -118,11 +115,9 @@ def trained(asked: Asked, finder: Bundle, into: Path) -> Trained:
     projection, settings = learn(taught, Detector(finder), into, restart=asked.restart)
     with TemporaryDirectory(prefix="imgsearch-") as scratch:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
-        report = _report(taught.unseen, taught.boxes, bundle, finder)
+        report = _report(taught, bundle, finder)
     pictures = {"curves.png": (into / "curves.png").read_bytes(), "worst.jpg": worst_sheet(report)}
-    done = Trained(
-        projection, _shares(report), settings, taught.unseen, taught.boxes, finder, taught.left_out, pictures
-    )
+    done = Trained(projection, _shares(report), settings, taught, finder, pictures)
     if not projection.tuned:
         done.write(into)
     return done
@@ -196,9 +191,9 @@ def stored(
     )
 
 
-def _report(unseen: Dataset, boxes: Boxes, bundle: Bundle, finder: Bundle) -> Report:
-    eyes = Detector(finder) if boxes == "detected" else None
-    return evaluate(unseen, Embedder(bundle), eyes, boxes)
+def _report(taught: Lesson, bundle: Bundle, finder: Bundle) -> Report:
+    eyes = Detector(finder) if taught.boxes == "detected" else None
+    return evaluate(taught.unseen, Embedder(bundle), eyes, taught.boxes)
 
 
 def _shares(report: Report) -> dict[str, float]:

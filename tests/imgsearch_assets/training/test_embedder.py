@@ -75,7 +75,7 @@ def test_a_data_set_of_products_teaches_products(tmp_path: Path, finder: Bundle)
     folder = tmp_path / "out"
     done = trained(Asked("drawn:8:5", epochs=2), finder, folder)
     assert done.configuration["product_weight"] == 1.0
-    assert done.yardstick.samples == sum(one.kind == "street" for one in done.unseen.pictures) > 0
+    assert done.yardstick.samples == sum(one.kind == "street" for one in done.taught.unseen.pictures) > 0
     assert "street_to_shop_recall_at_1" in done.figures
     assert (folder / "embedder_projection.safetensors").exists()
     epochs = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
