@@ -37,6 +37,8 @@ _ADD_ROWS = 10_000
 _EF_CONSTRUCTION = 80
 _GOLDEN_ROWS = 16
 _RECALL_QUERIES = 200
+# Clustered, as photographs of garments are, 32 finds 0.998; nothing clustered, 64 lacks several of a hundred.
+_BEAMS, _ENOUGH_RECALL = (32, 48, 64, 96, MIN_BEAM), 0.995
 # A query is a row with this much of another direction added: a shopper's picture, not the shop's own.
 _DISTURBANCE = 0.3
 
@@ -200,8 +202,10 @@ def _build_graph(store: ObjectStore, vectors: NDArray[np.float32], advance: Adva
         index.add(part)
         advance(len(part))
     data = faiss.serialize_index(index).tobytes()
+    beam, recall_at_10 = _beam(index, vectors)
     figures = Figures(
-        recall_at_10=_recall_at_10(index, vectors),
+        beam=beam,
+        recall_at_10=recall_at_10,
         recall_queries=min(_RECALL_QUERIES, len(vectors)),
         norm_error=float(np.abs(np.linalg.norm(vectors, axis=1) - 1).max()),
     )
@@ -214,10 +218,11 @@ def _build_graph(store: ObjectStore, vectors: NDArray[np.float32], advance: Adva
     return _Graph(write_segment(store, "base", data), figures, golden)
 
 
-def _recall_at_10(index: faiss.Index, xb: NDArray[np.float32]) -> float:
-    """Share of the exact ten nearest of ``xb`` float32 (n, d) that the graph finds with its least beam.
+def _beam(index: faiss.Index, xb: NDArray[np.float32]) -> tuple[int, float]:
+    """The least of ``_BEAMS`` that finds enough of the exact ten nearest of ``xb`` float32 (n, d); how much.
 
-    A row at the distance of the tenth counts as found: which of equals comes first is chance.
+    A row at the distance of the tenth counts as found: which of equals comes first
+    is chance.
     """
     rng = np.random.default_rng(0)
     k = min(10, len(xb))
@@ -226,6 +231,10 @@ def _recall_at_10(index: faiss.Index, xb: NDArray[np.float32]) -> float:
     xq = (xb[rng.choice(len(xb), len(noise), replace=False)] + noise).astype(np.float32)
     xq /= np.linalg.norm(xq, axis=1, keepdims=True)
     exact, _ = faiss.knn(xq, xb, k, metric=faiss.METRIC_INNER_PRODUCT)
-    _, found = index.search(xq, k, params=faiss.SearchParametersHNSW(efSearch=MIN_BEAM))
-    scores = np.einsum("qd,qkd->qk", xq, xb[np.maximum(found, 0)])
-    return float(((found >= 0) & (scores >= exact[:, -1:] - 1e-4)).mean())
+    for beam in _BEAMS:
+        _, found = index.search(xq, k, params=faiss.SearchParametersHNSW(efSearch=beam))
+        scores = np.einsum("qd,qkd->qk", xq, xb[np.maximum(found, 0)])
+        recall = float(((found >= 0) & (scores >= exact[:, -1:] - 1e-4)).mean())
+        if recall >= _ENOUGH_RECALL:
+            break
+    return beam, recall

@@ -5,6 +5,7 @@ in work is done. Heavy modules are imported by the process that needs them.
 """
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -33,6 +34,7 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
 
     from serving.index.holder import Holder
     from serving.proto import search_pb2, search_pb2_grpc
+    from serving.services.cards import cards
     from serving.services.search import SearchServicer
 
     metrics = RpcMetrics()
@@ -42,9 +44,11 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
         settings.environment,
         IndexMetrics(metrics.registry),
         on_swap=lambda: server.set_ready(True),
+        prepare=cards,
     )
     # A core a search: threads inside FAISS would fight over the same cores. How many it may use is a
     # property of each thread that calls it.
+    faiss.omp_set_num_threads(1)
     with ThreadPoolExecutor(_cores(), "search", faiss.omp_set_num_threads, (1,)) as executor:
         servicer = SearchServicer(holder, settings, executor)
         server.add(
@@ -53,6 +57,9 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
             servicer,
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
+        # What is there by now stays, and need not be looked through after each swap: that stops all calls
+        # for as long as fifty searches take.
+        gc.freeze()
         await holder.look()
         ready(address)
         await _until_stopped(server, holder.follow(settings.poll_interval_s))

@@ -5,9 +5,11 @@ A request keeps its id through every service: the front sends it along as ``x-re
 
 import json
 import logging
+import random
 import re
 import sys
-import uuid
+import threading
+import time
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -18,6 +20,7 @@ REQUEST_ID = "x-request-id"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -25,7 +28,7 @@ def accepted_id(outside: str | None) -> str:
     """The caller's id where it is a plain short word (it ends up in logs), a new one otherwise."""
     if outside is not None and _OUTSIDE_ID.fullmatch(outside):
         return outside
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"  # no secret, so the kernel need not be asked for it
 
 
 class JsonLines(logging.Formatter):
@@ -46,12 +49,59 @@ class JsonLines(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
+
+
+class LinesHandler(logging.Handler):
+    """Writes records to ``stream``: a warning, and what came before it, at once; others by and by.
+
+    A line a call, each written by itself, would cost a server more than what the call asks for. Up to
+    ``_WAIT_S`` of lines are lost where a process is killed outright.
+    """
+
+    _WAIT_S = 0.1
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+        self._some = threading.Event()
+        self._writer: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record))
+            if record.levelno >= logging.WARNING:
+                self.flush()
+            elif not self._some.is_set():
+                self._some.set()
+                self._start_writer()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        with self.lock or threading.Lock():
+            lines, self._lines = self._lines, []
+            if lines:
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
+
+    def _start_writer(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_by_and_by, name="log", daemon=True)
+            self._writer.start()
+
+    def _write_by_and_by(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(self._WAIT_S)
+            self._some.clear()
+            self.flush()
 
 
 def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
     """Send every log record of this process to ``stream`` as JSON lines."""
-    handler = logging.StreamHandler(stream)
+    handler = LinesHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # It tells of every kind of processor that it was not built for.

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import memory
 from serving.index.collapse import Collapse
+from serving.index.compare import Vectors
 from serving.index.filters import Attributes
 from serving.index.generation import FORMAT, GROUPS, ITEMS, PRODUCTS, Kind, Manifest, Segment
 from serving.index.groups import Grouping, groupings
@@ -53,6 +55,11 @@ class Generation:
     row_product: NDArray[np.int32]
     first_row: NDArray[np.int64]
     groupings: dict[Collapse, Grouping]
+
+    @cached_property
+    def flat(self) -> Vectors:
+        """The rows to be compared one by one."""
+        return Vectors(self.index)
 
     def vectors(self, product: int) -> NDArray[np.float32]:
         """The rows of a product, float32 (n, d), of unit length but for the rounding of float16."""

@@ -73,7 +73,9 @@ class Golden(_Frozen):
 class Figures(_Frozen):
     """Measured on the float32 vectors while they were at hand."""
 
-    # Share of the exact ten nearest rows that the graph finds, over ``recall_queries`` disturbed rows.
+    # The least beam of a search without a filter; the default is that of generations that do not say.
+    beam: int = Field(128, ge=1)
+    # Share of the exact ten nearest rows that the graph finds so, over ``recall_queries`` disturbed rows.
     recall_at_10: float = Field(ge=0, le=1)
     recall_queries: int = Field(ge=1)
     # Largest distance of a row's length from 1.

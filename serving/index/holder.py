@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import faiss
+
 from serving.errors import ImgsearchError, Unavailable, Unverified
 from serving.index import memory
 from serving.index.artifact import Generation, load
@@ -32,8 +34,15 @@ class Failure:
     reason: str
 
 
+def _nothing_more(_: Generation) -> None:
+    pass
+
+
 class Holder:
-    """Follows the pointer of ``environment``. ``on_swap`` is awaited after each exchange."""
+    """Follows the pointer of ``environment``. ``on_swap`` is awaited after each exchange.
+
+    ``prepare`` is called, in a thread, with each new generation before it is served.
+    """
 
     def __init__(
         self,
@@ -41,11 +50,13 @@ class Holder:
         environment: str,
         metrics: IndexMetrics,
         on_swap: Callable[[], Awaitable[None]],
+        prepare: Callable[[Generation], object] = _nothing_more,
     ) -> None:
         self._store = store
         self._environment = environment
         self._metrics = metrics
         self._on_swap = on_swap
+        self._prepare = prepare
         self._current: Generation | None = None
         # The pointer that leads to a generation that must not be served: not tried again until it moves.
         self._refused: str | None = None
@@ -104,8 +115,12 @@ class Holder:
             ended.detach()
 
     def _load(self, live: Release) -> Generation:
+        # Of this thread: FAISS's own would wait for more work by spinning, on the cores that searches need.
+        faiss.omp_set_num_threads(1)
         manifest = read_manifest(self._store, live.generation, live.manifest_sha256)
-        return load(self._store, manifest)
+        generation = load(self._store, manifest)
+        self._prepare(generation)
+        return generation
 
     def _record(self, generation: Generation) -> None:
         manifest = generation.manifest

@@ -25,8 +25,8 @@ class Recording(UnaryInterceptor):
         name = method.rsplit("/", 1)[1]
         status, started_s = "CANCELLED", time.monotonic()  # until told otherwise
         try:
-            with self._metrics.in_work.track_inprogress():
-                reply = await behaviour(request, context)
+            self._metrics.in_work.inc()
+            reply = await behaviour(request, context)
             status = "OK"
             return reply
         except grpc.aio.AbortError:
@@ -34,6 +34,7 @@ class Recording(UnaryInterceptor):
             status = code.name
             raise
         finally:
+            self._metrics.in_work.dec()
             took_s = time.monotonic() - started_s
             self._metrics.calls.labels(name, status).inc()
             self._metrics.seconds.labels(name).observe(took_s)

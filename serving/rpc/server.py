@@ -15,6 +15,7 @@ from serving.errors import BadSettings
 from serving.rpc.admission import Admission, Deadline
 from serving.rpc.errors import Errors
 from serving.rpc.recording import Recording
+from serving.rpc.unary import Interceptors
 from serving.settings import Settings
 from serving.telemetry import RpcMetrics
 
@@ -48,11 +49,15 @@ class Server:
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[  # outermost first
-                Recording(metrics),
-                Errors(),
-                Admission(settings.max_concurrency, metrics.refused),
-                Deadline(settings.request_timeout_s),
+            interceptors=[
+                Interceptors(
+                    [
+                        Recording(metrics),
+                        Errors(),
+                        Admission(settings.max_concurrency, metrics.refused),
+                        Deadline(settings.request_timeout_s),
+                    ]
+                )
             ],
             options=_options(settings),
         )

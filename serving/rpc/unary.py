@@ -1,6 +1,7 @@
-"""What an interceptor has to know of gRPC: it wraps the behaviour of one method."""
+"""What lies around the behaviour of a method: interceptors, and all that they have to know of gRPC."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -13,29 +14,45 @@ Behaviour = Callable[[Any, Context], Awaitable[Any]]
 _OURS = "/imgsearch."
 
 
-class UnaryInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Runs ``call`` around every unary call of our own services."""
+class UnaryInterceptor:
+    """What runs around a call."""
 
     async def call(self, method: str, behaviour: Behaviour, request: Any, context: Context) -> Any:
         """The reply to ``/package.Service/Method``; ``behaviour`` is what lies further in."""
         raise NotImplementedError
+
+
+class Interceptors(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Runs ``interceptors``, the outermost first, around every unary call of our own services.
+
+    As one of gRPC's interceptors, not as many: each of those costs every call a step, health's too.
+    """
+
+    def __init__(self, interceptors: Sequence[UnaryInterceptor]) -> None:
+        self._interceptors = interceptors
+        # By method: what gRPC would have called, and what it calls instead.
+        self._handlers: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        handler: Any = await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or not method.startswith(_OURS):
-            return handler  # type: ignore[no-any-return]
+            return handler
+        known = self._handlers.get(method)
+        if known is None or known[0] is not handler:
+            known = self._handlers[method] = (handler, self._around(method, handler))
+        return known[1]
+
+    def _around(self, method: str, handler: Any) -> Handler:
         behaviour: Behaviour = handler.unary_unary
-
-        async def around(request: Any, context: Context) -> Any:
-            return await self.call(method, behaviour, request, context)
-
+        for interceptor in reversed(self._interceptors):
+            behaviour = partial(interceptor.call, method, behaviour)
         return grpc.unary_unary_rpc_method_handler(
-            around,
+            behaviour,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )

@@ -3,25 +3,26 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from serving.errors import BadInput, ModelMismatch, NotFound
-from serving.images.box import Box
 from serving.index.artifact import Generation
 from serving.index.collapse import Collapse
 from serving.index.filters import FACETS, Filter
-from serving.index.generation import PRODUCTS
 from serving.index.holder import Holder
-from serving.index.search import Found, search
-from serving.proto import geometry_pb2, search_pb2, search_pb2_grpc
+from serving.index.search import Found, search, search_each
+from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc.unary import Context
+from serving.services.cards import cards
 from serving.settings import Settings
 
 # Stored features are float16: a row of theirs is off by less than a thousandth.
 NORM_TOLERANCE = 0.01
+# The chosen box of a picture, the whole, and as much again; a page of products.
+_QUICK_ROWS, _QUICK_K = 4, 50
 
 _COLLAPSE: dict[int, Collapse] = {
     search_pb2.COLLAPSE_PRODUCT: "product",
@@ -30,8 +31,22 @@ _COLLAPSE: dict[int, Collapse] = {
 }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A query that was checked: unit rows ``xq`` float32 (n, dim), and what may be found."""
+
+    xq: NDArray[np.float32]
+    k: int
+    allowed: NDArray[np.bool_] | None
+    collapse: Collapse
+
+
 class SearchServicer(search_pb2_grpc.SearchServicer):
-    """``executor`` runs the searches: FAISS frees the interpreter meanwhile, and health goes on answering."""
+    """``executor`` runs what may take long, and health goes on answering.
+
+    A single search of the graph is made right here: to hand it over to a thread, and the interpreter with
+    it, takes longer than the search.
+    """
 
     def __init__(self, holder: Holder, settings: Settings, executor: Executor) -> None:
         self._holder = holder
@@ -40,26 +55,30 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
 
     async def Search(self, request: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchReply:
         generation = self._holder.current()
+        if _quick(request):
+            return self._search(generation, request)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._search, generation, request)
 
     def _search(self, generation: Generation, request: search_pb2.SearchRequest) -> search_pb2.SearchReply:
         _check_count("queries", len(request.queries), self._settings.max_batch)
-        return search_pb2.SearchReply(
-            results=[self._one(generation, request, query) for query in request.queries],
-            generation=generation.manifest.id,
-            embedder_version=generation.manifest.embedder,
-        )
+        asked = [self._asked(generation, request, query) for query in request.queries]
+        manifest, told = generation.manifest, cards(generation)
+        reply = search_pb2.SearchReply(generation=manifest.id, embedder_version=manifest.embedder)
+        for found in _search_all(generation, asked):
+            told.add_result(reply, found)
+        return reply
 
-    def _one(
+    def _asked(
         self, generation: Generation, request: search_pb2.SearchRequest, query: search_pb2.Query
-    ) -> search_pb2.Result:
+    ) -> _Asked:
         if not 1 <= query.k <= self._settings.max_k:
             raise BadInput(f"k is {query.k}; it must be 1 to {self._settings.max_k}")
         if query.collapse not in _COLLAPSE:  # of a newer caller
             raise BadInput(f"collapse {query.collapse} is not known here; 0 to {len(_COLLAPSE) - 1} are")
-        collapse = _COLLAPSE[query.collapse]
-        allowed = generation.attributes.mask(self._filter(query.filter))
+        allowed = None
+        if query.HasField("filter"):
+            allowed = generation.attributes.mask(self._filter(query.filter))
         if query.product_id and query.vectors:
             raise BadInput("a query has vectors or a product_id, not both")
         if query.product_id:
@@ -72,7 +91,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             xq = generation.vectors(place)
         else:
             xq = self._vectors(generation, request, query)
-        return _result(generation, search(generation, xq, query.k, allowed, collapse=collapse))
+        return _Asked(xq, query.k, allowed, _COLLAPSE[query.collapse])
 
     def _vectors(
         self, generation: Generation, request: search_pb2.SearchRequest, query: search_pb2.Query
@@ -97,14 +116,19 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
                 f"vectors: {len(query.vectors)} bytes are no whole number of rows of {4 * manifest.dim}"
             )
         xq = np.frombuffer(query.vectors, "<f4").reshape(-1, manifest.dim).astype(np.float32)
+        if len(xq) == 1:  # by far the most
+            length = float(xq[0] @ xq[0]) ** 0.5
+            if abs(length - 1) <= NORM_TOLERANCE:
+                return xq / np.float32(length)
         _check_count("vectors", len(xq), self._settings.max_batch)
-        if not np.isfinite(xq).all():
-            raise BadInput("vectors: a number is not finite")
-        lengths = np.linalg.norm(xq, axis=1, keepdims=True)
-        wrong = float(lengths[np.argmax(np.abs(lengths - 1))][0])
-        if abs(wrong - 1) > NORM_TOLERANCE:
+        lengths = np.sqrt(np.einsum("nd,nd->n", xq, xq))
+        off = np.abs(lengths - 1)
+        if not off.max() <= NORM_TOLERANCE:  # nor when it is no number
+            if not np.isfinite(xq).all():
+                raise BadInput("vectors: a number is not finite")
+            wrong = float(lengths[np.argmax(off)])
             raise BadInput(f"vectors: a row has length {wrong:.4g}; rows must have unit length")
-        return xq / lengths  # type: ignore[no-any-return]
+        return xq / lengths[:, None]  # type: ignore[no-any-return]
 
     def _filter(self, asked: search_pb2.Filter) -> Filter:
         lists: dict[str, Sequence[str]] = {
@@ -135,8 +159,9 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         _check_count("product_ids", len(request.product_ids), self._settings.max_k)
         places = [generation.attributes.place(name) for name in request.product_ids]
         found = [place for place in places if place is not None]
+        told = cards(generation)
         return search_pb2.GetProductsReply(
-            products=_products(generation, found), generation=generation.manifest.id
+            products=[told.product(place) for place in found], generation=generation.manifest.id
         )
 
     async def Status(self, request: search_pb2.StatusRequest, context: Context) -> search_pb2.StatusReply:
@@ -164,37 +189,30 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         return reply
 
 
+def _quick(request: search_pb2.SearchRequest) -> bool:
+    """Whether it is one query of few vectors for a page of products and nothing else, as nearly all are."""
+    if len(request.queries) != 1:
+        return False
+    query, most_bytes = request.queries[0], _QUICK_ROWS * 4 * request.dim
+    special = query.product_id or query.HasField("filter")
+    return query.k <= _QUICK_K and len(query.vectors) <= most_bytes and not special
+
+
+def _search_all(generation: Generation, asked: list[_Asked]) -> list[Found]:
+    """What each finds; those of one row and without a filter, that want as much, are searched as one."""
+    together: dict[tuple[int, Collapse], list[int]] = {}
+    found: dict[int, Found] = {}
+    for number, one in enumerate(asked):
+        if len(one.xq) == 1 and one.allowed is None:
+            together.setdefault((one.k, one.collapse), []).append(number)
+        else:
+            found[number] = search(generation, one.xq, one.k, one.allowed, collapse=one.collapse)
+    for (k, collapse), numbers in together.items():
+        xq = np.concatenate([asked[number].xq for number in numbers])
+        found |= zip(numbers, search_each(generation, xq, k, collapse), strict=True)
+    return [found[number] for number in range(len(asked))]
+
+
 def _check_count(name: str, count: int, most: int) -> None:
     if not 1 <= count <= most:
         raise BadInput(f"{name}: there are {count}; 1 to {most} are taken")
-
-
-def _result(generation: Generation, found: Found) -> search_pb2.Result:
-    products = _products(generation, [hit.product for hit in found.hits])
-    items = generation.items.take(_places([hit.row for hit in found.hits])).to_pylist()
-    hits = []
-    for hit, product, item in zip(found.hits, products, items, strict=True):
-        box = Box.from_key(item["box"])
-        hits.append(
-            search_pb2.Hit(
-                product=product,
-                score=hit.score,
-                also_product_ids=[str(generation.attributes.ids[other]) for other in hit.also],
-                image_url=item["image_url"],
-                image_sha256=item["sha256"],
-                box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1),
-            )
-        )
-    return search_pb2.Result(
-        hits=hits, plan=found.plan, rows_scanned=found.rows_scanned, exhausted=found.exhausted
-    )
-
-
-def _products(generation: Generation, places: list[int]) -> list[search_pb2.Product]:
-    columns = generation.products.select(PRODUCTS.names)
-    return [search_pb2.Product(**row) for row in columns.take(_places(places)).to_pylist()]
-
-
-def _places(places: list[int]) -> "pa.Array[pa.Int64Scalar]":
-    """With its type, which Arrow cannot guess of none."""
-    return pa.array(places, pa.int64())

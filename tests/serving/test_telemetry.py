@@ -2,12 +2,13 @@ import io
 import json
 import logging
 import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.telemetry import JsonLines, accepted_id, log_json, request_id
+from serving.telemetry import JsonLines, LinesHandler, accepted_id, log_json, request_id
 
 
 def line(**fields: object) -> dict:
@@ -75,4 +76,24 @@ def test_every_logger_writes_lines() -> None:
     log_json(stream)
     logging.getLogger("one").info("first")
     logging.getLogger("two").debug("not this")
+    logging.getLogger().handlers[0].flush()
     assert [json.loads(text)["message"] for text in stream.getvalue().splitlines()] == ["first"]
+
+
+def test_a_warning_is_written_at_once_with_what_came_before_it() -> None:
+    stream = io.StringIO()
+    handler = LinesHandler(stream)
+    handler.emit(logging.LogRecord("a", logging.INFO, "f.py", 1, "first", (), None))
+    handler.emit(logging.LogRecord("a", logging.WARNING, "f.py", 1, "second", (), None))
+    assert stream.getvalue() == "first\nsecond\n"
+
+
+def test_other_lines_are_written_by_and_by() -> None:
+    stream = io.StringIO()
+    handler = LinesHandler(stream)
+    for times in (1, 2):
+        handler.emit(logging.LogRecord("a", logging.INFO, "f.py", 1, "seen", (), None))
+        deadline = time.monotonic() + 10
+        while stream.getvalue() != times * "seen\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -64,6 +64,27 @@ async def test_it_follows_the_pointer(
     assert registry.get_sample_value("imgsearch_generation_swaps_total") == 3
 
 
+async def test_a_generation_is_prepared_before_it_is_served(shop, registry: CollectorRegistry) -> None:
+    prepared = []
+
+    def prepare(generation: Any) -> None:
+        prepared.append(generation.manifest)
+        assert holder.loaded is None
+        if len(prepared) == 1:
+            raise ValueError("not this one")
+
+    async def nothing() -> None:
+        pass
+
+    holder = Holder(shop.store, "local", IndexMetrics(registry), nothing, prepare)
+    manifest = shop.build()
+    for _ in range(2):
+        release(shop, manifest)
+        await holder.look()
+    assert prepared == [manifest] * 2
+    assert holder.current().manifest == manifest
+
+
 async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     shop, holder: Holder, swaps: Swaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serving.index import cost
 from serving.index import search as search_module
 from serving.index.artifact import Generation, load
 from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
-from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, plan_search, search
+from serving.index.search import EXACT_ROWS, MAX_ALSO, MIN_BEAM, Found, Plan, plan_search, search
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +132,28 @@ def test_a_filter_that_keeps_nothing(small: Generation) -> None:
 
 
 def test_the_plan_goes_by_what_is_cheap() -> None:
-    assert plan_search(10, EXACT_ROWS, 10**6, 4.0) == Plan("exact")
-    assert plan_search(10, 10**6, 10**6, 4.0) == Plan("graph", 60)
-    assert plan_search(10, 500_000, 10**6, 4.0) == Plan("graph", 120)
-    assert plan_search(10, 20_000, 10**6, 4.0) == Plan("exact"), "a beam for one row in fifty costs more"
+    for dim in (24, 128, 256, 1024):
+        assert plan_search(10, EXACT_ROWS, 10**6, 4.0, dim) == Plan("exact")
+        assert plan_search(10, 10**6, 10**6, 4.0, dim) == Plan("graph", 60)
+        assert plan_search(30, 10**6, 10**6, 4.0, dim) == Plan("graph", 180)
+        assert plan_search(30, 500_000, 10**6, 4.0, dim) == Plan("graph", 180), "as if everything fitted"
+    assert plan_search(10, 500_000, 10**6, 1.0, 128) == Plan("graph", MIN_BEAM // 2)
+    assert plan_search(60, 4_000, 10**6, 4.0, 128) == Plan("exact"), "a wide beam costs more than few rows"
 
 
-def test_a_graph_that_finds_too_little_gives_way(big: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "_graph", lambda *_: None)
+def test_a_look_in_vain_costs_little_beside_what_comes_instead() -> None:
+    for dim in (24, 128, 256, 1024):
+        for kept in range(EXACT_ROWS, 200_000, 500):
+            plan = plan_search(10, kept, 200_000, 1.0, dim)
+            if plan.kind == "graph" and kept < 200_000:
+                assert cost.graph_us(2 * plan.fetch, dim) <= 0.5 * cost.exact_us(kept, 200_000, dim)
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 1])
+def test_a_graph_that_finds_too_little_gives_way(
+    big: Generation, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(search_module, "_graph", lambda *_: (None, share))
     (xq,) = queries(big, 1, 1, seed=9)
     found = search(big, xq, 10)
     assert found.plan == "exact"

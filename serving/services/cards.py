@@ -1,0 +1,96 @@
+"""What an answer says of products and of the pictures that matched: encoded once for a whole generation."""
+
+import struct
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.images.box import GRID
+from serving.index.artifact import Generation
+from serving.index.search import Found, Hit
+from serving.proto import geometry_pb2, search_pb2
+from serving.services import wire
+
+_PRODUCT = search_pb2.Product.DESCRIPTOR.fields_by_name
+_HIT = search_pb2.Hit.DESCRIPTOR.fields_by_name
+_BOX = geometry_pb2.Box.DESCRIPTOR.fields_by_name
+_HITS = search_pb2.Result.DESCRIPTOR.fields_by_name["hits"].number
+_SCORE_TAG, _SCORE = wire.FLOAT | _HIT["score"].number << 3, struct.Struct("<Bf")
+
+
+class Cards:
+    """Of one generation. Takes about as much memory as its tables."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._ids = generation.attributes.ids
+        self._products = wire.Rows(_products(generation.products))
+        self._pictures = wire.Rows(_pictures(generation.items))
+
+    def product(self, place: int) -> search_pb2.Product:
+        """The product of that number."""
+        return search_pb2.Hit.FromString(bytes(self._products[place])).product
+
+    def add_result(self, reply: search_pb2.SearchReply, found: Found) -> None:
+        """Add what was found, with everything that is known of it."""
+        result = reply.results.add(
+            plan=found.plan, rows_scanned=found.rows_scanned, exhausted=found.exhausted
+        )
+        result.MergeFromString(b"".join([part for hit in found.hits for part in self._hit(hit)]))
+
+    def _hit(self, found: Hit) -> list[bytes | memoryview]:
+        """As a field of a ``Result``."""
+        product, picture = self._products[found.product], self._pictures[found.row]
+        score, also = _SCORE.pack(_SCORE_TAG, found.score), b""
+        if found.also:
+            others = search_pb2.Hit(also_product_ids=[self._ids[other].as_py() for other in found.also])
+            also = others.SerializeToString()
+        length = len(product) + len(picture) + len(score) + len(also)
+        return [wire.head(_HITS, length), product, picture, score, also]
+
+
+def _products(products: pa.Table) -> wire.Bytes:
+    """Each product, as the field of a ``Hit``."""
+    parts = []
+    for name, field in _PRODUCT.items():
+        column = _whole(products[name])
+        if name == "image_urls":
+            parts += wire.text_lists(field.number, column)
+        elif field.type == field.TYPE_STRING:
+            parts += wire.texts(field.number, column)
+        else:
+            parts += wire.integers(field.number, column.cast(pa.int64()).to_numpy())
+    return wire.joined(wire.texts(_HIT["product"].number, wire.joined(parts)))
+
+
+def _pictures(items: pa.Table) -> wire.Bytes:
+    """Each row's picture and box, as the fields of a ``Hit``."""
+    sides = pc.list_flatten(pc.split_pattern(_whole(items["box"]), ",")).cast(pa.int64()).to_numpy()
+    boxes = wire.joined(wire.floats(_BOX["x0"].number, (sides.reshape(-1, 4) / GRID).astype(np.float32)))
+    return wire.joined(
+        [
+            *wire.texts(_HIT["image_url"].number, _whole(items["image_url"])),
+            *wire.texts(_HIT["image_sha256"].number, _whole(items["sha256"])),
+            *wire.texts(_HIT["box"].number, boxes),
+        ]
+    )
+
+
+def _whole(column: Any) -> Any:
+    """As one array. Texts of more bytes than 32 bits can count come in several."""
+    if column.num_chunks > 1 and pa.types.is_string(column.type):
+        column = column.cast(pa.large_string())
+    return column.combine_chunks()
+
+
+_CARDS: WeakKeyDictionary[Generation, Cards] = WeakKeyDictionary()
+
+
+def cards(generation: Generation) -> Cards:
+    """Those of ``generation``, made when first asked for and kept for as long as it is."""
+    found = _CARDS.get(generation)
+    if found is None:
+        found = _CARDS[generation] = Cards(generation)
+    return found

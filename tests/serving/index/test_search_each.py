@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import faiss
+import numpy as np
+import pytest
+
+from serving.index import search as search_module
+from serving.index.artifact import Generation, load
+from serving.index.groups import Grouping
+from serving.index.search import search, search_each
+
+
+@pytest.fixture(scope="module")
+def big(big_shop) -> Generation:
+    return load(big_shop.store, big_shop.build())
+
+
+def rows(generation: Generation, count: int) -> np.ndarray:
+    """Disturbed rows of the generation, float32 (count, dim)."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(generation.manifest.rows, count, replace=False)
+    found = np.stack([generation.index.reconstruct(int(row)) for row in chosen])
+    found += rng.normal(size=found.shape).astype(np.float32) * 0.05
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 3, 100])
+@pytest.mark.parametrize("collapse", ["product", "picture"])
+def test_each_row_finds_what_it_finds_by_itself(big: Generation, k: int, collapse: str) -> None:
+    of_product = np.arange(big.manifest.products, dtype=np.int32) // 3 * 3
+    groupings = big.groupings | {"picture": Grouping.of(of_product, big.row_product)}
+    generation, xq = replace(big, groupings=groupings), rows(big, 20)
+    found = search_each(generation, xq, k, collapse)
+    assert found == [search(generation, row[None], k, collapse=collapse) for row in xq]
+    assert {one.plan for one in found} == {"graph" if k < 100 else "exact"}
+
+
+def test_a_list_that_is_too_short_is_asked_for_again(
+    big: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xq = rows(big, 5)
+    wanted = search_each(big, xq, 10)
+    monkeypatch.setattr(search_module, "_SLACK", 0.1)
+    monkeypatch.setattr(search_module, "MIN_BEAM", 4)
+    short = search_each(big, xq, 10)
+    assert [len(one.hits) for one in short] == [10] * 5
+    assert all(one.rows_scanned > 10 for one in short)
+    assert short[0].hits[0] == wanted[0].hits[0]
+
+
+def test_a_small_shop_is_searched_exactly(shop) -> None:
+    generation = load(shop.store, shop.build())
+    xq = rows(generation, 4)
+    found = search_each(generation, xq, 100)
+    assert found == [search(generation, row[None], 100) for row in xq]
+    assert all(one.exhausted and one.plan == "exact" for one in found)
+
+
+def test_the_graph_is_asked_once(big: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = faiss.IndexHNSWSQ.search
+
+    def count(index: faiss.IndexHNSWSQ, xq: np.ndarray, *args: object, **options: object) -> object:
+        asked.append(len(xq))
+        return real(index, xq, *args, **options)
+
+    monkeypatch.setattr(faiss.IndexHNSWSQ, "search", count)
+    search_each(big, rows(big, 16), 10)
+    assert asked == [16]
+
+
+def test_the_beam_is_the_generations_own_unless_there_is_a_filter(
+    big: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = search_module._parameters
+    monkeypatch.setattr(search_module, "_parameters", lambda beam: asked.append(beam) or real(beam))
+    figures = big.manifest.figures.model_copy(update={"beam": 77})
+    own = replace(big, manifest=big.manifest.model_copy(update={"figures": figures}))
+    xq, everything = rows(own, 1), np.ones(own.manifest.products, bool)
+    for given in (own, big):
+        search_each(given, xq, 1)
+        search(given, xq, 1)
+        search(given, xq, 1, everything, plan=search_module.Plan("graph", 10))
+    assert asked == [77, 77, 128, *[big.manifest.figures.beam] * 2, 128]
