@@ -16,8 +16,9 @@ from imgsearch_assets.datasets import drawn as drawn_set
 from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
 from imgsearch_assets.index import build_generation
 from serving.images.box import Box, crop
-from serving.index.artifact import Generation, load
+from serving.index.artifact import load
 from serving.index.generation import ITEMS, PRODUCTS
+from serving.index.loaded import Generation
 from serving.models import embedder, runtime
 from serving.models.embedder import Embedder
 from serving.models.preprocess import open_picture

@@ -86,7 +86,7 @@ def ours(xb: Rows, folder: Path) -> list[Contestant]:
 
     def graph(xq: Rows, k: int, ef: int) -> Found:
         parameters = faiss.SearchParametersHNSW(efSearch=ef)
-        return np.asarray(generation.index.search(xq, k, params=parameters)[1])
+        return np.asarray(generation.base.index.search(xq, k, params=parameters)[1])
 
     def served(xq: Rows, k: int, _: int) -> Found:
         rows = [[hit.row for hit in search(generation, xq[at : at + 1], k).hits] for at in range(len(xq))]

@@ -58,10 +58,12 @@ class Catalogue:
     def id(self, row: int) -> str:
         return f"{self.prefix}{row:08d}"
 
-    def build(self, store: ObjectStore) -> Manifest:
-        """Its generation in ``store``."""
-        n, ids = len(self.xb), [self.id(row) for row in range(len(self.xb))]
-        urls = [f"https://shop.example/{name}.jpg" for name in ids]
+    def _ids(self) -> list[str]:
+        return [self.id(row) for row in range(len(self.xb))]
+
+    def products(self) -> pa.Table:
+        """As ``generation.PRODUCTS``."""
+        n, ids = len(self.xb), self._ids()
         products = {
             "product_id": ids,
             "name": [f"garment {name} of a shop" for name in ids],
@@ -71,24 +73,37 @@ class Catalogue:
             "price": [1_000 + row % 20_000 for row in range(n)],
             "currency": ["EUR"] * n,
             "in_stock": [row % 10 > 0 for row in range(n)],
-            "image_urls": [[url] for url in urls],
+            "image_urls": [[_url(name)] for name in ids],
         }
+        return pa.table(products, schema=PRODUCTS)
+
+    def items(self) -> pa.Table:
+        """As ``generation.ITEMS``: each product's only picture, whole."""
+        n, ids = len(self.xb), self._ids()
         items = {
             "product_id": ids,
-            "image_url": urls,
+            "image_url": [_url(name) for name in ids],
             "sha256": [f"{row:064x}" for row in range(n)],
             "box": [Box.whole().key] * n,
         }
+        return pa.table(items, schema=ITEMS)
+
+    def build(self, store: ObjectStore) -> Manifest:
+        """Its generation in ``store``."""
         return build_generation(
             store,
-            pa.table(products, schema=PRODUCTS),
-            pa.table(items, schema=ITEMS),
+            self.products(),
+            self.items(),
             self.xb,
             embedder=EMBEDDER,
             preprocessing="none",
             detector="none",
             snapshot=self.prefix,
         )
+
+
+def _url(name: str) -> str:
+    return f"https://shop.example/{name}.jpg"
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks._catalogue import SETS, Catalogue, Rows, built, catalogue, shown
 from benchmarks._exact import TOLERANCE
-from serving.index.artifact import Generation
+from serving.index.loaded import Generation
 from serving.index.search import search
 
 SHARES = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0001)
@@ -66,7 +66,7 @@ class Shelf:
         """The graph as FAISS filters it."""
 
         def ask(xq: Rows, mask: Mask) -> list[int]:
-            return self._selected(self.generation.index, xq, mask, ef)
+            return self._selected(self.generation.base.index, xq, mask, ef)
 
         return ask
 

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from benchmarks._h2load import Call, NoH2load, h2load, load
 from benchmarks._search_server import Catalogue, K, SearchServer, local_store, search_request
-from serving.index.artifact import Generation
 from serving.index.artifact import load as load_generation
+from serving.index.loaded import Generation
 from serving.index.search import search
 from serving.index.store import point, read_pointer
 from serving.proto import search_pb2, search_pb2_grpc

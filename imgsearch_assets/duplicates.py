@@ -92,9 +92,9 @@ def with_groups(products: pa.Table, items: pa.Table, vectors: NDArray[np.float32
     variant = _variant_groups(rows, pictures, picture, alike.variant)
     ids = [row["product_id"] for row in rows]
     groups = {ids[place]: (ids[picture[place]], ids[variant[place]]) for place in range(len(ids))}
-    columns = zip(*(groups[str(name)] for name in products["product_id"].to_pylist()), strict=True)
-    for name, column in zip(GROUPS.names, columns, strict=True):
-        products = products.append_column(name, pa.array(column, pa.string()))
+    own = [groups[str(name)] for name in products["product_id"].to_pylist()]
+    for at, name in enumerate(GROUPS.names):
+        products = products.append_column(name, pa.array([names[at] for names in own], pa.string()))
     return Grouped(products, time.monotonic() - started)
 
 

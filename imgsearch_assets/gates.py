@@ -4,12 +4,14 @@ A gate is a plain function to a ``Gate``: a figure beside what is wanted of it, 
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
-from serving.index.artifact import Generation
-from serving.index.filters import FACETS
+from serving.index.filters import FACETS, Filter
 from serving.index.generation import Manifest
+from serving.index.loaded import Generation
+from serving.index.part import Part
 from serving.index.search import search
 
 MIN_RECALL = 0.95
@@ -65,7 +67,10 @@ def recall(manifest: Manifest) -> Gate:
 
 def unit_norms(manifest: Manifest) -> Gate:
     """Every row has length one: otherwise an inner product is no cosine."""
-    error = manifest.figures.norm_error
+    return _norms(manifest.figures.norm_error)
+
+
+def _norms(error: float) -> Gate:
     return Gate(
         "unit_norms",
         error <= MAX_NORM_ERROR,
@@ -77,36 +82,39 @@ def unit_norms(manifest: Manifest) -> Gate:
 
 def golden_queries(generation: Generation) -> Gate:
     """A product's own vectors find it first, or one that looks the same."""
-    count = generation.manifest.products
-    places = np.unique(np.linspace(0, count - 1, _GOLDEN_PRODUCTS).astype(int))
+    present = generation.present()
+    places = present[np.unique(np.linspace(0, len(present) - 1, _GOLDEN_PRODUCTS).astype(int))]
     missed = []
     for place in places:
         best = search(generation, generation.vectors(int(place)), 1).hits[0]
         if best.product != place and best.score < 1 - _EQUAL:
-            missed.append(generation.attributes.ids[int(place)].as_py())
-    found = 1 - len(missed) / len(places)
+            missed.append(generation.id_of(int(place)))
+    return _golden(len(places), missed)
+
+
+def _golden(asked: int, missed: list[str]) -> Gate:
+    found = 1 - len(missed) / asked
     return Gate(
         "golden_queries",
         found >= MIN_FOUND,
         found,
         MIN_FOUND,
-        f"{len(places) - len(missed)} of {len(places)} products are found by their own vectors"
+        f"{asked - len(missed)} of {asked} products are found by their own vectors"
         + (f"; not {', '.join(missed[:3])}" if missed else ""),
     )
 
 
 def filters_filled(generation: Generation) -> Gate:
     """Under every value of every facet a search answers with as many products as there are, up to ten."""
-    attributes = generation.attributes
-    query = generation.vectors(0)
+    query = generation.vectors(int(generation.present()[0]))
     starved, checked = [], 0
     for name in FACETS:
-        for value in attributes.facets[name].values:
-            allowed = attributes.facets[name].mask(frozenset({value}))
+        for value in generation.values(name):
+            allowed = generation.mask(Filter(**cast(Any, {name: frozenset({value})})))
             found = search(generation, query, _K, allowed)
             places = [hit.product for hit in found.hits]
             checked += 1
-            if len(places) != min(_K, int(allowed.sum())) or not allowed[places].all():
+            if allowed is None or len(places) != min(_K, int(allowed.sum())) or not allowed[places].all():
                 starved.append(f"{name} {value!r}")
     filled = 1 - len(starved) / checked
     return Gate(
@@ -117,6 +125,21 @@ def filters_filled(generation: Generation) -> Gate:
         f"{checked - len(starved)} of {checked} filter values are answered in full"
         + (f"; not {', '.join(starved[:3])}" if starved else ""),
     )
+
+
+def run_gates_of_deltas(manifest: Manifest, deltas: Part | None, live: Manifest) -> list[Gate]:
+    """The gates that deltas can fail on a base that has passed all: counts, lengths, own vectors."""
+    gates = [enough_products(manifest, live), recall(manifest)]
+    if deltas is None or not deltas.size:
+        return gates
+    vectors = deltas.index.reconstruct_n(0, deltas.rows)
+    error = float(np.abs(np.linalg.norm(vectors, axis=1) - 1).max())
+    places = np.unique(np.linspace(0, deltas.size - 1, _GOLDEN_PRODUCTS).astype(int))
+    own = deltas.first_row[places]
+    scores, rows = deltas.index.search(vectors[own], 1)
+    found = (deltas.row_product[rows[:, 0]] == places) | (scores[:, 0] >= 1 - _EQUAL)
+    missed = [str(deltas.attributes.ids[int(place)]) for place in places[~found]]
+    return [*gates, _norms(error), _golden(len(places), missed)]
 
 
 def run_gates(generation: Generation, live: Manifest | None) -> list[Gate]:

@@ -13,7 +13,8 @@ from imgsearch_assets.gates import Gate
 from imgsearch_assets.images.store import picture_key
 from serving.errors import BadImage
 from serving.images.box import Box
-from serving.index.artifact import Generation
+from serving.index.loaded import Generation
+from serving.index.part import rows_in
 from serving.models import embedder
 from serving.models.bundle import load_bundle
 from serving.models.embedder import Embedder
@@ -35,14 +36,15 @@ def parity(store: ObjectStore, generation: Generation, settings: Settings, rows:
     picture is gone, and ``Unverified``.
     """
     model = Embedder(load_bundle(store, embedder.NAME, generation.manifest.embedder))
-    places = np.unique(np.linspace(0, generation.manifest.rows - 1, rows).astype(int)).tolist()
+    present = rows_in(*generation.spans(generation.present()))
+    places = present[np.unique(np.linspace(0, len(present) - 1, rows).astype(int))].tolist()
     items = generation.items.select(["sha256", "box"]).take(places).to_pylist()
     chosen = sorted((item["sha256"], item["box"], place) for item, place in zip(items, places, strict=True))
     least, worst = 1.0, ""
     for sha, group in groupby(chosen, key=lambda row: row[0]):
         picture = list(group)
         crops = [(0, Box.from_key(box)) for _, box, _ in picture]
-        kept = np.stack([generation.index.reconstruct(place) for *_, place in picture])
+        kept = generation.vectors_of(np.array([place for *_, place in picture]))
         kept /= np.linalg.norm(kept, axis=1, keepdims=True)
         try:
             again = embed_crops(model, [store.get(picture_key(sha))], crops, settings)

@@ -4,9 +4,9 @@ The order is that of a careful hand: read the pointer, verify and load the gener
 run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
-from imgsearch_assets.gates import run_gates
+from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from serving.errors import NotFound, Unverified
-from serving.index.artifact import load
+from serving.index.artifact import load, read_deltas
 from serving.index.store import Pointer, Release, list_manifests, point, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
@@ -24,7 +24,8 @@ def publish(
 ) -> Pointer:
     """Make a generation live in ``environment``; the pointer as it is then.
 
-    One that is live already is left as it is. ``waive`` names gates whose verdict does not matter this time
+    One that is live already is left as it is. Of one that differs from what is live by its deltas alone these
+    are loaded and gated, not its base. ``waive`` names gates whose verdict does not matter this time
     (a shop that really drops half its products). Raises ``NotFound``, ``Unverified`` (the pointer stays) or
     ``Conflict`` (another publisher was first).
     """
@@ -33,9 +34,12 @@ def publish(
     if seen.pointer is not None and seen.pointer.live.generation == manifest_id:
         return seen.pointer
     live = read_manifest(store, seen.pointer.live.generation) if seen.pointer else None
-    failed = [
-        gate for gate in run_gates(load(store, manifest), live) if not gate.passed and gate.name not in waive
-    ]
+    if live is not None and manifest.deltas and manifest.segments == live.segments:
+        # The base was loaded and passed its gates before it went live here.
+        gates = run_gates_of_deltas(manifest, read_deltas(store, manifest)[0], live)
+    else:
+        gates = run_gates(load(store, manifest), live)
+    failed = [gate for gate in gates if not gate.passed and gate.name not in waive]
     if failed:
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
@@ -98,7 +102,7 @@ def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
     removed = [manifest for manifest in manifests if manifest.id not in kept]
     for manifest in removed:
         store.delete(manifest.key)
-    named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.segments}
+    named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
     for key in list(store.list("segments")):
         if key not in named:
             store.delete(key)

@@ -14,8 +14,8 @@ from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.pictures import Picture, boxes_drawn, contact_sheet, neighbours
 from serving.images.box import Box
 from serving.images.decode import decode
-from serving.index.artifact import Generation
 from serving.index.collapse import Collapse
+from serving.index.loaded import Generation
 from serving.index.search import search
 from serving.object_store import ObjectStore
 
@@ -53,8 +53,8 @@ def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMeta
         return _open(store, generation.items["sha256"][row].as_py())
 
     rows = []
-    for product in _some(range(generation.manifest.products), _QUERIES):
-        row = int(generation.first_row[product])
+    for product in _some(generation.present().tolist(), _QUERIES):
+        row = generation.first_row(product)
         box = Box.from_key(str(generation.items["box"][row]))
         hits = search(generation, generation.vectors(product), _NEIGHBOURS + 1).hits
         others = [hit.row for hit in hits if hit.product != product][:_NEIGHBOURS]
@@ -65,17 +65,20 @@ def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMeta
 def groups_of(store: ObjectStore, generation: Generation, kind: Collapse) -> dg.MarkdownMetadataValue:
     """How many groups have several products, and some of them with a picture of each, the largest first."""
     grouping = generation.groupings[kind]
-    sizes = grouping.sizes
+    sizes = grouping.sizes(generation.alive)
     several = np.flatnonzero(sizes > 1)
+    there = generation.everything()
     largest = several[np.argsort(-sizes[several], kind="stable")]
 
     def picture(product: int) -> Picture:
-        return _open(store, generation.items["sha256"][int(generation.first_row[product])].as_py())
+        return _open(store, generation.items["sha256"][generation.first_row(product)].as_py())
 
     rows = []
     for group in _some(largest.tolist(), _GROUPS):
-        others = grouping.others(group, None)[:_NEIGHBOURS]
-        rows.append((picture(group), Box.whole(), [picture(int(other)) for other in others]))
+        shown = [int(member) for member in grouping.all_of(group) if there[member]]
+        rows.append(
+            (picture(shown[0]), Box.whole(), [picture(other) for other in shown[1 : _NEIGHBOURS + 1]])
+        )
     said = f"{len(several)} {kind} groups of more than one product"
     if not rows:
         return dg.MetadataValue.md(said)

@@ -1,7 +1,7 @@
 """Snapshots of the catalogue and the tables that lead from one to an index: immutable, named by content."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,7 @@ from imgsearch_assets.features import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput
 from serving.index.artifact import verify
-from serving.index.generation import ITEMS, Manifest
+from serving.index.generation import ITEMS, Manifest, Segment
 from serving.index.store import read_manifest, read_pointer
 from serving.models.detection import item_boxes
 from serving.object_store import ObjectStore
@@ -62,7 +62,23 @@ def live_products(store: ObjectStore, environment: str) -> pa.Table | None:
     manifest = live_manifest(store, environment)
     if manifest is None:
         return None
-    segment = manifest.segment("products")
+    return stored(store, manifest, "products")
+
+
+def stored(store: ObjectStore, manifest: Manifest, kind: Literal["products", "items"]) -> pa.Table:
+    """A table of a generation: what can be found there, of the base and of its deltas.
+
+    Raises ``Unverified`` and ``NotFound``.
+    """
+    table = _read(store, manifest.segment(kind))
+    for delta in manifest.deltas:
+        removed = _read(store, delta.segment("removed"))["product_id"].combine_chunks()
+        left = table.filter(pc.invert(pc.is_in(table["product_id"], value_set=removed)))
+        table = pa.concat_tables([left, _read(store, delta.segment(kind))], promote_options="default")
+    return table
+
+
+def _read(store: ObjectStore, segment: Segment) -> pa.Table:
     verify(store, segment)
     return read_parquet(store, segment.key)
 

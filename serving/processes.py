@@ -34,7 +34,7 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
 
     from serving.index.holder import Holder
     from serving.proto import search_pb2, search_pb2_grpc
-    from serving.services.cards import cards
+    from serving.services.in_memory import InMemory
     from serving.services.search import SearchServicer
 
     metrics = RpcMetrics()
@@ -44,7 +44,7 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
         settings.environment,
         IndexMetrics(metrics.registry),
         on_swap=lambda: server.set_ready(True),
-        prepare=cards,
+        prepare=InMemory,
     )
     # A core a search: threads inside FAISS would fight over the same cores. How many it may use is a
     # property of each thread that calls it.

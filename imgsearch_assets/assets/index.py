@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from imgsearch_assets.automation import ON_CHANGE
-from imgsearch_assets.duplicates import with_groups
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates import Gate, run_gates
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.increment import Models, Wanted, build
 from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
@@ -18,8 +17,8 @@ from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.snapshot import live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
-from serving.index.artifact import Generation, load
 from serving.index.groups import COLUMN
+from serving.index.loaded import Generation
 from serving.models import embedder
 from serving.models.bundle import load_bundle
 from serving.object_store import ObjectStore
@@ -57,20 +56,11 @@ def ann_index(
         items = with_vectors(read_parquet(store, item_embeddings.key), table.read())
         vectors, items = vectors_of(items), items.drop_columns(["vector"])
         products = read_parquet(store, products_key(item_embeddings.snapshot))
-        grouped = with_groups(products, items, vectors, environment.alike)
+        models = Models(item_embeddings.embedder, card.preprocessing.fingerprint, item_embeddings.detector)
+        wanted = Wanted(products, items, vectors, models, item_embeddings.snapshot)
         with stage("index", items.num_rows) as advance:
-            manifest = build_generation(
-                store,
-                grouped.products,
-                items,
-                vectors,
-                embedder=item_embeddings.embedder,
-                preprocessing=card.preprocessing.fingerprint,
-                detector=item_embeddings.detector,
-                snapshot=item_embeddings.snapshot,
-                advance=advance,
-            )
-        generation = load(store, manifest)
+            built = build(store, environment.pointer, wanted, environment.alike, advance)
+        manifest, generation = built.manifest, built.generation
         gates = run_gates(generation, live_manifest(store, environment.pointer))
         gates.append(parity(store, generation, environment.serving))
         neighbours = neighbours_of(store, generation)
@@ -85,12 +75,15 @@ def ann_index(
             "vectors": manifest.rows,
             "dim": manifest.dim,
             "graph": manifest.graph,
-            "size_bytes": sum(segment.size_bytes for segment in manifest.segments),
+            "size_bytes": sum(segment.size_bytes for segment in manifest.files),
             "recall_at_10_vs_exact": manifest.figures.recall_at_10,
             "neighbours": neighbours,
             **_sizes(generation),
             **groups,
-            "grouping_seconds": grouped.seconds,
+            "build": built.plan.kind,
+            "why": built.plan.why,
+            "deltas": len(manifest.deltas),
+            "grouping_seconds": built.grouping_seconds,
             "seconds": watch.seconds,
         },
         check_results=[_check(gate) for gate in gates],
@@ -101,7 +94,7 @@ def _sizes(generation: Generation) -> dict[str, int]:
     """How many products the groups hold that have more than one, and the most that one holds."""
     found = {}
     for kind in COLUMN:
-        sizes = generation.groupings[kind].sizes
+        sizes = generation.groupings[kind].sizes(generation.alive)
         found[f"products_in_{kind}_groups"] = int(sizes[sizes > 1].sum())
         found[f"largest_{kind}_group"] = int(sizes.max())
     return found

@@ -12,6 +12,7 @@ from imgsearch_assets.release import prune, publish
 from imgsearch_assets.steps import RETRY, Stopwatch, step
 from serving.errors import Conflict
 from serving.index.artifact import load
+from serving.index.part import rows_in
 from serving.index.store import read_manifest
 from serving.object_store import ObjectStore
 
@@ -33,14 +34,14 @@ def feature_store(
     watch = Stopwatch()
     with step():
         generation = load(store, read_manifest(store, ann_index.generation))
-        vectors = generation.index.reconstruct_n(0, generation.manifest.rows)
-        with stage("feature store", generation.manifest.rows) as advance:
+        rows = rows_in(*generation.spans(generation.present()))
+        with stage("feature store", len(rows)) as advance:
             filled = fill_feature_store(
                 store,
                 environment.feature_store,
                 generation.manifest.embedder,
-                generation.items,
-                vectors,
+                generation.items.take(rows),
+                generation.vectors_of(rows),
                 advance,
             )
     return dg.MaterializeResult(

@@ -9,8 +9,8 @@ from imgsearch_assets.snapshot import live_manifest, pictures_of, products_key, 
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, NotFound
 from serving.index import artifact
-from serving.index.artifact import Generation
 from serving.index.generation import Manifest
+from serving.index.loaded import Generation
 from serving.object_store import ObjectStore
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgsearch_assets.progress import stage
-from serving.index.artifact import Generation
+from serving.index.loaded import Generation
 from serving.index.search import search
 
 # Of these many nearest groups of an index those are taken that are learned from.
@@ -22,12 +22,13 @@ def confused(generation: Generation, products: Collection[str], k: int = 4) -> M
     One that the generation does not have is left out.
     """
     ids = generation.products["product_id"].to_pylist()
+    present = generation.present().tolist()
     groups = generation.groupings["picture"].of_product
     wanted = frozenset(products)
     found: dict[str, tuple[str, ...]] = {}
-    with stage("looking up what the index confuses", len(ids)) as advance:
-        for place, product in enumerate(ids):
-            if product in wanted:
+    with stage("looking up what the index confuses", len(present)) as advance:
+        for place in present:
+            if (product := ids[place]) in wanted:
                 hits = search(generation, generation.vectors(place), _ASKED, collapse="picture").hits
                 others = [ids[hit.product] for hit in hits if groups[hit.product] != groups[place]]
                 found[product] = tuple(other for other in others if other in wanted)[:k]

@@ -8,26 +8,34 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import memory
-from serving.index.collapse import Collapse
-from serving.index.compare import Vectors
-from serving.index.filters import Attributes
-from serving.index.generation import FORMAT, GROUPS, ITEMS, PRODUCTS, Kind, Manifest, Segment
-from serving.index.groups import Grouping, groupings
+from serving.index.generation import (
+    FORMAT,
+    GROUPS,
+    ITEMS,
+    NORM_TOLERANCE,
+    PRODUCTS,
+    REMOVED,
+    VECTOR,
+    Kind,
+    Manifest,
+    Segment,
+)
+from serving.index.groups import groupings
+from serving.index.loaded import Change, Generation
+from serving.index.part import Part, joined, row_products
 from serving.object_store import ObjectStore
 
-SUFFIX: dict[Kind, str] = {"base": "faiss", "items": "parquet", "products": "parquet"}
+_SUFFIX: dict[Kind, str] = {"base": "faiss"}
 
 # float16 sums in another order on another processor.
 GOLDEN_TOLERANCE = 2e-3
@@ -39,41 +47,18 @@ _LIMITS = threading.Lock()
 _STORED_PRODUCTS = pa.unify_schemas([PRODUCTS, GROUPS])
 
 
-@dataclass(frozen=True, eq=False)
-class Generation:
-    """A loaded generation. Never changes; whoever holds a reference may search it.
-
-    ``row_product`` int32 (rows,) is each row's product, never falling; product p has the rows
-    ``first_row[p]`` to ``first_row[p + 1]`` (int64 (products + 1,)).
-    """
-
-    manifest: Manifest
-    index: faiss.Index
-    products: pa.Table
-    items: pa.Table
-    attributes: Attributes
-    row_product: NDArray[np.int32]
-    first_row: NDArray[np.int64]
-    groupings: dict[Collapse, Grouping]
-
-    @cached_property
-    def flat(self) -> Vectors:
-        """The rows to be compared one by one."""
-        return Vectors(self.index)
-
-    def vectors(self, product: int) -> NDArray[np.float32]:
-        """The rows of a product, float32 (n, d), of unit length but for the rounding of float16."""
-        first, last = int(self.first_row[product]), int(self.first_row[product + 1])
-        return np.stack([self.index.reconstruct(row) for row in range(first, last)])
-
-
 def write_segment(store: ObjectStore, kind: Kind, data: bytes) -> Segment:
     """Store ``data`` under its hash and read it back.
 
     Raises ``Unverified`` when the store does not give back what was written.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    segment = Segment(kind=kind, key=f"segments/{sha256}.{SUFFIX[kind]}", sha256=sha256, size_bytes=len(data))
+    segment = Segment(
+        kind=kind,
+        key=f"segments/{sha256}.{_SUFFIX.get(kind, 'parquet')}",
+        sha256=sha256,
+        size_bytes=len(data),
+    )
     try:
         verify(store, segment)  # written by an earlier build
     except (NotFound, Unverified):
@@ -92,43 +77,96 @@ def verify(store: ObjectStore, segment: Segment) -> None:
             raise Unverified(f"{segment.key} does not have the hash that its name says")
 
 
-def load(store: ObjectStore, manifest: Manifest) -> Generation:
+def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = None) -> Generation:
     """Everything a search needs, verified and warm.
 
-    Raises ``Unverified`` or ``NotFound`` when it must not be served, ``Unavailable`` when there is no memory
-    for it beside what is loaded.
+    Where ``beside`` has the same base, that is taken over, and what is read is the deltas alone. Raises
+    ``Unverified`` or ``NotFound`` when it must not be served, ``Unavailable`` when there is no memory for it
+    beside what is loaded.
     """
     if manifest.format != FORMAT:
         raise Unverified(
             f"generation {manifest.id} is of format {manifest.format}, format {FORMAT} is served; "
             "a run of the pipeline builds it anew"
         )
-    _check_headroom(manifest)
-    for segment in manifest.segments:
-        verify(store, segment)
-    index = _read_index(store, manifest)
-    items = _read_table(store, manifest, "items", ITEMS, manifest.rows)
-    products = _read_table(store, manifest, "products", _STORED_PRODUCTS, manifest.products)
-    attributes = Attributes.of(products)
-    row_product = _row_product(items, products)
-    first_row = np.searchsorted(row_product, np.arange(manifest.products + 1))
-    generation = Generation(
-        manifest,
-        index,
-        products,
-        items,
-        attributes,
-        row_product,
-        first_row.astype(np.int64),
-        groupings(products, row_product),
-    )
-    _check_golden(generation)
+    same_base = beside is not None and beside.manifest.segments == manifest.segments
+    _check_headroom(manifest, same_base)
+    if beside is not None and same_base:
+        base, of_base = beside.base, beside.base_groupings
+    else:
+        base = _read_base(store, manifest)
+        of_base = groupings(base.products)
+    delta, changes = read_deltas(store, manifest)
+    generation = Generation.of(manifest, base, of_base, delta, changes)
+    if generation.products_there != manifest.products:
+        raise Unverified(
+            f"generation {manifest.id} has {generation.products_there} products, "
+            f"its manifest says {manifest.products}"
+        )
+    if not same_base:
+        _check_golden(generation)
     return generation
 
 
-def _check_headroom(manifest: Manifest) -> None:
-    base = manifest.segment("base").size_bytes
-    tables = sum(segment.size_bytes for segment in manifest.segments) - base
+def _read_base(store: ObjectStore, manifest: Manifest) -> Part:
+    for segment in manifest.segments:
+        verify(store, segment)
+    index = _read_index(store, manifest)
+    items = _read_table(store, manifest.segment("items"), ITEMS, manifest.base_rows)
+    products = _read_table(store, manifest.segment("products"), _STORED_PRODUCTS, manifest.base_products)
+    return Part.of(index, products, items, row_products(items, products))
+
+
+def read_deltas(store: ObjectStore, manifest: Manifest) -> tuple[Part | None, list[Change]]:
+    """The deltas of a generation, verified, as one part and what each of them changes.
+
+    No part where nothing came.
+    Raises as ``load``.
+    """
+    if not manifest.deltas:
+        return None, []
+    vector = pa.field(VECTOR, pa.list_(pa.float16(), manifest.dim))
+    tables: dict[str, list[pa.Table]] = {"items": [], "products": []}
+    row_product, changes, before = [], [], 0
+    for delta in manifest.deltas:
+        for segment in delta.segments:
+            verify(store, segment)
+        items = _read_table(store, delta.segment("items"), ITEMS.append(vector), delta.rows)
+        products = _read_table(store, delta.segment("products"), _STORED_PRODUCTS, delta.products)
+        removed = _read_table(store, delta.segment("removed"), REMOVED, delta.removed)
+        row_product.append(row_products(items, products) + np.int32(before))
+        before += delta.products
+        tables["items"].append(items)
+        tables["products"].append(products)
+        changes.append(Change(delta.products, [str(name) for name in removed["product_id"].to_pylist()]))
+    if not before:
+        return None, changes
+    items = joined(tables["items"])
+    index = _flat(items[VECTOR], manifest)
+    products = joined(tables["products"]).combine_chunks()
+    part = Part.of(index, products, items.select(ITEMS.names).combine_chunks(), np.concatenate(row_product))
+    return part, changes
+
+
+def _flat(vectors: Any, manifest: Manifest) -> faiss.IndexScalarQuantizer:
+    """An index that compares each of ``vectors``, a column of lists of float16."""
+    flat = pc.list_flatten(vectors).combine_chunks().to_numpy(zero_copy_only=False)
+    xb = flat.reshape(-1, manifest.dim).astype(np.float32)
+    # What is no number is off by no number, and not below.
+    off = np.abs(np.linalg.norm(xb, axis=1) - 1).max(initial=0)
+    if not off <= NORM_TOLERANCE:
+        raise Unverified(f"a delta of generation {manifest.id} has a row that is not of unit length")
+    index = faiss.IndexScalarQuantizer(
+        manifest.dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+    index.add(xb)
+    return index
+
+
+def _check_headroom(manifest: Manifest, same_base: bool) -> None:
+    base = 0 if same_base else manifest.segment("base").size_bytes
+    files = manifest.files[len(manifest.segments) :] if same_base else manifest.files
+    tables = sum(segment.size_bytes for segment in files) - base
     needed, free = int(base * 1.1) + tables * _TABLES_UNPACKED, memory.available_bytes()
     if needed > free:
         raise Unavailable(
@@ -153,11 +191,12 @@ def _read_index(store: ObjectStore, manifest: Manifest) -> faiss.Index:
     base = manifest.segment("base")
     try:
         with _limits(base.size_bytes):
-            index = faiss.read_index(str(store.local_path(base.key)))
+            # Mapped: the processes of a pod share the vectors, and what nobody asks for takes no memory.
+            index = faiss.read_index(str(store.local_path(base.key)), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:  # FAISS's own texts name files and line numbers
         raise Unverified(f"{base.key} cannot be read by FAISS {faiss.__version__}") from error
     found = (index.d, index.ntotal, index.metric_type, type(index))
-    wanted = (manifest.dim, manifest.rows, faiss.METRIC_INNER_PRODUCT, faiss.IndexHNSWSQ)
+    wanted = (manifest.dim, manifest.base_rows, faiss.METRIC_INNER_PRODUCT, faiss.IndexHNSWSQ)
     if found != wanted:
         raise Unverified(
             f"{base.key} is {_shape(*found)}; the manifest of generation {manifest.id} says {_shape(*wanted)}"
@@ -169,8 +208,8 @@ def _shape(dim: int, rows: int, metric: int, kind: type) -> str:
     return f"{kind.__name__} of {rows} x {dim} with metric {metric}"
 
 
-def _read_table(store: ObjectStore, manifest: Manifest, kind: Kind, schema: pa.Schema, rows: int) -> pa.Table:
-    key = manifest.segment(kind).key
+def _read_table(store: ObjectStore, segment: Segment, schema: pa.Schema, rows: int) -> pa.Table:
+    key = segment.key
     try:
         table = pq.read_table(store.local_path(key)).combine_chunks()
     except (pa.ArrowException, OSError) as error:
@@ -183,20 +222,11 @@ def _read_table(store: ObjectStore, manifest: Manifest, kind: Kind, schema: pa.S
     return table
 
 
-def _row_product(items: pa.Table, products: pa.Table) -> NDArray[np.int32]:
-    places = pc.index_in(items["product_id"], value_set=products["product_id"])
-    if places.null_count:
-        raise Unverified("an item belongs to no product of the generation")
-    row_product = places.to_numpy().astype(np.int32)
-    if np.any(np.diff(row_product) < 0):
-        raise Unverified("the items are not in the order of the products")
-    return row_product
-
-
 def _check_golden(generation: Generation) -> None:
     golden = generation.manifest.golden
-    rows = np.stack([generation.index.reconstruct(item.row) for item in golden])
-    scores, _ = generation.index.search(rows, 1, params=faiss.SearchParametersHNSW(efSearch=GOLDEN_BEAM))
+    index = generation.base.index
+    rows = np.stack([index.reconstruct(item.row) for item in golden])
+    scores, _ = index.search(rows, 1, params=faiss.SearchParametersHNSW(efSearch=GOLDEN_BEAM))
     for item, score in zip(golden, scores[:, 0], strict=True):
         if abs(float(score) - item.score) > GOLDEN_TOLERANCE:
             raise Unverified(

@@ -29,14 +29,14 @@ class Kept:
 
 
 class Vectors:
-    """The vectors of a graph without its links. Several threads may use it.
+    """The vectors of a graph without its links, or those of an index without any. Several threads may use it.
 
-    Holds the graph, for its memory is where they lie.
+    Holds the index, for its memory is where they lie.
     """
 
-    def __init__(self, graph: faiss.IndexHNSWSQ) -> None:
-        self._graph = graph
-        self._flat = faiss.downcast_index(graph.storage)
+    def __init__(self, index: faiss.Index) -> None:
+        self._index = index
+        self._flat = faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
         codes, shape = self._flat.codes, (self._flat.ntotal, self._flat.code_size)
         self._codes = faiss.rev_swig_ptr(codes.data(), codes.size()).reshape(shape)
         self._own = threading.local()

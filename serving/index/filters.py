@@ -51,7 +51,7 @@ class Facet:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What products are filtered by, as arrays of one entry a product, in ascending order of product id."""
+    """What products are filtered by, as arrays of one entry a product."""
 
     ids: "pa.Array[pa.StringScalar]"
     facets: dict[str, Facet]
@@ -73,7 +73,7 @@ class Attributes:
         )
 
     def place(self, product_id: str) -> int | None:
-        """The product's number, None when it is not in this generation."""
+        """The product's number where ids ascend, as those of a base do; None when it is not here."""
         low, high = 0, self._count  # a dictionary of a million ids would cost more than the graph's links
         while low < high:
             middle = (low + high) // 2
@@ -84,7 +84,7 @@ class Attributes:
         return low if low < self._count and self.ids[low].as_py() == product_id else None
 
     def mask(self, wanted: Filter) -> NDArray[np.bool_] | None:
-        """bool (products,) of those that fit, None when all do."""
+        """bool (products,) of those that fit, None when all do; ``excluded`` ids are the caller's."""
         parts: list[NDArray[np.bool_]] = [
             self.facets[name].mask(values) for name in FACETS if (values := getattr(wanted, name))
         ]
@@ -94,9 +94,4 @@ class Attributes:
             parts.append(self.price <= wanted.price_max)
         if wanted.in_stock_only:
             parts.append(self.in_stock)
-        excluded = [place for name in wanted.excluded if (place := self.place(name)) is not None]
-        if not parts and not excluded:
-            return None
-        allowed = np.logical_and.reduce(parts) if parts else np.ones(self._count, bool)
-        allowed[excluded] = False
-        return allowed
+        return np.logical_and.reduce(parts) if parts else None

@@ -1,5 +1,9 @@
 """A generation: everything that is served together, named by one manifest.
 
+Most of it is a base: a graph with its rows and products. What changed since that was built lies beside it in
+deltas, each with the rows and products that came and the ids of those that went; a product that changed went
+and came. The files of a base stay as they are for as long as the base is good.
+
 Its id is a hash of what went in (rows, products, models, how the graph is built), so the same catalogue
 seen by the same models is the same generation however often it is built. What came out (the graph, built
 by several threads, differs from build to build) is held to the manifest by the hashes of its segments, and
@@ -13,11 +17,13 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Raised when a reader of the former layout could not read the present one. 2: products have groups.
-FORMAT: Literal[2] = 2
+# Raised when a reader of the former layout could not read the present one. 2: groups of products; 3: deltas.
+FORMAT: Literal[3] = 3
 
 # M = 32 links a node; vectors as float16, half of float32 at no measurable loss of recall.
 GRAPH = "HNSW32,SQfp16"
+# How far from 1 the length of a row may be; one of float16 is off by less than a thousandth.
+NORM_TOLERANCE = 0.01
 METRIC: Literal["inner_product"] = "inner_product"
 
 # One row a vector, in the order of the graph's ids; rows of one product lie together.
@@ -46,7 +52,12 @@ PRODUCTS = pa.schema(_PRODUCT_COLUMNS)
 # What products.parquet has beside it: each product's groups, named by a product id; see ``index.groups``.
 GROUPS = pa.schema([pa.field("picture_group", pa.string()), pa.field("variant_group", pa.string())])
 
-Kind = Literal["base", "items", "products"]
+# What items.parquet of a delta has beside it: the row's vector, as many float16 as the base has dimensions.
+VECTOR = "vector"
+# The ids that a delta takes away.
+REMOVED = pa.schema([pa.field("product_id", pa.string())])
+
+Kind = Literal["base", "items", "products", "removed"]
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -61,6 +72,32 @@ class Segment(_Frozen):
     key: str = Field(pattern=r"^segments/[0-9a-f]{64}\.[a-z]+$")
     sha256: str = Field(pattern=_SHA256)
     size_bytes: int = Field(gt=0)
+
+
+def _only(segments: tuple[Segment, ...], *kinds: Kind) -> None:
+    if sorted(segment.kind for segment in segments) != sorted(kinds):
+        raise ValueError(f"there must be one segment each of {', '.join(kinds)}")
+
+
+class Delta(_Frozen):
+    """A change since the base was built, or since the delta before: how much came and went, and the files.
+
+    ``removed`` products of before are no longer there; a product that changed is one of them and of
+    ``products``, too.
+    """
+
+    products: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    removed: int = Field(ge=0)
+    segments: tuple[Segment, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _only(self.segments, "items", "products", "removed")
+        return self
+
+    def segment(self, kind: Kind) -> Segment:
+        return next(segment for segment in self.segments if segment.kind == kind)
 
 
 class Golden(_Frozen):
@@ -85,13 +122,18 @@ class Figures(_Frozen):
 class Manifest(_Frozen):
     """What a generation consists of; ``generations/<id>/manifest.json``."""
 
-    # One of the former format can be read and compared with, but not searched: ``artifact.load`` refuses it.
-    format: Literal[1, 2] = FORMAT
+    # One of a former format can be read and compared with, but not searched: ``artifact.load`` refuses it.
+    format: Literal[1, 2, 3] = FORMAT
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     # Seconds since 1970.
     created_at: float
+    # Of the base.
     segments: tuple[Segment, ...]
+    # The oldest first.
+    deltas: tuple[Delta, ...] = ()
+    # That can be found.
     products: int = Field(ge=1)
+    # That are stored, those of products that went included.
     rows: int = Field(ge=1)
     dim: int = Field(ge=1)
     metric: Literal["inner_product"] = METRIC
@@ -107,8 +149,9 @@ class Manifest(_Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if sorted(segment.kind for segment in self.segments) != ["base", "items", "products"]:
-            raise ValueError("a generation has one base, one items and one products segment")
+        _only(self.segments, "base", "items", "products")
+        if self.base_products < 1 or self.base_rows < 1:
+            raise ValueError("the deltas hold more than the generation")
         if self.id != self.expected_id():
             raise ValueError(f"the id {self.id} is not that of what the manifest names")
         return self
@@ -116,10 +159,25 @@ class Manifest(_Frozen):
     def segment(self, kind: Kind) -> Segment:
         return next(segment for segment in self.segments if segment.kind == kind)
 
+    @property
+    def base_products(self) -> int:
+        """Products of the base, those that went included."""
+        return self.products - sum(delta.products - delta.removed for delta in self.deltas)
+
+    @property
+    def base_rows(self) -> int:
+        return self.rows - sum(delta.rows for delta in self.deltas)
+
+    @property
+    def files(self) -> tuple[Segment, ...]:
+        """Every file there is to it."""
+        return (*self.segments, *(segment for delta in self.deltas for segment in delta.segments))
+
     def expected_id(self) -> str:
         return generation_id(
             items_sha256=self.segment("items").sha256,
             products_sha256=self.segment("products").sha256,
+            deltas=self.deltas,
             **self.model_dump(include=set(_INPUTS)),
         )
 
@@ -144,9 +202,13 @@ _INPUTS = (
 )
 
 
-def generation_id(*, items_sha256: str, products_sha256: str, **inputs: object) -> str:
+def generation_id(
+    *, items_sha256: str, products_sha256: str, deltas: tuple[Delta, ...] = (), **inputs: object
+) -> str:
     """The id of a generation made of these inputs (``_INPUTS``): 16 hexadecimal digits of their hash."""
     named = {"items": items_sha256, "products": products_sha256} | {name: inputs[name] for name in _INPUTS}
+    if deltas:
+        named["deltas"] = [segment.sha256 for delta in deltas for segment in delta.segments]
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -9,14 +9,15 @@ import contextlib
 import logging
 import weakref
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import faiss
 
 from serving.errors import ImgsearchError, Unavailable, Unverified
 from serving.index import memory
-from serving.index.artifact import Generation, load
-from serving.index.store import PointerAt, Release, read_manifest, read_pointer
+from serving.index.artifact import load
+from serving.index.loaded import Generation
+from serving.index.store import Failure, PointerAt, Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 from serving.telemetry import IndexMetrics
 
@@ -26,22 +27,13 @@ log = logging.getLogger(__name__)
 _LAST_READER_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the newest generation is not served; ``generation`` is empty when the pointer could not be read."""
-
-    generation: str
-    reason: str
+T = TypeVar("T")
 
 
-def _nothing_more(_: Generation) -> None:
-    pass
-
-
-class Holder:
+class Holder(Generic[T]):
     """Follows the pointer of ``environment``. ``on_swap`` is awaited after each exchange.
 
-    ``prepare`` is called, in a thread, with each new generation before it is served.
+    ``prepare`` makes of each new generation, in a thread, what is served.
     """
 
     def __init__(
@@ -50,7 +42,7 @@ class Holder:
         environment: str,
         metrics: IndexMetrics,
         on_swap: Callable[[], Awaitable[None]],
-        prepare: Callable[[Generation], object] = _nothing_more,
+        prepare: Callable[[Generation], T],
     ) -> None:
         self._store = store
         self._environment = environment
@@ -58,19 +50,20 @@ class Holder:
         self._on_swap = on_swap
         self._prepare = prepare
         self._current: Generation | None = None
+        self._served: T | None = None
         # The pointer that leads to a generation that must not be served: not tried again until it moves.
         self._refused: str | None = None
         self.failure: Failure | None = None
 
-    def current(self) -> Generation:
+    def current(self) -> T:
         """What to search. Raises ``Unavailable`` before the first generation."""
-        if self._current is None:
+        if self._served is None:
             raise Unavailable("no generation is loaded yet")
-        return self._current
+        return self._served
 
     @property
-    def loaded(self) -> Generation | None:
-        return self._current
+    def loaded(self) -> T | None:
+        return self._served
 
     async def follow(self, poll_interval_s: float) -> None:
         """Look at the pointer again and again, for ever."""
@@ -93,7 +86,7 @@ class Holder:
 
     async def _take(self, live: Release, seen: PointerAt) -> None:
         try:
-            generation = await asyncio.to_thread(self._load, live)
+            generation, served = await asyncio.to_thread(self._load, live)
         except (Unavailable, OSError) as error:  # the next look may find memory, or the store
             self._failed(live.generation, error)
             return
@@ -106,7 +99,7 @@ class Holder:
         before, gone = self._current, asyncio.Event()
         last_reader = asyncio.get_running_loop().call_soon_threadsafe
         ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
-        self._current = generation
+        self._current, self._served = generation, served
         self._record(generation)
         await self._on_swap()
         if ended is not None:
@@ -114,13 +107,12 @@ class Holder:
             await _give_back(gone)
             ended.detach()
 
-    def _load(self, live: Release) -> Generation:
+    def _load(self, live: Release) -> tuple[Generation, T]:
         # Of this thread: FAISS's own would wait for more work by spinning, on the cores that searches need.
         faiss.omp_set_num_threads(1)
         manifest = read_manifest(self._store, live.generation, live.manifest_sha256)
-        generation = load(self._store, manifest)
-        self._prepare(generation)
-        return generation
+        generation = load(self._store, manifest, self._current)
+        return generation, self._prepare(generation)
 
     def _record(self, generation: Generation) -> None:
         manifest = generation.manifest

@@ -14,16 +14,17 @@ shown by its best product, so all of this is said of groups; a product is the sm
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.index import cost
-from serving.index.artifact import Generation
 from serving.index.collapse import Collapse
 from serving.index.groups import Grouping
+from serving.index.loaded import Generation
+from serving.index.part import Part, rows_in
 
 # Rows that are compared one by one without a further thought, whatever the dimension.
 EXACT_ROWS = 2_000
@@ -101,35 +102,42 @@ def search(
 ) -> Found:
     """The best products of the ``k`` best groups for the unit rows ``xq`` float32 (n, d).
 
-    ``allowed`` bool (products,) is what ``Attributes.mask`` keeps; what it does not neither makes a group
-    nor is named in one. ``plan`` is made here unless given.
+    ``allowed`` bool (stored products,) is what ``Generation.mask`` keeps; what it does not neither makes a
+    group nor is named in one. ``plan`` is made here unless given.
     """
     rows, dim, grouping = generation.manifest.rows, generation.manifest.dim, generation.groupings[collapse]
     products = generation.manifest.products
     kept_products = products if allowed is None else int(np.count_nonzero(allowed))
-    kept_groups = kept_products if grouping.count == products else grouping.kept(allowed)
+    kept_groups = grouping.count if allowed is None else grouping.kept(allowed)
     wanted, exhausted = min(k, kept_groups), kept_groups < k
     if not kept_groups:
         return Found([], "exact", 0, exhausted)
-    rows_per_group = rows / grouping.count
+    rows_per_group = generation.alive_rows / grouping.count
     # About: to look at every row would take longer than many a search.
-    kept_rows = round(kept_products / products * rows)
+    kept_rows = rows if allowed is None else round(kept_products / products * generation.alive_rows)
     if plan is None:
         plan = plan_search(wanted, kept_rows, rows, rows_per_group, dim)
     # What was measured on this very graph; but not with a filter, which leaves holes in what a beam holds.
     least = generation.manifest.figures.beam if allowed is None else MIN_BEAM
+    if allowed is None:
+        allowed = generation.alive
     scanned, kind, hits = 0, plan.kind, None
     while plan.kind == "graph" and hits is None:
-        scanned += len(xq) * plan.fetch
-        hits, share = _graph(generation, grouping, xq, wanted, allowed, plan.fetch, least)
+        looked = _graph(generation, xq, allowed, plan.fetch, least)
+        scanned += looked.scanned
+        hits = _best(generation, grouping, looked, wanted)
         if hits is None:  # how far to look now, if the rest is as what was met
+            share = looked.share
             enough = math.ceil(wanted * rows_per_group * _SLACK / share) if share else rows
             plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim)
             kind = plan.kind
-    if hits is None:
-        hits, compared = _exact(generation, grouping, xq, wanted, allowed, kept_rows)
-        scanned += len(xq) * compared
-    if grouping.count < products:
+    fetch = math.ceil(wanted * rows_per_group * _SLACK)
+    while hits is None:
+        looked = _exact(generation, xq, allowed, fetch, kept_rows)
+        scanned += looked.scanned
+        hits = _best(generation, grouping, looked, wanted)
+        fetch *= 4  # ends: all kept rows hold all kept groups
+    if not grouping.alone:
         hits = _with_others(generation, grouping, xq, hits, allowed)
     return Found(hits, kind, scanned, exhausted)
 
@@ -139,87 +147,129 @@ def _parameters(beam: int) -> faiss.SearchParametersHNSW:
     return faiss.SearchParametersHNSW(efSearch=beam)  # nobody changes it, so threads may share it
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """The nearest rows to each vector: cosines float32 (n, m), ``found`` rows int64 (n, m), -1 for none.
+
+    ``fits`` bool (n, m): a product that is wanted. ``bound`` float32 (n,): rows that are not here may have
+    cosines up to this. ``share``: what part of the graph's rows fits, of the vector around which least does.
+    """
+
+    scores: NDArray[np.float32]
+    found: NDArray[np.int64]
+    fits: NDArray[np.bool_]
+    bound: NDArray[np.float32]
+    scanned: int
+    share: float = 1.0
+
+
 def _graph(
     generation: Generation,
-    grouping: Grouping,
     xq: NDArray[np.float32],
-    k: int,
     allowed: NDArray[np.bool_] | None,
     fetch: int,
     least: int,
-) -> tuple[list[Hit] | None, float]:
-    """The best from ``fetch`` rows a vector.
-
-    None when some vector's rows hold fewer than ``k`` groups; then also what part of the rows fits, of the
-    vector around which least did.
-    """
-    scores, found = generation.index.search(xq, fetch, params=_parameters(_beam(fetch, least)))
+) -> _Looked:
+    """The best ``fetch`` rows a vector of the graph, and of the deltas."""
+    base = generation.base
+    scores, found = base.index.search(xq, fetch, params=_parameters(_beam(fetch, least)))
+    bound = scores[:, -1]
     fits = found >= 0
     if allowed is not None:
-        fits &= allowed[generation.row_product[found]]
-    hits = _best(generation, grouping, scores, found, fits, k)
-    return hits, 0 if hits else float(fits.mean(axis=1).min())
+        fits &= allowed[base.row_product[found]]
+    share = float(fits.mean(axis=1).min()) if allowed is not None else 1.0
+    looked = _Looked(scores, found, fits, bound, len(xq) * fetch, share)
+    if generation.delta is None:
+        return looked
+    return _beside(looked, _compared(generation.delta, xq, _behind(generation, allowed), fetch), base.rows)
 
 
 def _exact(
     generation: Generation,
-    grouping: Grouping,
     xq: NDArray[np.float32],
-    k: int,
     allowed: NDArray[np.bool_] | None,
+    fetch: int,
     kept_rows: int,
-) -> tuple[list[Hit], int]:
-    """The best, and how many rows that took; ``kept_rows`` is about how many are kept."""
-    rows, dim = generation.manifest.rows, generation.manifest.dim
-    if allowed is None:
-        kept = generation.flat.all()
-    elif cost.gathered_us(kept_rows, rows, dim) < cost.scanned_us(kept_rows, rows, dim):
-        kept = generation.flat.gathered(_rows_of(generation, allowed.nonzero()[0]))
-    else:
-        one_each = rows == generation.manifest.products
-        kept = generation.flat.scanned(allowed if one_each else allowed[generation.row_product])
-    fetch = math.ceil(k * rows / grouping.count * _SLACK)
-    while True:
-        fetch = min(fetch, kept.count)
-        scores, found = kept.nearest(xq, fetch)
-        hits = _best(generation, grouping, scores, found, found >= 0, k)
-        if hits is not None:
-            return hits, kept.count
-        fetch *= 4  # ends: all kept rows hold all kept groups, of which there are at least k
+) -> _Looked:
+    """The best ``fetch`` rows a vector, all compared; ``kept_rows`` is about how many are kept."""
+    base = generation.base
+    of_base = None if allowed is None else allowed[: base.size]
+    looked = _compared(base, xq, of_base, fetch, kept_rows)
+    if generation.delta is None:
+        return looked
+    return _beside(looked, _compared(generation.delta, xq, _behind(generation, allowed), fetch), base.rows)
 
 
-def _rows_of(generation: Generation, products: NDArray[Any]) -> NDArray[np.int64]:
-    """int64: the rows of ``products`` (integers), one product's after the other's."""
-    if generation.manifest.rows == generation.manifest.products:
-        return products.astype(np.int64, copy=False)
-    counts = generation.first_row[products + 1] - generation.first_row[products]
-    starts = np.cumsum(counts) - counts
-    return np.repeat(generation.first_row[products] - starts, counts) + np.arange(counts.sum())
+def _behind(generation: Generation, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """What is allowed of the products of deltas."""
+    return None if allowed is None else allowed[generation.base.size :]
 
 
-def _best(
-    generation: Generation,
-    grouping: Grouping,
-    scores: NDArray[np.float32],
-    found: NDArray[np.int64],
-    fits: NDArray[np.bool_],
-    k: int,
-) -> list[Hit] | None:
-    """The ``k`` best groups of ``found`` rows (int64 (n, fetch), cosines float32 alike) that fit.
+def _compared(
+    part: Part,
+    xq: NDArray[np.float32],
+    allowed: NDArray[np.bool_] | None,
+    fetch: int,
+    kept_rows: int | None = None,
+) -> _Looked:
+    """The best of the rows of ``allowed`` bool (products of the part,), each compared; rows as in the part.
 
-    None when a vector's own list holds fewer than ``k`` groups: then a group just below that list might
-    belong into the answer. With k of them in every list none does: it would have to beat k better ones.
+    ``kept_rows`` is about how many they are, where that is known.
     """
-    for row_found, row_fits in zip(found, fits, strict=True):
-        if len(set(grouping.of_row[row_found[row_fits]].tolist())) < k:
+    dim = xq.shape[1]
+    if allowed is None:
+        kept = part.vectors.all()
+    else:
+        if kept_rows is None:
+            kept_rows = round(np.count_nonzero(allowed) / part.size * part.rows)
+        if cost.gathered_us(kept_rows, part.rows, dim) < cost.scanned_us(kept_rows, part.rows, dim):
+            kept = part.vectors.gathered(part.rows_of(allowed.nonzero()[0]))
+        else:
+            one_each = part.rows == part.size
+            kept = part.vectors.scanned(allowed if one_each else allowed[part.row_product])
+    fetch = min(fetch, kept.count)
+    if not fetch:
+        none = np.empty((len(xq), 0))
+        found = none.astype(np.int64)
+        return _Looked(none.astype(np.float32), found, found >= 0, np.full(len(xq), -2, np.float32), 0)
+    scores, found = kept.nearest(xq, fetch)
+    bound = scores[:, -1] if fetch < kept.count else np.full(len(xq), -2, np.float32)
+    return _Looked(scores, found, found >= 0, bound, len(xq) * kept.count)
+
+
+def _beside(one: _Looked, other: _Looked, first_row: int) -> _Looked:
+    """Both as one; the rows of ``other`` are numbered from ``first_row`` on."""
+    return _Looked(
+        np.concatenate([one.scores, other.scores], axis=1),
+        np.concatenate([one.found, other.found + first_row], axis=1),
+        np.concatenate([one.fits, other.fits], axis=1),
+        np.maximum(one.bound, other.bound),
+        one.scanned + other.scanned,
+        one.share,
+    )
+
+
+def _best(generation: Generation, grouping: Grouping, looked: _Looked, k: int) -> list[Hit] | None:
+    """The ``k`` best groups of what was found and fits.
+
+    None when a vector's own list holds fewer than ``k`` groups above its bound: then a group that is not in
+    it might belong into the answer. With k of them in every list none does: it would have to beat k better
+    ones.
+    """
+    above = looked.fits & (looked.scores >= looked.bound[:, None])
+    row_product, of_product = generation.row_product, grouping.of_product
+    for row_found, row_above in zip(looked.found, above, strict=True):
+        if len(set(of_product[row_product[row_found[row_above]]].tolist())) < k:
             return None
-    rows, values = found[fits], scores[fits]
+    rows, values = looked.found[looked.fits], looked.scores[looked.fits]
     order = np.lexsort((rows, -values))  # ties in the order of rows, so that answers repeat
     rows, values = rows[order], values[order]
+    products = row_product[rows]
     best: dict[int, Hit] = {}  # numpy's unique takes as long as the graph
-    for row, value, group in zip(rows.tolist(), values.tolist(), grouping.of_row[rows].tolist(), strict=True):
+    columns = (column.tolist() for column in (rows, values, products, of_product[products]))
+    for row, value, product, group in zip(*columns, strict=True):
         if group not in best:
-            best[group] = Hit(int(generation.row_product[row]), row, min(value, 1.0))
+            best[group] = Hit(product, row, min(value, 1.0))
             if len(best) == k:
                 break
     return list(best.values())
@@ -240,10 +290,9 @@ def _with_others(
     products = np.concatenate([np.empty(0, np.int32), *others])
     if not len(products):
         return hits
-    counts = generation.first_row[products + 1] - generation.first_row[products]
-    starts = np.cumsum(counts) - counts
-    scores = (generation.index.reconstruct_batch(_rows_of(generation, products)) @ xq.T).max(axis=1)
-    best = np.maximum.reduceat(scores, starts)
+    starts, counts = generation.spans(products)
+    scores = (generation.vectors_of(rows_in(starts, counts)) @ xq.T).max(axis=1)
+    best = np.maximum.reduceat(scores, np.cumsum(counts) - counts)
     told, done = [], 0
     for hit, members in zip(hits, others, strict=True):
         order = np.argsort(-best[done : done + len(members)], kind="stable")[:MAX_ALSO]
@@ -261,33 +310,36 @@ def search_each(
     """
     rows, grouping = generation.manifest.rows, generation.groupings[collapse]
     wanted = min(k, grouping.count)
-    plan = plan_search(wanted, rows, rows, rows / grouping.count, generation.manifest.dim)
+    rows_per_group = generation.alive_rows / grouping.count
+    plan = plan_search(wanted, rows, rows, rows_per_group, generation.manifest.dim)
     if plan.kind != "graph":
         return [search(generation, row[None], k, plan=plan, collapse=collapse) for row in xq]
-    beam = _beam(plan.fetch, generation.manifest.figures.beam)
-    scores, found = generation.index.search(xq, plan.fetch, params=_parameters(beam))
-    columns = (-scores, found, grouping.of_row[found], generation.row_product[found])
+    looked = _graph(generation, xq, generation.alive, plan.fetch, generation.manifest.figures.beam)
+    products = generation.row_product[looked.found]
+    columns = (~looked.fits, -looked.scores, looked.found, grouping.of_product[products], products)
     told = []
-    for row, *lists in zip(xq, *(column.tolist() for column in columns), strict=True):
-        hits = _first(wanted, sorted(zip(*lists, strict=True)))  # ties as in ``_best``
+    for row, bound, *lists in zip(xq, looked.bound, *(column.tolist() for column in columns), strict=True):
+        hits = _first(wanted, sorted(zip(*lists, strict=True)), bound)  # ties as in ``_best``
         if hits is None:  # a longer list is needed
             told.append(search(generation, row[None], k, plan=plan, collapse=collapse))
             continue
-        if grouping.count < generation.manifest.products:
-            hits = _with_others(generation, grouping, row[None], hits, None)
-        told.append(Found(hits, "graph", plan.fetch, grouping.count < k))
+        if not grouping.alone:
+            hits = _with_others(generation, grouping, row[None], hits, generation.alive)
+        told.append(Found(hits, "graph", looked.scanned // len(xq), grouping.count < k))
     return told
 
 
-def _first(k: int, rows: list[tuple[float, int, int, int]]) -> list[Hit] | None:
-    """The first of each of ``k`` distinct groups, None when there are fewer.
+def _first(k: int, rows: list[tuple[bool, float, int, int, int]], bound: float) -> list[Hit] | None:
+    """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first.
 
-    Of rows as score below zero, row (-1 is none), group and product.
+    Of rows as whether they do not fit, score below zero, row, group and product; those that fit come first.
     """
     best: dict[int, Hit] = {}
-    for below, row, group, product in rows:
-        if row >= 0 and group not in best:
+    for unfit, below, row, group, product in rows:
+        if unfit:
+            break
+        if group not in best:
             best[group] = Hit(product, row, min(-below, 1.0))
             if len(best) == k:
-                return list(best.values())
+                return list(best.values()) if -below >= bound else None
     return None

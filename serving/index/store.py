@@ -6,13 +6,15 @@ wins and the other learns it.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.errors import BadInput, NotFound, Unverified
-from serving.index.generation import Manifest, manifest_key
+from serving.index.generation import FORMAT, Manifest, manifest_key
 from serving.object_store import ObjectStore
 
 # Releases a pointer remembers: what `release status` shows and a roll-back can go back to.
@@ -58,6 +60,14 @@ class PointerAt(BaseModel):
 
     pointer: Pointer | None = None
     version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the newest generation is not served; ``generation`` is empty when the pointer could not be read."""
+
+    generation: str
+    reason: str
 
 
 def pointer_key(environment: str) -> str:
@@ -120,6 +130,7 @@ def read_manifest(store: ObjectStore, generation: str, sha256: str | None = None
     data = _manifest_bytes(store, generation)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise Unverified(f"the manifest of generation {generation} is not the one that was released")
+    _check_format(generation, data)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -127,6 +138,19 @@ def read_manifest(store: ObjectStore, generation: str, sha256: str | None = None
     if manifest.id != generation:
         raise Unverified(f"the manifest of generation {generation} is that of {manifest.id}")
     return manifest
+
+
+def _check_format(generation: str, data: bytes) -> None:
+    """By itself: what else a newer format holds is not known here."""
+    try:
+        found = json.loads(data).get("format")
+    except (ValueError, AttributeError):
+        return  # no manifest at all, which is said of it elsewhere
+    if isinstance(found, int) and found > FORMAT:
+        raise Unverified(
+            f"generation {generation} is of format {found}, newer than format {FORMAT} that is read here; "
+            "upgrade what reads it, or roll back to an earlier generation"
+        )
 
 
 def list_generations(store: ObjectStore) -> Iterator[str]:

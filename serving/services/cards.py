@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.images.box import GRID
-from serving.index.artifact import Generation
+from serving.index.loaded import Generation
+from serving.index.part import Part
 from serving.index.search import Found, Hit
 from serving.proto import geometry_pb2, search_pb2
 from serving.services import wire
@@ -21,17 +22,38 @@ _HITS = search_pb2.Result.DESCRIPTOR.fields_by_name["hits"].number
 _SCORE_TAG, _SCORE = wire.FLOAT | _HIT["score"].number << 3, struct.Struct("<Bf")
 
 
+class _Encoded:
+    """The products and rows of a part."""
+
+    def __init__(self, part: Part) -> None:
+        self.ids = part.attributes.ids
+        self.products = wire.Rows(_products(part.products))
+        self.pictures = wire.Rows(_pictures(part.items))
+
+
 class Cards:
     """Of one generation. Takes about as much memory as its tables."""
 
     def __init__(self, generation: Generation) -> None:
-        self._ids = generation.attributes.ids
-        self._products = wire.Rows(_products(generation.products))
-        self._pictures = wire.Rows(_pictures(generation.items))
+        # From where on a number is one of the deltas.
+        self._first_product, self._first_row = generation.base.size, generation.base.rows
+        self._base, self._delta = (_encoded(part) for part in (generation.base, generation.delta))
+
+    def _product(self, number: int) -> Any:
+        later = number - self._first_product
+        return self._base.products[number] if later < 0 else self._delta.products[later]
+
+    def _id(self, number: int) -> Any:
+        later = number - self._first_product
+        return (self._base.ids[number] if later < 0 else self._delta.ids[later]).as_py()
+
+    def _picture(self, row: int) -> Any:
+        later = row - self._first_row
+        return self._base.pictures[row] if later < 0 else self._delta.pictures[later]
 
     def product(self, place: int) -> search_pb2.Product:
         """The product of that number."""
-        return search_pb2.Hit.FromString(bytes(self._products[place])).product
+        return search_pb2.Hit.FromString(bytes(self._product(place))).product
 
     def add_result(self, reply: search_pb2.SearchReply, found: Found) -> None:
         """Add what was found, with everything that is known of it."""
@@ -42,10 +64,10 @@ class Cards:
 
     def _hit(self, found: Hit) -> list[bytes | memoryview]:
         """As a field of a ``Result``."""
-        product, picture = self._products[found.product], self._pictures[found.row]
+        product, picture = self._product(found.product), self._picture(found.row)
         score, also = _SCORE.pack(_SCORE_TAG, found.score), b""
         if found.also:
-            others = search_pb2.Hit(also_product_ids=[self._ids[other].as_py() for other in found.also])
+            others = search_pb2.Hit(also_product_ids=[self._id(other) for other in found.also])
             also = others.SerializeToString()
         length = len(product) + len(picture) + len(score) + len(also)
         return [wire.head(_HITS, length), product, picture, score, also]
@@ -85,12 +107,14 @@ def _whole(column: Any) -> Any:
     return column.combine_chunks()
 
 
-_CARDS: WeakKeyDictionary[Generation, Cards] = WeakKeyDictionary()
+# A swap that keeps the base keeps what was made of it.
+_ENCODED: WeakKeyDictionary[Part, _Encoded] = WeakKeyDictionary()
 
 
-def cards(generation: Generation) -> Cards:
-    """Those of ``generation``, made when first asked for and kept for as long as it is."""
-    found = _CARDS.get(generation)
+def _encoded(part: Part | None) -> Any:
+    if part is None:
+        return None
+    found = _ENCODED.get(part)
     if found is None:
-        found = _CARDS[generation] = Cards(generation)
+        found = _ENCODED[part] = _Encoded(part)
     return found

@@ -73,7 +73,7 @@ def test_products_without_a_picture_stay_out_and_further_columns_stay_in(shop) -
         "fingerprint", pa.array(range(len(shop.ids) + 1))
     )
     generation = load(shop.store, shop.build())
-    assert generation.attributes.place("p99999") is None
+    assert generation.place("p99999") is None
     assert generation.products.column_names == [*PRODUCTS.names, *GROUPS.names, "fingerprint"]
     assert generation.products["fingerprint"][0].as_py() == shop.ids.index("p00000")
 
@@ -101,7 +101,7 @@ def test_one_row_is_an_index(shop) -> None:
     shop.items, shop.vectors = shop.items.slice(0, 1), shop.vectors[:1]
     manifest = shop.build()
     assert (manifest.products, manifest.rows, manifest.figures.recall_at_10) == (1, 1, 1.0)
-    assert load(shop.store, manifest).attributes.ids.to_pylist() == [name]
+    assert load(shop.store, manifest).base.attributes.ids.to_pylist() == [name]
 
 
 def test_figures_are_measured(shop) -> None:
@@ -117,7 +117,7 @@ def test_missing_texts_are_empty(shop) -> None:
     place = PRODUCTS.get_field_index("brand")
     nothing = pa.nulls(shop.products.num_rows, pa.string())
     shop.products = shop.products.set_column(place, PRODUCTS.field("brand"), nothing)
-    assert load(shop.store, shop.build()).attributes.facets["brand"].values == [""]
+    assert load(shop.store, shop.build()).base.attributes.facets["brand"].values == [""]
 
 
 def broken(shop, what: str) -> None:

@@ -17,8 +17,9 @@ from imgsearch_assets.sample.scenes import training_scene
 from imgsearch_assets.snapshot import with_vectors
 from serving.errors import NotFound
 from serving.images.box import Box
-from serving.index.artifact import Generation, load
+from serving.index.artifact import load
 from serving.index.generation import ITEMS, PRODUCTS
+from serving.index.loaded import Generation
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore
 from serving.settings import Settings

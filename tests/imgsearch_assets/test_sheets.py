@@ -19,8 +19,9 @@ from imgsearch_assets.index import build_generation
 from imgsearch_assets.sheets import boxes_of, groups_of, neighbours_of, sheet_of
 from imgsearch_assets.snapshot import CHANGES, PICTURES
 from serving.images.box import Box
-from serving.index.artifact import Generation, load
+from serving.index.artifact import load
 from serving.index.generation import ITEMS, PRODUCTS
+from serving.index.loaded import Generation
 from serving.object_store import LocalObjectStore
 
 COLOURS = {"a": (220, 30, 30), "b": (30, 220, 30), "c": (30, 30, 220)}

@@ -27,6 +27,7 @@ from serving.object_store import LocalObjectStore
 from serving.proto import embed_pb2, embed_pb2_grpc, search_pb2, search_pb2_grpc
 from serving.rpc.server import Server
 from serving.services.embed import EmbedServicer
+from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
@@ -84,7 +85,7 @@ async def front(shop: Any, tmp_path: Path, reader: Bundle) -> AsyncIterator[Fron
     async def nothing() -> None:
         pass
 
-    index = Holder(store, "local", IndexMetrics(CollectorRegistry()), nothing)
+    index = Holder(store, "local", IndexMetrics(CollectorRegistry()), nothing, InMemory)
     embedders = ModelHolder(store, "embedder", Embedder, ModelMetrics(CollectorRegistry()))
     await embedders.start()
     settings = Settings()

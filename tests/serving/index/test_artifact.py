@@ -10,18 +10,18 @@ from serving.index.generation import Manifest
 
 def test_what_was_built_is_loaded(shop) -> None:
     generation = load(shop.store, shop.build())
-    assert generation.index.ntotal == shop.items.num_rows
-    assert generation.attributes.ids.to_pylist() == sorted(shop.ids)
+    assert generation.base.index.ntotal == shop.items.num_rows
+    assert generation.base.attributes.ids.to_pylist() == sorted(shop.ids)
     items = shop.items.to_pylist()
     for product in (0, 17, 59):
-        name = generation.attributes.ids[product].as_py()
+        name = generation.base.attributes.ids[product].as_py()
         own = [place for place, item in enumerate(items) if item["product_id"] == name]
         own.sort(key=lambda place: (items[place]["sha256"], items[place]["box"]))
         rows = generation.vectors(product)
         assert rows.dtype == np.float32
         assert rows.shape == (len(own), shop.dim)
         np.testing.assert_allclose(rows, shop.vectors[own], atol=1e-3)
-        assert generation.first_row[product + 1] - generation.first_row[product] == len(own)
+        assert generation.base.first_row[product + 1] - generation.base.first_row[product] == len(own)
 
 
 def test_every_flipped_byte_is_refused(shop) -> None:
@@ -130,9 +130,9 @@ def test_the_limits_of_faiss_hold_while_loading_only(shop, monkeypatch: pytest.M
     manifest, seen = shop.build(), []
     read = faiss.read_index
 
-    def reading(path: str) -> faiss.Index:
+    def reading(path: str, flags: int) -> faiss.Index:
         seen.append(faiss.get_deserialization_vector_byte_limit())
-        return read(path)
+        return read(path, flags)
 
     monkeypatch.setattr(artifact.faiss, "read_index", reading)
     load(shop.store, manifest)

@@ -6,11 +6,17 @@ from hypothesis import strategies as st
 from serving.errors import BadInput
 from serving.index.artifact import load
 from serving.index.filters import Attributes, Filter
+from serving.index.loaded import Generation
 
 
 @pytest.fixture
-def attributes(shop) -> Attributes:
-    return load(shop.store, shop.build()).attributes
+def generation(shop) -> Generation:
+    return load(shop.store, shop.build())
+
+
+@pytest.fixture
+def attributes(generation: Generation) -> Attributes:
+    return generation.base.attributes
 
 
 any_of = st.frozensets(
@@ -30,7 +36,7 @@ filters = st.builds(
 
 @given(wanted=filters)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_mask_is_what_a_person_would_tick(shop, attributes: Attributes, wanted: Filter) -> None:
+def test_a_mask_is_what_a_person_would_tick(shop, generation: Generation, wanted: Filter) -> None:
     def fits(row: dict) -> bool:
         return (
             (not wanted.category or row["category"] in wanted.category)
@@ -43,14 +49,14 @@ def test_a_mask_is_what_a_person_would_tick(shop, attributes: Attributes, wanted
         )
 
     ticked = {row["product_id"] for row in shop.products.to_pylist() if fits(row)}
-    mask = attributes.mask(wanted)
-    everything = np.array(attributes.ids.to_pylist())
+    mask = generation.mask(wanted)
+    everything = np.array(generation.base.attributes.ids.to_pylist())
     assert set(everything if mask is None else everything[mask]) == ticked
 
 
-def test_nothing_asked_is_no_mask(attributes: Attributes) -> None:
-    assert attributes.mask(Filter()) is None
-    assert attributes.mask(Filter(excluded=frozenset({"nobody"}))) is None
+def test_nothing_asked_is_no_mask(generation: Generation) -> None:
+    assert generation.mask(Filter()) is None
+    assert generation.mask(Filter(excluded=frozenset({"nobody"}))) is None
 
 
 def test_an_unknown_value_fits_nothing(attributes: Attributes) -> None:

@@ -22,7 +22,7 @@ def test_the_id_is_that_of_the_content(shop) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 4},
         {"dim": 0},
         {"metric": "l2"},
         {"stranger": 1},

@@ -6,8 +6,6 @@ from serving.errors import Unverified
 from serving.index.collapse import COLLAPSES
 from serving.index.groups import groupings
 
-ROW_PRODUCT = np.array([0, 0, 1, 2, 3, 3, 4], np.int32)
-
 
 def products(picture: str, variant: str = "aaaaa") -> pa.Table:
     return pa.table(
@@ -16,22 +14,21 @@ def products(picture: str, variant: str = "aaaaa") -> pa.Table:
 
 
 def test_every_kind_has_its_groups() -> None:
-    found = groupings(products("aacae"), ROW_PRODUCT)
+    found = groupings(products("aacae"))
     assert set(found) == set(COLLAPSES)
     assert [found[kind].count for kind in COLLAPSES] == [5, 1, 3]
     picture = found["picture"]
-    assert picture.of_row.tolist() == [0, 0, 0, 2, 0, 0, 4]
-    assert picture.sizes.tolist() == [3, 0, 1, 0, 1]
+    assert picture.sizes(None).tolist() == [3, 0, 1, 0, 1]
     assert picture.members.tolist() == [0, 1, 3, 2, 4]
 
 
 def test_what_a_filter_keeps() -> None:
-    picture = groupings(products("aacae"), ROW_PRODUCT)["picture"]
+    picture = groupings(products("aacae"))["picture"]
     allowed = np.array([False, True, False, True, True])
-    assert (picture.kept(None), picture.kept(allowed)) == (3, 2)
+    assert picture.kept(allowed) == 2
     assert picture.others(3, None).tolist() == [0, 1]
     assert picture.others(3, allowed).tolist() == [1]
-    alone = groupings(products("aacae"), ROW_PRODUCT)["product"]
+    alone = groupings(products("aacae"))["product"]
     assert alone.kept(allowed) == 3
     assert alone.others(3, allowed).tolist() == []
 
@@ -45,4 +42,4 @@ def test_what_a_filter_keeps() -> None:
 )
 def test_groups_have_the_names_of_their_own_products(picture: str, text: str) -> None:
     with pytest.raises(Unverified, match=text):
-        groupings(products(picture), ROW_PRODUCT)
+        groupings(products(picture))

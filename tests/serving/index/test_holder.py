@@ -36,7 +36,7 @@ def swaps() -> Swaps:
 
 @pytest.fixture
 def holder(shop, registry: CollectorRegistry, swaps: Swaps) -> Holder:
-    return Holder(shop.store, "local", IndexMetrics(registry), swaps)
+    return Holder(shop.store, "local", IndexMetrics(registry), swaps, lambda generation: generation)
 
 
 def release(shop, manifest: Any) -> None:
@@ -67,11 +67,12 @@ async def test_it_follows_the_pointer(
 async def test_a_generation_is_prepared_before_it_is_served(shop, registry: CollectorRegistry) -> None:
     prepared = []
 
-    def prepare(generation: Any) -> None:
+    def prepare(generation: Any) -> Any:
         prepared.append(generation.manifest)
         assert holder.loaded is None
         if len(prepared) == 1:
             raise ValueError("not this one")
+        return "served", generation
 
     async def nothing() -> None:
         pass
@@ -82,18 +83,21 @@ async def test_a_generation_is_prepared_before_it_is_served(shop, registry: Coll
         release(shop, manifest)
         await holder.look()
     assert prepared == [manifest] * 2
-    assert holder.current().manifest == manifest
+    said, generation = holder.current()
+    assert (said, generation.manifest) == ("served", manifest)
 
 
 async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     shop, holder: Holder, swaps: Swaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, bad = shop.build("s1"), shop.build("s2")
+    good = shop.build("s1")
+    shop.products, shop.items = shop.products.slice(1), shop.items.slice(6)
+    shop.vectors = shop.vectors[6:]
+    bad = shop.build("s2")
     release(shop, good)
     await holder.look()
     items = bad.segment("items")
     data = shop.store.get(items.key)
-    shop.products = shop.products.slice(1)  # so that the next generation has files of its own
     release(shop, bad)
     shop.store.put(items.key, data[:-1] + b"?")
     await holder.look()
@@ -112,7 +116,10 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
 
 
 async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Holder) -> None:
-    good, bad = shop.build("s1"), shop.build("s2")
+    good = shop.build("s1")
+    shop.products, shop.items = shop.products.slice(1), shop.items.slice(6)
+    shop.vectors = shop.vectors[6:]
+    bad = shop.build("s2")
     release(shop, good)
     await holder.look()
     release(shop, bad)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from serving.index import cost
 from serving.index import search as search_module
-from serving.index.artifact import Generation, load
+from serving.index.artifact import load
 from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
+from serving.index.loaded import Generation
 from serving.index.search import EXACT_ROWS, MAX_ALSO, MIN_BEAM, Found, Plan, plan_search, search
 
 
@@ -28,12 +29,12 @@ def small(shop) -> Generation:
 @lru_cache(2)
 def stored(generation: Generation) -> np.ndarray:
     """Every row as the graph keeps it, float32 (rows, dim)."""
-    return np.stack([generation.index.reconstruct(row) for row in range(generation.manifest.rows)])
+    return np.stack([generation.base.index.reconstruct(row) for row in range(generation.manifest.rows)])
 
 
 def product_scores(generation: Generation, xq: np.ndarray) -> np.ndarray:
     """The score of every product, by comparing everything."""
-    return np.maximum.reduceat((stored(generation) @ xq.T).max(axis=1), generation.first_row[:-1])
+    return np.maximum.reduceat((stored(generation) @ xq.T).max(axis=1), generation.base.first_row[:-1])
 
 
 def oracle(generation: Generation, xq: np.ndarray, k: int, allowed: np.ndarray | None) -> list[float]:
@@ -126,7 +127,7 @@ def test_the_best_pair_counts(small: Generation) -> None:
 
 
 def test_a_filter_that_keeps_nothing(small: Generation) -> None:
-    mask = small.attributes.mask(Filter(brand=frozenset({"nobody"})))
+    mask = small.mask(Filter(brand=frozenset({"nobody"})))
     found = search(small, small.vectors(0), 5, mask)
     assert (found.hits, found.exhausted, found.rows_scanned) == ([], True, 0)
 
@@ -153,7 +154,12 @@ def test_a_look_in_vain_costs_little_beside_what_comes_instead() -> None:
 def test_a_graph_that_finds_too_little_gives_way(
     big: Generation, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    monkeypatch.setattr(search_module, "_graph", lambda *_: (None, share))
+    graph = search_module._graph
+    monkeypatch.setattr(
+        search_module,
+        "_graph",
+        lambda *asked: replace(looked := graph(*asked), fits=np.zeros_like(looked.fits), share=share),
+    )
     (xq,) = queries(big, 1, 1, seed=9)
     found = search(big, xq, 10)
     assert found.plan == "exact"
@@ -166,7 +172,7 @@ def grouped(generation: Generation, groups: int, seed: int) -> Generation:
     count = generation.manifest.products
     names = (rng.random(count) ** 3 * groups).astype(int)
     _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    grouping = Grouping.of(first[inverse].astype(np.int32), generation.row_product)
+    grouping = Grouping.of(first[inverse].astype(np.int32))
     return replace(generation, groupings=generation.groupings | {"picture": grouping})
 
 
@@ -247,7 +253,7 @@ def test_the_graph_refills_until_there_are_k_groups(big: Generation, share: floa
 
 
 def test_one_group_of_everything_is_one_hit(small: Generation) -> None:
-    grouping = Grouping.of(np.zeros(small.manifest.products, np.int32), small.row_product)
+    grouping = Grouping.of(np.zeros(small.manifest.products, np.int32))
     generation = replace(small, groupings=small.groupings | {"variant": grouping})
     found = search(generation, small.vectors(7), 5, collapse="variant")
     assert [hit.product for hit in found.hits] == [7]

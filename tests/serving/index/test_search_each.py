@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from serving.index import search as search_module
-from serving.index.artifact import Generation, load
+from serving.index.artifact import load
 from serving.index.groups import Grouping
+from serving.index.loaded import Generation
 from serving.index.search import search, search_each
 
 
@@ -19,7 +20,7 @@ def rows(generation: Generation, count: int) -> np.ndarray:
     """Disturbed rows of the generation, float32 (count, dim)."""
     rng = np.random.default_rng(0)
     chosen = rng.choice(generation.manifest.rows, count, replace=False)
-    found = np.stack([generation.index.reconstruct(int(row)) for row in chosen])
+    found = np.stack([generation.base.index.reconstruct(int(row)) for row in chosen])
     found += rng.normal(size=found.shape).astype(np.float32) * 0.05
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
@@ -28,7 +29,7 @@ def rows(generation: Generation, count: int) -> np.ndarray:
 @pytest.mark.parametrize("collapse", ["product", "picture"])
 def test_each_row_finds_what_it_finds_by_itself(big: Generation, k: int, collapse: str) -> None:
     of_product = np.arange(big.manifest.products, dtype=np.int32) // 3 * 3
-    groupings = big.groupings | {"picture": Grouping.of(of_product, big.row_product)}
+    groupings = big.groupings | {"picture": Grouping.of(of_product)}
     generation, xq = replace(big, groupings=groupings), rows(big, 20)
     found = search_each(generation, xq, k, collapse)
     assert found == [search(generation, row[None], k, collapse=collapse) for row in xq]

@@ -1,14 +1,18 @@
 import gc
+import weakref
 from dataclasses import replace
 
 import pyarrow as pa
+import pytest
 
+from imgsearch_assets.index import build_delta
 from serving.images.box import Box
 from serving.index.artifact import load
 from serving.index.generation import PRODUCTS
 from serving.index.search import Found, Hit
 from serving.proto import geometry_pb2, search_pb2
-from serving.services.cards import Cards, cards
+from serving.services import cards
+from serving.services.cards import Cards
 
 
 def result(told: Cards, found: Found) -> search_pb2.Result:
@@ -52,18 +56,34 @@ def test_tables_of_several_pieces(shop) -> None:
     def in_pieces(table: pa.Table) -> pa.Table:
         return pa.concat_tables([table.slice(0, 10), table.slice(10)])
 
-    pieces = replace(generation, products=in_pieces(generation.products), items=in_pieces(generation.items))
+    base = generation.base
+    pieces = replace(
+        generation,
+        base=replace(base, products=in_pieces(base.products), items=in_pieces(base.items)),
+    )
     found = Found([Hit(product=20, row=11, score=0.5)], "exact", 1, False)
     assert result(Cards(pieces), found) == result(Cards(generation), found)
 
 
-def test_they_are_made_once_and_end_with_their_generation(shop) -> None:
-    generation = load(shop.store, shop.build())
-    mine = cards(generation)
-    assert cards(generation) is mine
-    other = load(shop.store, shop.build("s2"))
-    assert cards(other) is not mine
-    before = len(gc.get_referrers(mine))
-    del generation
+def test_what_was_made_of_a_base_is_kept_as_long_as_the_base(shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shop.build()
+    generation = load(shop.store, first)
+    mine = Cards(generation)
+    monkeypatch.setattr(cards, "_products", None)  # what is not made again
+    later = build_delta(
+        shop.store,
+        first,
+        shop.products.slice(0, 0),
+        shop.items.slice(0, 0),
+        shop.vectors[:0],
+        shop.ids[:1],
+        snapshot="later",
+    )
+    other = load(shop.store, later, generation)
+    assert [Cards(other).product(place) for place in range(60)] == [
+        mine.product(place) for place in range(60)
+    ]
+    base = weakref.ref(generation.base)
+    del generation, other, mine
     gc.collect()
-    assert len(gc.get_referrers(mine)) == before - 1
+    assert base() is None

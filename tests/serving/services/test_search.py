@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from serving.errors import BadInput, ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
-from serving.index.holder import Failure, Holder
-from serving.index.store import point, read_pointer
+from serving.index.holder import Holder
+from serving.index.store import Failure, point, read_pointer
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc import client
 from serving.rpc.server import Server
+from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, RpcMetrics
@@ -66,7 +67,7 @@ async def empty(shop) -> AsyncIterator[Searching]:
     async def nothing() -> None:
         pass
 
-    holder = Holder(shop.store, "local", IndexMetrics(CollectorRegistry()), nothing)
+    holder = Holder(shop.store, "local", IndexMetrics(CollectorRegistry()), nothing, InMemory)
     server = Server(settings, RpcMetrics())
     with ThreadPoolExecutor(2) as executor:
         server.add(

@@ -1,0 +1,81 @@
+"""A generation that can be searched, whatever holds it: this process's memory, or another engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.index.collapse import Collapse
+from serving.index.filters import Filter
+from serving.index.store import Failure
+from serving.proto import search_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which generation it is, whose vectors of how many dimensions it holds, and how many of what.
+
+    ``created_at`` is in seconds since 1970.
+    """
+
+    generation: str
+    embedder: str
+    detector: str
+    dim: int
+    products: int
+    rows: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A query that was checked: unit rows ``xq`` float32 (n, dim), or a product whose rows they are.
+
+    Such a product is left out of the answer.
+    """
+
+    xq: NDArray[np.float32] | None
+    product_id: str
+    k: int
+    wanted: Filter | None
+    collapse: Collapse
+
+
+class Searchable(Protocol):
+    """One generation; it never changes."""
+
+    @property
+    def about(self) -> About: ...
+
+    @property
+    def quick(self) -> bool:
+        """Whether a small search is over sooner than it could be handed to a thread."""
+
+    def search(self, asked: Sequence[Asked], reply: search_pb2.SearchReply) -> None:
+        """Add a result for each of ``asked`` to ``reply``, in their order.
+
+        Raises ``NotFound`` for a product that is not there.
+        """
+
+    def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
+        """Those of ``ids`` that are there, in their order."""
+
+    def values(self, facet: str) -> list[str]:
+        """The values that products have of one of ``filters.FACETS``, in order."""
+
+
+class Source(Protocol):
+    """Where generations come from, one after the other; ``index.holder.Holder`` is one."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the newest is not served, None when it is."""
+
+    def current(self) -> Searchable:
+        """Raises ``Unavailable`` before the first."""
+
+    @property
+    def loaded(self) -> Searchable | None:
+        """The current one, None before the first."""

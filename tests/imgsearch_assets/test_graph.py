@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from benchmarks._catalogue import synthetic
+from imgsearch_assets import graph
+
+
+def test_the_least_beam_that_finds_enough(shop) -> None:
+    figures = shop.build().figures
+    assert (figures.beam, figures.recall_at_10) == (32, 1.0)
+
+
+def test_the_largest_beam_where_none_finds_enough(shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "_ENOUGH_RECALL", 1.1)
+    assert shop.build().figures.beam == 128
+
+
+def test_rows_stay_in_their_order() -> None:
+    xb = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    told: list[int] = []
+    index = graph.build_graph(xb, "HNSW8,SQfp16", told.append)
+    assert np.abs(index.reconstruct_n(0, 300) - xb).max() < 2e-3
+    assert sum(told) == 300
+    assert index.hnsw.max_level >= 1
+
+
+def test_kinds_added_in_batches_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "_ADD_ROWS", 500)
+    xb = synthetic(20_000, 1, 32).xb
+    figures = graph.figures_of(graph.build_graph(xb, "HNSW32,SQfp16", lambda _: None), xb)
+    assert figures.recall_at_10 >= 0.995
+
+
+def test_a_single_row_is_a_graph() -> None:
+    index = graph.build_graph(np.eye(1, 8, dtype=np.float32), "HNSW32,SQfp16", lambda _: None)
+    assert index.ntotal == 1
