@@ -12,7 +12,7 @@ def test_the_least_beam_that_finds_enough(shop) -> None:
 
 def test_the_largest_beam_where_none_finds_enough(shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "_ENOUGH_RECALL", 1.1)
-    assert shop.build().figures.beam == 128
+    assert shop.build().figures.beam == 512
 
 
 def test_rows_stay_in_their_order() -> None:

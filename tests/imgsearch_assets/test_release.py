@@ -221,7 +221,7 @@ def test_a_live_generation_of_the_former_format_is_followed_by_a_new_one(shop, a
     live = live_products(shop.store, "local")
     assert live is not None
     assert sorted(live["product_id"].to_pylist()) == sorted(shop.ids)
-    refused = f"generation {old.id} is of format 1, format 2 is served; a run of the pipeline builds it anew"
+    refused = f"generation {old.id} is of format 1, format 3 is served; a run of the pipeline builds it anew"
     with pytest.raises(Unverified, match=refused):
         load(shop.store, old)
 
