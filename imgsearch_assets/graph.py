@@ -20,7 +20,7 @@ _ADD_ROWS = 10_000
 _EF_CONSTRUCTION = 200
 _RECALL_QUERIES = 500
 _BEAMS, _ENOUGH_RECALL = (16, 24, 32, 48, 64, 96, 128, 192, 256), 0.99
-# A query is a row with as much of another direction added: as far from the nearest rows (cosine 0.65) as street
+# A query is a row with as much of another direction added: as far from the nearest (cosine 0.65) as street
 # pictures are from packshots. Those lie all to one side, though, and need twice the beam for the same recall.
 _DISTURBANCE = 1.0
 _MARGIN = 2
