@@ -11,6 +11,7 @@ from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from serving.cache.features import FeatureStore
 from serving.errors import BadSettings
+from serving.index.generation import FACTORY, GRAPH
 from serving.object_store import LocalObjectStore, ObjectStore
 from serving.settings import Settings, read, read_settings
 
@@ -28,6 +29,12 @@ class PipelineSettings(BaseSettings):
     download_per_host: int = Field(16, ge=1, description="Pictures in flight at one host.")
     download_delay_s: float = Field(0.0, ge=0, description="Least time between two requests to one host.")
     download_timeout_s: float = Field(20.0, gt=0, description="Whole time to fetch one picture.")
+    index_factory: str = Field(
+        GRAPH,
+        pattern=FACTORY,
+        description="What the base of an index is, as FAISS's factory says it: a graph; or lists of "
+        "quantised vectors, `IVF4096,PQ64x4fs,Refine(SQfp16)`, for more vectors than fit into memory.",
+    )
     same_picture_cosine: float = Field(
         Alike.picture,
         gt=0,

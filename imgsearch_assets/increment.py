@@ -22,7 +22,7 @@ from imgsearch_assets.snapshot import live_manifest
 from serving.errors import NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.filters import Filter
-from serving.index.generation import FORMAT, GROUPS, ITEMS, Manifest
+from serving.index.generation import FORMAT, GRAPH, GROUPS, ITEMS, Manifest
 from serving.index.loaded import Generation
 from serving.index.part import rows_in
 from serving.index.search import search
@@ -68,13 +68,19 @@ class Built:
 
 
 def build(
-    store: ObjectStore, environment: str, wanted: Wanted, alike: Alike, advance: Advance = silent
+    store: ObjectStore,
+    environment: str,
+    wanted: Wanted,
+    alike: Alike,
+    graph: str = GRAPH,
+    advance: Advance = silent,
 ) -> Built:
     """Build what is ``wanted`` from what is live in ``environment``, or anew; loaded as a replica would.
 
-    ``advance`` is told of every row. Raises as ``build_generation``, ``build_delta`` and ``load``.
+    ``graph`` is one of ``generation.FACTORY``; ``advance`` is told of every row. Raises as
+    ``build_generation``, ``build_delta`` and ``load``.
     """
-    before, why = _live(store, environment, wanted.models)
+    before, why = _live(store, environment, wanted.models, graph)
     plan = plan_build(before, wanted) if before else BuildPlan("full", why)
     started = time.monotonic()
     if before is None or plan.kind == "full":
@@ -87,6 +93,7 @@ def build(
             wanted.vectors,
             **vars(wanted.models),
             snapshot=wanted.snapshot,
+            graph=graph,
             advance=advance,
         )
         return Built(manifest, load(store, manifest), plan, seconds)
@@ -102,7 +109,7 @@ def build(
     return Built(manifest, load(store, manifest, before), plan, seconds)
 
 
-def _live(store: ObjectStore, environment: str, models: Models) -> tuple[Generation | None, str]:
+def _live(store: ObjectStore, environment: str, models: Models, graph: str) -> tuple[Generation | None, str]:
     """What is live and can be built upon; else why there is no such."""
     try:
         live = live_manifest(store, environment)
@@ -112,6 +119,8 @@ def _live(store: ObjectStore, environment: str, models: Models) -> tuple[Generat
             return None, f"what is live is of format {live.format}"
         if models != Models(live.embedder, live.preprocessing, live.detector):
             return None, "another model than that of what is live"
+        if live.graph != graph:
+            return None, f"what is live has a base {live.graph}, wanted is {graph}"
         return load(store, live), ""
     except (NotFound, Unverified) as error:  # a new base is written whole, and so mends it
         return None, f"what is live cannot be built upon: {error}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.graph import build_graph, figures_of
+from imgsearch_assets.base import build_base, figures_of
 from imgsearch_assets.index_tables import in_order
 from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import parquet_bytes
@@ -35,6 +35,7 @@ from serving.index.generation import (
     generation_id,
     manifest_key,
 )
+from serving.index.kinds import parameters
 from serving.object_store import ObjectStore
 
 _GOLDEN_ROWS = 16
@@ -50,6 +51,7 @@ def build_generation(
     preprocessing: str,
     detector: str,
     snapshot: str,
+    graph: str = GRAPH,
     advance: Advance = silent,
 ) -> Manifest:
     """Write a generation of ``vectors`` float32 (n, d), rows of unit length, one for each row of ``items``.
@@ -58,7 +60,8 @@ def build_generation(
     they are known ``generation.GROUPS`` (else each product is a group of its own); any others are kept with
     them. Products without an item are left out. The same content is the same generation:
     nothing is written a second time, and a graph of the same vectors is taken over from an earlier
-    generation. ``advance`` is told of every row, ``len(vectors)`` in all.
+    generation. ``graph`` is one of ``generation.FACTORY``. ``advance`` is told of every row,
+    ``len(vectors)`` in all.
 
     Raises ``BadInput`` when the parts do not fit together.
     """
@@ -73,7 +76,7 @@ def build_generation(
     inputs: dict[str, Any] = {
         "format": FORMAT,
         "metric": METRIC,
-        "graph": GRAPH,
+        "graph": graph,
         "faiss_version": faiss.__version__,
         "vectors_sha256": _hash(vectors),
         "embedder": embedder,
@@ -85,9 +88,9 @@ def build_generation(
     if store.exists(manifest_key(generation)):
         advance(len(vectors))
         return index_store.read_manifest(store, generation)
-    graph = _earlier_graph(store, inputs)
-    if graph is None:
-        graph = _build_graph(store, vectors, advance)
+    base = _earlier_base(store, inputs)
+    if base is None:
+        base = _build_base(store, vectors, graph, advance)
     else:
         advance(len(vectors))
     return _written(
@@ -96,12 +99,12 @@ def build_generation(
             **inputs,
             "id": generation,
             "created_at": time.time(),
-            "segments": (graph.base, *parts),
+            "segments": (base.segment, *parts),
             "products": products.num_rows,
             "rows": items.num_rows,
             "dim": vectors.shape[1],
-            "figures": graph.figures,
-            "golden": graph.golden,
+            "figures": base.figures,
+            "golden": base.golden,
         },
     )
 
@@ -180,8 +183,8 @@ def _check_groups(products: pa.Table) -> None:
 
 
 @dataclass(frozen=True)
-class _Graph:
-    base: Segment
+class _Base:
+    segment: Segment
     figures: Figures
     golden: tuple[Golden, ...]
 
@@ -190,7 +193,7 @@ def _hash(vectors: NDArray[np.float32]) -> str:
     return hashlib.sha256(vectors.data).hexdigest()
 
 
-def _earlier_graph(store: ObjectStore, inputs: dict[str, object]) -> _Graph | None:
+def _earlier_base(store: ObjectStore, inputs: dict[str, object]) -> _Base | None:
     """The graph of a generation with the very same vectors: a change of price needs no new one."""
     same = ("graph", "metric", "faiss_version", "vectors_sha256")
     for generation in index_store.list_generations(store):
@@ -198,20 +201,20 @@ def _earlier_graph(store: ObjectStore, inputs: dict[str, object]) -> _Graph | No
             manifest = index_store.read_manifest(store, generation)
             if all(getattr(manifest, name) == inputs[name] for name in same):
                 verify(store, manifest.segment("base"))
-                return _Graph(manifest.segment("base"), manifest.figures, manifest.golden)
+                return _Base(manifest.segment("base"), manifest.figures, manifest.golden)
         except (NotFound, Unverified):
             continue  # damaged, or of another format: nothing to take over, and no reason not to build
     return None
 
 
-def _build_graph(store: ObjectStore, vectors: NDArray[np.float32], advance: Advance) -> _Graph:
-    index = build_graph(vectors, GRAPH, advance)
+def _build_base(store: ObjectStore, vectors: NDArray[np.float32], factory: str, advance: Advance) -> _Base:
+    index = build_base(vectors, factory, advance)
     data = faiss.serialize_index(index).tobytes()
     figures = figures_of(index, vectors)
     rows = np.unique(np.linspace(0, len(vectors) - 1, _GOLDEN_ROWS).astype(np.int64))
     own = np.stack([index.reconstruct(int(row)) for row in rows])
-    scores, _ = index.search(own, 1, params=faiss.SearchParametersHNSW(efSearch=GOLDEN_BEAM))
+    scores, _ = index.search(own, 1, params=parameters(index, GOLDEN_BEAM))
     golden = tuple(
         Golden(row=int(row), score=float(score)) for row, score in zip(rows, scores[:, 0], strict=True)
     )
-    return _Graph(write_segment(store, "base", data), figures, golden)
+    return _Base(write_segment(store, "base", data), figures, golden)

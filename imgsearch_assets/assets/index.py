@@ -59,7 +59,14 @@ def ann_index(
         models = Models(item_embeddings.embedder, card.preprocessing.fingerprint, item_embeddings.detector)
         wanted = Wanted(products, items, vectors, models, item_embeddings.snapshot)
         with stage("index", items.num_rows) as advance:
-            built = build(store, environment.pointer, wanted, environment.alike, advance)
+            built = build(
+                store,
+                environment.pointer,
+                wanted,
+                environment.alike,
+                environment.pipeline.index_factory,
+                advance,
+            )
         manifest, generation = built.manifest, built.generation
         gates = run_gates(generation, live_manifest(store, environment.pointer))
         gates.append(parity(store, generation, environment.serving))

@@ -31,6 +31,7 @@ from serving.index.generation import (
     Segment,
 )
 from serving.index.groups import groupings
+from serving.index.kinds import empty, parameters, shape
 from serving.index.loaded import Change, Generation
 from serving.index.part import Part, joined, row_products
 from serving.object_store import ObjectStore
@@ -195,17 +196,20 @@ def _read_index(store: ObjectStore, manifest: Manifest) -> faiss.Index:
             index = faiss.read_index(str(store.local_path(base.key)), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:  # FAISS's own texts name files and line numbers
         raise Unverified(f"{base.key} cannot be read by FAISS {faiss.__version__}") from error
-    found = (index.d, index.ntotal, index.metric_type, type(index))
-    wanted = (manifest.dim, manifest.base_rows, faiss.METRIC_INNER_PRODUCT, faiss.IndexHNSWSQ)
+    *_, kinds = shape(empty(manifest.dim, manifest.graph))
+    found, wanted = (
+        shape(index),
+        (manifest.dim, manifest.base_rows, faiss.METRIC_INNER_PRODUCT, kinds),
+    )
     if found != wanted:
         raise Unverified(
-            f"{base.key} is {_shape(*found)}; the manifest of generation {manifest.id} says {_shape(*wanted)}"
+            f"{base.key} is {_said(*found)}; the manifest of generation {manifest.id} says {_said(*wanted)}"
         )
     return index
 
 
-def _shape(dim: int, rows: int, metric: int, kind: type) -> str:
-    return f"{kind.__name__} of {rows} x {dim} with metric {metric}"
+def _said(dim: int, rows: int, metric: int, kinds: str) -> str:
+    return f"{kinds} of {rows} x {dim} with metric {metric}"
 
 
 def _read_table(store: ObjectStore, segment: Segment, schema: pa.Schema, rows: int) -> pa.Table:
@@ -226,7 +230,7 @@ def _check_golden(generation: Generation) -> None:
     golden = generation.manifest.golden
     index = generation.base.index
     rows = np.stack([index.reconstruct(item.row) for item in golden])
-    scores, _ = index.search(rows, 1, params=faiss.SearchParametersHNSW(efSearch=GOLDEN_BEAM))
+    scores, _ = index.search(rows, 1, params=parameters(index, GOLDEN_BEAM))
     for item, score in zip(golden, scores[:, 0], strict=True):
         if abs(float(score) - item.score) > GOLDEN_TOLERANCE:
             raise Unverified(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.index.cost import ROOM_ROWS
+from serving.index.kinds import vectors_of
 
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -29,14 +30,14 @@ class Kept:
 
 
 class Vectors:
-    """The vectors of a graph without its links, or those of an index without any. Several threads may use it.
+    """The vectors of an index without what finds them. Several threads may use it.
 
     Holds the index, for its memory is where they lie.
     """
 
     def __init__(self, index: faiss.Index) -> None:
         self._index = index
-        self._flat = faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+        self._flat = vectors_of(index)
         codes, shape = self._flat.codes, (self._flat.ntotal, self._flat.code_size)
         self._codes = faiss.rev_swig_ptr(codes.data(), codes.size()).reshape(shape)
         self._own = threading.local()

@@ -22,6 +22,8 @@ FORMAT: Literal[3] = 3
 
 # M = 32 links a node; vectors as float16, half of float32 at no measurable loss of recall.
 GRAPH = "HNSW32,SQfp16"
+# FAISS's factory strings that are served; see ``kinds``. PQ64x4fs: 64 parts of 4 bits, compared in registers.
+FACTORY = r"^(HNSW\d{1,3},SQfp16|IVF\d{1,6},PQ\d{1,3}(x4fs)?,Refine\(SQfp16\))$"
 # How far from 1 the length of a row may be; one of float16 is off by less than a thousandth.
 NORM_TOLERANCE = 0.01
 METRIC: Literal["inner_product"] = "inner_product"
@@ -137,7 +139,7 @@ class Manifest(_Frozen):
     rows: int = Field(ge=1)
     dim: int = Field(ge=1)
     metric: Literal["inner_product"] = METRIC
-    graph: str = GRAPH
+    graph: str = Field(pattern=FACTORY)
     faiss_version: str
     vectors_sha256: str = Field(pattern=_SHA256)
     embedder: str

@@ -13,16 +13,15 @@ shown by its best product, so all of this is said of groups; a product is the sm
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.index import cost
 from serving.index.collapse import Collapse
 from serving.index.groups import Grouping
+from serving.index.kinds import parameters
 from serving.index.loaded import Generation
 from serving.index.part import Part, rows_in
 
@@ -142,11 +141,6 @@ def search(
     return Found(hits, kind, scanned, exhausted)
 
 
-@lru_cache(256)
-def _parameters(beam: int) -> faiss.SearchParametersHNSW:
-    return faiss.SearchParametersHNSW(efSearch=beam)  # nobody changes it, so threads may share it
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Looked:
     """The nearest rows to each vector: cosines float32 (n, m), ``found`` rows int64 (n, m), -1 for none.
@@ -172,7 +166,7 @@ def _graph(
 ) -> _Looked:
     """The best ``fetch`` rows a vector of the graph, and of the deltas."""
     base = generation.base
-    scores, found = base.index.search(xq, fetch, params=_parameters(_beam(fetch, least)))
+    scores, found = base.index.search(xq, fetch, params=parameters(base.index, _beam(fetch, least)))
     bound = scores[:, -1]
     fits = found >= 0
     if allowed is not None:

@@ -72,11 +72,12 @@ def graph(
 def test_a_graph_of_another_shape_is_refused(shop) -> None:
     manifest = shop.build()
     rows, dim = shop.vectors.shape
-    wanted = f"says IndexHNSWSQ of {rows} x {dim} with metric 0"
+    kinds = "IndexHNSWSQ of IndexScalarQuantizer"
+    wanted = f"says {kinds} of {rows} x {dim} with metric 0"
     for data, found in (
-        (graph(shop.vectors[:-1]), f"IndexHNSWSQ of {rows - 1} x {dim} with metric 0"),
-        (graph(shop.vectors[:, :-1].copy()), f"IndexHNSWSQ of {rows} x {dim - 1} with metric 0"),
-        (graph(shop.vectors, metric=faiss.METRIC_L2), f"IndexHNSWSQ of {rows} x {dim} with metric 1"),
+        (graph(shop.vectors[:-1]), f"{kinds} of {rows - 1} x {dim} with metric 0"),
+        (graph(shop.vectors[:, :-1].copy()), f"{kinds} of {rows} x {dim - 1} with metric 0"),
+        (graph(shop.vectors, metric=faiss.METRIC_L2), f"{kinds} of {rows} x {dim} with metric 1"),
         (graph(shop.vectors, factory="Flat"), f"IndexFlatIP of {rows} x {dim} with metric 0"),
     ):
         with pytest.raises(Unverified) as refused:

@@ -74,8 +74,10 @@ def test_the_beam_is_the_generations_own_unless_there_is_a_filter(
     big: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    real = search_module._parameters
-    monkeypatch.setattr(search_module, "_parameters", lambda beam: asked.append(beam) or real(beam))
+    real = search_module.parameters
+    monkeypatch.setattr(
+        search_module, "parameters", lambda index, beam: asked.append(beam) or real(index, beam)
+    )
     figures = big.manifest.figures.model_copy(update={"beam": 77})
     own = replace(big, manifest=big.manifest.model_copy(update={"figures": figures}))
     xq, everything = rows(own, 1), np.ones(own.manifest.products, bool)

@@ -1,4 +1,4 @@
-"""The graph of an index: how it is built, and what it was found to do.
+"""The base of an index: how it is built, and what it was found to do.
 
 The order in which rows are added decides how well a graph of clustered rows is found through. Added batch by
 batch as they come, 200,000 rows of 2,000 kinds end at recall 0.97 however wide the beam: the first batches
@@ -12,12 +12,17 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from imgsearch_assets import gpu
 from imgsearch_assets.progress import Advance
-from serving.index.generation import Figures
+from serving.errors import BadInput
+from serving.index import kinds
+from serving.index.generation import GRAPH, Figures
 
 _ADD_ROWS = 10_000
 # With 80 in its place street pictures find 0.98 of 200,000 packshots at a beam of 160, and not at 64.
 _EF_CONSTRUCTION = 200
+# What FAISS asks for at least to find the middle of a list, and what it looks at of more.
+_ROWS_A_LIST, _LEARNED_ROWS_A_LIST = 39, 256
 _RECALL_QUERIES = 500
 _BEAMS, _ENOUGH_RECALL = (16, 24, 32, 48, 64, 96, 128, 192, 256), 0.99
 # A query is a row with as much of another direction added: as far from the nearest (cosine 0.65) as street
@@ -26,9 +31,41 @@ _DISTURBANCE = 1.0
 _MARGIN = 2
 
 
-def build_graph(vectors: NDArray[np.float32], factory: str, advance: Advance) -> faiss.Index:
-    """A graph of ``vectors`` float32 (n, d), row i of it row i of them; ``advance`` is told of every row."""
-    index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+def build_base(vectors: NDArray[np.float32], factory: str, advance: Advance) -> faiss.Index:
+    """An index of ``vectors`` float32 (n, d), row i of it row i of them; ``advance`` is told of every row.
+
+    ``factory`` is one of ``generation.FACTORY``. A GPU is used where FAISS has one. Raises ``BadInput`` when
+    the rows are too few for it, or their dimensions do not divide into its parts.
+    """
+    try:
+        index = kinds.empty(vectors.shape[1], factory)
+    except RuntimeError:
+        raise BadInput(f"{factory} is not for vectors of {vectors.shape[1]} dimensions") from None
+    if isinstance(index, faiss.IndexHNSW):
+        return gpu.graph(vectors, index, advance) if gpu.builds_graphs() else _graph(vectors, index, advance)
+    return _lists(vectors, index, factory, advance)
+
+
+def _lists(vectors: NDArray[np.float32], index: faiss.Index, factory: str, advance: Advance) -> faiss.Index:
+    lists = faiss.extract_index_ivf(index.base_index)
+    least = lists.nlist * _ROWS_A_LIST
+    if len(vectors) < least:
+        raise BadInput(
+            f"{factory} needs {least:,} rows to learn {lists.nlist} lists, there are {len(vectors):,}; "
+            f"{GRAPH} needs none"
+        )
+    gpu.train_on(lists)
+    chosen = np.random.default_rng(0).permutation(len(vectors))[: lists.nlist * _LEARNED_ROWS_A_LIST]
+    index.train(vectors[np.sort(chosen)])
+    lists.clustering_index = None
+    for start in range(0, len(vectors), _ADD_ROWS):
+        part = vectors[start : start + _ADD_ROWS]
+        index.add(part)
+        advance(len(part))
+    return index
+
+
+def _graph(vectors: NDArray[np.float32], index: faiss.IndexHNSWSQ, advance: Advance) -> faiss.Index:
     index.hnsw.efConstruction = _EF_CONSTRUCTION
     levels = _levels(len(vectors), index.hnsw.nb_neighbors(1))
     order = np.argsort(-levels, kind="stable")
@@ -79,7 +116,7 @@ def _beam(index: faiss.Index, xb: NDArray[np.float32]) -> tuple[int, float]:
     exact, _ = faiss.knn(xq, xb, k, metric=faiss.METRIC_INNER_PRODUCT)
 
     def recall(beam: int) -> float:
-        _, found = index.search(xq, k, params=faiss.SearchParametersHNSW(efSearch=beam))
+        _, found = index.search(xq, k, params=kinds.parameters(index, beam))
         scores = np.einsum("qd,qkd->qk", xq, xb[np.maximum(found, 0)])
         return float(((found >= 0) & (scores >= exact[:, -1:] - 1e-4)).mean())
 
