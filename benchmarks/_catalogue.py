@@ -24,11 +24,13 @@ from serving.models.embedder import Embedder
 from serving.models.preprocess import open_picture
 from serving.object_store import LocalObjectStore
 
-SETS = ("drawn", "synthetic")
+SETS = ("drawn", "synthetic", "even")
 SEED = 8_000_000  # far from those that a training draws
 _BATCH_ROWS = 20_000
-# Of the synthetic set: rows of one kind of thing, kinds in a category, and how far each level scatters.
+# Of the synthetic sets: rows of one kind of thing on average, categories, and how far each level scatters.
 _ROWS_A_KIND, _CATEGORIES = 100, 20
+# A shop has thousands of white T-shirts and few of most things: a kind's share falls like its rank ** -0.8.
+_FALL = 0.8
 _KIND, _ROW, _QUERY = 0.7, 0.5, 0.3
 
 Rows = NDArray[np.float32]
@@ -50,25 +52,28 @@ def unit(rows: NDArray[np.floating]) -> Rows:
 
 def catalogue(name: str, n: int, queries: int, dim: int, products: int, keep: Path | None) -> Catalogue:
     """One of ``SETS``. ``keep`` is a folder for what is drawn, to be used again."""
-    if name == "synthetic":
-        return synthetic(n, queries, dim)
+    if name != "drawn":
+        return synthetic(n, queries, dim, even=name == "even")
     with tempfile.TemporaryDirectory(prefix="imgsearch-catalogue-") as scratch:
         return drawn(n, queries, dim, products, keep or Path(scratch))
 
 
-def synthetic(n: int, queries: int, dim: int) -> Catalogue:
-    """Categories, in them kinds, in those rows; a query is a disturbed row."""
+def synthetic(n: int, queries: int, dim: int, even: bool = False) -> Catalogue:
+    """Categories, in them kinds, in those rows; a query is a disturbed row.
+
+    A few kinds are large and most are small, or, ``even``, all alike: then a leaf of a tree can hold a kind.
+    """
     rng = np.random.default_rng(0)
     categories = _directions(rng, _CATEGORIES, dim)
     count = max(_CATEGORIES, n // _ROWS_A_KIND)
     kinds = categories[np.arange(count) % _CATEGORIES] + _KIND * _directions(rng, count, dim)
-    of_row = rng.integers(count, size=n)
+    share = np.arange(1, count + 1) ** -(0 if even else _FALL)
+    of_row = rng.choice(count, size=n, p=share / share.sum())
     xb = unit(kinds[of_row] + _ROW * _directions(rng, n, dim))
     xq = unit(xb[rng.integers(n, size=queries)] + _QUERY * _directions(rng, queries, dim))
-    said = (
-        f"synthetic: {_CATEGORIES} categories of {count // _CATEGORIES:,} kinds; a query is a disturbed row"
-    )
-    return Catalogue("synthetic", said, xb, xq)
+    name, sizes = ("even", "all as large") if even else ("synthetic", f"sizes falling like rank ** -{_FALL}")
+    said = f"{name}: {_CATEGORIES} categories, {count:,} kinds, {sizes}; a query is a disturbed row"
+    return Catalogue(name, said, xb, xq)
 
 
 def _directions(rng: np.random.Generator, n: int, dim: int) -> Rows:

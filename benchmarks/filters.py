@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rows-per-product", type=int, default=1)
     parser.add_argument("--queries", type=int, default=100, help="at every point")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", choices=SETS, nargs="+", default=list(SETS))
+    parser.add_argument("--data", choices=SETS, nargs="+", default=["drawn", "synthetic"])
     parser.add_argument("--products", type=int, default=300, help="drawn for the embeddings")
     parser.add_argument("--keep", type=Path, help="folder for what is drawn, to be used again; else none")
     parser.add_argument("--json", action="store_true")

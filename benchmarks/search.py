@@ -8,7 +8,8 @@ rows into products. Turn by turn, so that a noisy machine disturbs all alike; me
 a round; all seconds are the processor's, for one thread that never waits. "in one call" is all queries in one
 call, where an index has such a call (annoy has none, the service's is one query by nature), "one a call" is
 what a server does. A set's figures never mix with the other's: ``drawn`` is embeddings of drawn pictures
-tiled to size, ``synthetic`` is clustered at random.
+tiled to size; ``synthetic`` is clustered at random, a few kinds large and many small; ``even``, only where
+asked for, has kinds all as large, which suits trees best: a leaf holds a kind.
 """
 
 import argparse
@@ -149,8 +150,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128, help="drawn: at most; longer ones are shortened")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data", choices=SETS, nargs="+", default=list(SETS))
-    parser.add_argument("--products", type=int, default=300, help="drawn for the embeddings")
+    parser.add_argument("--data", choices=SETS, nargs="+", default=["drawn", "synthetic"])
+    parser.add_argument("--products", type=int, default=1_000, help="drawn for the embeddings")
     parser.add_argument("--peers", choices=[*PEERS, "none"], nargs="+", default=list(PEERS))
     parser.add_argument("--variants", action="store_true", help="FAISS graphs of other settings, too")
     parser.add_argument("--keep", type=Path, help="folder for what is drawn, to be used again; else none")

@@ -7,6 +7,7 @@ levels first, all of them, it is 0.99 at a beam of 24.
 """
 
 import math
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
@@ -16,18 +17,21 @@ from imgsearch_assets import gpu
 from imgsearch_assets.progress import Advance
 from serving.errors import BadInput
 from serving.index import kinds
-from serving.index.generation import GRAPH, Figures
+from serving.index.generation import GRAPH, Beam, Figures
 
 _ADD_ROWS = 10_000
 # With 80 in its place street pictures find 0.98 of 200,000 packshots at a beam of 160, and not at 64.
 _EF_CONSTRUCTION = 200
 # What FAISS asks for at least to find the middle of a list, and what it looks at of more.
 _ROWS_A_LIST, _LEARNED_ROWS_A_LIST = 39, 256
-_RECALL_QUERIES = 500
+_RECALL_QUERIES = 300
 _BEAMS, _ENOUGH_RECALL = (16, 24, 32, 48, 64, 96, 128, 192, 256), 0.99
-# A query is a row with as much of another direction added: as far from the nearest (cosine 0.65) as street
-# pictures are from packshots. Those lie all to one side, though, and need twice the beam for the same recall.
-_DISTURBANCE = 1.0
+# A query is a row with so much of another direction added. With the most it is as far from the nearest rows
+# (cosine 0.65) as street pictures are from packshots. Those lie all to one side, though, and need twice the
+# beam for the same recall.
+_DISTURBANCES = (0.3, 0.6, 1.0)
+# This part of the queries of a disturbance is farther than those that its beam is for.
+_FARTHEST = 0.05
 _MARGIN = 2
 
 
@@ -91,26 +95,36 @@ def _levels(n: int, links: int) -> NDArray[np.int32]:
 
 
 def figures_of(index: faiss.Index, xb: NDArray[np.float32]) -> Figures:
-    """What ``index`` finds of ``xb`` float32 (n, d), its rows before they were rounded."""
-    beam, recall_at_10 = _beam(index, xb)
+    """What ``index`` finds of ``xb`` float32 (n, d), its rows before they were rounded; with which beams."""
+    found = [_measured(index, xb, disturbance) for disturbance in _DISTURBANCES]
+    beams, nearest, widest = [], 1.0, 0
+    for one in found:
+        nearest, widest = min(nearest, one.cosine), max(widest, one.beam)
+        beams.append(Beam(cosine=-1 if one is found[-1] else nearest, rows=widest))
     return Figures(
-        beam=beam,
-        recall_at_10=recall_at_10,
-        recall_queries=min(_RECALL_QUERIES, len(xb)),
+        beams=tuple(beams),
+        recall_at_10=sum(one.recall for one in found) / len(found),
+        recall_queries=sum(one.queries for one in found),
         norm_error=float(np.abs(np.linalg.norm(xb, axis=1) - 1).max()),
     )
 
 
-def _beam(index: faiss.Index, xb: NDArray[np.float32]) -> tuple[int, float]:
-    """The beam to serve ``xb`` float32 (n, d) with, and what part of the exact ten nearest it finds.
+@dataclass(frozen=True)
+class _Measured:
+    """Of queries of one disturbance: what nearly all tenths lie above, and the beam that finds enough."""
 
-    A row at the distance of the tenth counts as found: which of equals comes first
-    is chance.
-    """
+    cosine: float
+    beam: int
+    recall: float
+    queries: int
+
+
+def _measured(index: faiss.Index, xb: NDArray[np.float32], disturbance: float) -> _Measured:
+    """A row at the distance of the tenth counts as found: which of equals comes first is chance."""
     rng = np.random.default_rng(0)
     k = min(10, len(xb))
     noise = rng.normal(size=(min(_RECALL_QUERIES, len(xb)), xb.shape[1]))
-    noise *= _DISTURBANCE / np.linalg.norm(noise, axis=1, keepdims=True)
+    noise *= disturbance / np.linalg.norm(noise, axis=1, keepdims=True)
     xq = (xb[rng.choice(len(xb), len(noise), replace=False)] + noise).astype(np.float32)
     xq /= np.linalg.norm(xq, axis=1, keepdims=True)
     exact, _ = faiss.knn(xq, xb, k, metric=faiss.METRIC_INNER_PRODUCT)
@@ -121,4 +135,5 @@ def _beam(index: faiss.Index, xb: NDArray[np.float32]) -> tuple[int, float]:
         return float(((found >= 0) & (scores >= exact[:, -1:] - 1e-4)).mean())
 
     enough = next((beam for beam in _BEAMS if recall(beam) >= _ENOUGH_RECALL), _BEAMS[-1])
-    return _MARGIN * enough, recall(_MARGIN * enough)
+    beam = _MARGIN * enough
+    return _Measured(float(np.quantile(exact[:, -1], _FARTHEST)), beam, recall(beam), len(xq))

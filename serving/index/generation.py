@@ -109,16 +109,28 @@ class Golden(_Frozen):
     score: float
 
 
+class Beam(_Frozen):
+    """The beam of ``rows`` for queries whose last wanted row has at least this ``cosine``."""
+
+    cosine: float
+    rows: int = Field(ge=1)
+
+
 class Figures(_Frozen):
     """Measured on the float32 vectors while they were at hand."""
 
-    # The least beam of a search without a filter; the default is that of generations that do not say.
-    beam: int = Field(128, ge=1)
-    # Share of the exact ten nearest rows that the graph finds so, over ``recall_queries`` disturbed rows.
+    # Of searches without a filter: the farther a query lies from what there is, the wider. The nearest first,
+    # the last for all others; the default is that of generations that do not say.
+    beams: tuple[Beam, ...] = Field((Beam(cosine=-1, rows=128),), min_length=1)
+    # Share of the exact ten nearest rows that is found so, over ``recall_queries`` disturbed rows.
     recall_at_10: float = Field(ge=0, le=1)
     recall_queries: int = Field(ge=1)
     # Largest distance of a row's length from 1.
     norm_error: float = Field(ge=0)
+
+    def beam(self, cosine: float) -> int:
+        """Of a query whose last wanted row has this cosine."""
+        return next((beam.rows for beam in self.beams if cosine >= beam.cosine), self.beams[-1].rows)
 
 
 class Manifest(_Frozen):

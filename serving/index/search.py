@@ -13,7 +13,7 @@ shown by its best product, so all of this is said of groups; a product is the sm
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +117,9 @@ def search(
     if plan is None:
         plan = plan_search(wanted, kept_rows, rows, rows_per_group, dim)
     # What was measured on this very graph; but not with a filter, which leaves holes in what a beam holds.
-    least = generation.manifest.figures.beam if allowed is None else MIN_BEAM
+    figures = generation.manifest.figures
+    least = figures.beams[0].rows if allowed is None else MIN_BEAM
+    free = allowed is None
     if allowed is None:
         allowed = generation.alive
     scanned, kind, hits = 0, plan.kind, None
@@ -125,7 +127,9 @@ def search(
         looked = _graph(generation, xq, allowed, plan.fetch, least)
         scanned += looked.scanned
         hits = _best(generation, grouping, looked, wanted)
-        if hits is None:  # how far to look now, if the rest is as what was met
+        if hits is not None and free and (beam := figures.beam(hits[-1].score)) > _beam(plan.fetch, least):
+            least, hits = beam, None  # farther off than the beam is for
+        elif hits is None:  # how far to look now, if the rest is as what was met
             share = looked.share
             enough = math.ceil(wanted * rows_per_group * _SLACK / share) if share else rows
             plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim)
@@ -250,8 +254,11 @@ def _best(generation: Generation, grouping: Grouping, looked: _Looked, k: int) -
     it might belong into the answer. With k of them in every list none does: it would have to beat k better
     ones.
     """
-    above = looked.fits & (looked.scores >= looked.bound[:, None])
     row_product, of_product = generation.row_product, grouping.of_product
+    if len(looked.found) == 1:  # by far the most
+        (ranked,) = _ranked(generation, grouping, looked)
+        return _first(k, ranked, float(looked.bound[0]))
+    above = looked.fits & (looked.scores >= looked.bound[:, None])
     for row_found, row_above in zip(looked.found, above, strict=True):
         if len(set(of_product[row_product[row_found[row_above]]].tolist())) < k:
             return None
@@ -308,13 +315,14 @@ def search_each(
     plan = plan_search(wanted, rows, rows, rows_per_group, generation.manifest.dim)
     if plan.kind != "graph":
         return [search(generation, row[None], k, plan=plan, collapse=collapse) for row in xq]
-    looked = _graph(generation, xq, generation.alive, plan.fetch, generation.manifest.figures.beam)
-    products = generation.row_product[looked.found]
-    columns = (~looked.fits, -looked.scores, looked.found, grouping.of_product[products], products)
+    figures = generation.manifest.figures
+    looked = _graph(generation, xq, generation.alive, plan.fetch, figures.beams[0].rows)
+    beam = _beam(plan.fetch, figures.beams[0].rows)
     told = []
-    for row, bound, *lists in zip(xq, looked.bound, *(column.tolist() for column in columns), strict=True):
-        hits = _first(wanted, sorted(zip(*lists, strict=True)), bound)  # ties as in ``_best``
-        if hits is None:  # a longer list is needed
+    ranked = _ranked(generation, grouping, looked)
+    for row, rows_of, bound in zip(xq, ranked, looked.bound.tolist(), strict=True):
+        hits = _first(wanted, rows_of, bound)
+        if hits is None or figures.beam(hits[-1].score) > beam:  # a longer list, or a wider beam
             told.append(search(generation, row[None], k, plan=plan, collapse=collapse))
             continue
         if not grouping.alone:
@@ -323,11 +331,23 @@ def search_each(
     return told
 
 
-def _first(k: int, rows: list[tuple[bool, float, int, int, int]], bound: float) -> list[Hit] | None:
-    """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first.
+# Whether it does not fit, score below zero, row, group and product: in this order the best come first, and
+# equals in the order of rows, so that answers repeat.
+_Ranked: TypeAlias = "list[tuple[bool, float, int, int, int]]"
 
-    Of rows as whether they do not fit, score below zero, row, group and product; those that fit come first.
-    """
+
+def _ranked(generation: Generation, grouping: Grouping, looked: _Looked) -> list[_Ranked]:
+    """What was found for each vector, the best first."""
+    products = generation.row_product[looked.found]
+    columns = (~looked.fits, -looked.scores, looked.found, grouping.of_product[products], products)
+    return [
+        sorted(zip(*lists, strict=True))
+        for lists in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _first(k: int, rows: _Ranked, bound: float) -> list[Hit] | None:
+    """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first."""
     best: dict[int, Hit] = {}
     for unfit, below, row, group, product in rows:
         if unfit:

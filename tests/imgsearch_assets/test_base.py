@@ -7,12 +7,16 @@ from imgsearch_assets import base
 
 def test_the_least_beam_that_finds_enough(shop) -> None:
     figures = shop.build().figures
-    assert (figures.beam, figures.recall_at_10) == (32, 1.0)
+    assert [beam.rows for beam in figures.beams] == [32] * 3
+    assert figures.recall_at_10 > 0.999
+    cosines = [beam.cosine for beam in figures.beams]
+    assert cosines == sorted(cosines, reverse=True)
+    assert cosines[-1] == -1
 
 
 def test_the_largest_beam_where_none_finds_enough(shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_ENOUGH_RECALL", 1.1)
-    assert shop.build().figures.beam == 512
+    assert shop.build().figures.beams[0].rows == 512
 
 
 def test_rows_stay_in_their_order() -> None:

@@ -107,7 +107,7 @@ def test_one_row_is_an_index(shop) -> None:
 def test_figures_are_measured(shop) -> None:
     figures = shop.build().figures
     assert figures.recall_at_10 >= 0.95
-    assert figures.recall_queries == shop.items.num_rows
+    assert figures.recall_queries == 3 * shop.items.num_rows
     assert figures.norm_error < 1e-6
     shop.vectors = shop.vectors * 1.5
     assert shop.build().figures.norm_error == pytest.approx(0.5, abs=1e-5)

@@ -6,6 +6,7 @@ import pytest
 
 from serving.index import search as search_module
 from serving.index.artifact import load
+from serving.index.generation import Beam
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
 from serving.index.search import search, search_each
@@ -78,11 +79,16 @@ def test_the_beam_is_the_generations_own_unless_there_is_a_filter(
     monkeypatch.setattr(
         search_module, "parameters", lambda index, beam: asked.append(beam) or real(index, beam)
     )
-    figures = big.manifest.figures.model_copy(update={"beam": 77})
+    beams = (Beam(cosine=0.9, rows=77), Beam(cosine=-1, rows=150))
+    figures = big.manifest.figures.model_copy(update={"beams": beams})
     own = replace(big, manifest=big.manifest.model_copy(update={"figures": figures}))
     xq, everything = rows(own, 1), np.ones(own.manifest.products, bool)
-    for given in (own, big):
-        search_each(given, xq, 1)
-        search(given, xq, 1)
-        search(given, xq, 1, everything, plan=search_module.Plan("graph", 10))
-    assert asked == [77, 77, 128, *[big.manifest.figures.beam] * 2, 128]
+    search_each(own, xq, 1)
+    search(own, xq, 1)
+    search(own, xq, 1, everything, plan=search_module.Plan("graph", 10))
+    assert asked == [77, 77, 128]
+    asked.clear()
+    far = xq + 2 * rows(own, 2)[1:]
+    far /= np.linalg.norm(far)
+    search(own, far, 10)
+    assert (len(asked), asked[-1]) == (2, 150), "what lies far off is looked for with a wider beam"
