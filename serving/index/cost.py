@@ -1,6 +1,6 @@
 """What a search costs, in microseconds of one core, so that a plan can choose.
 
-Fitted to graphs "HNSW32,SQfp16" of 20,000 and 200,000 rows of 128 dimensions, and 20,000 of 256, on a core
+Fitted to graphs "HNSW32,SQfp16" of 20,000 and 200,000 rows of 128 dimensions, and 50,000 of 256, on a core
 with AVX2, every query with a filter of its own: asked the same again and again, a processor learns a filter
 by heart. All is as on an idle core; on a busy one everything takes longer alike.
 """
@@ -13,8 +13,9 @@ _SURPRISE, _SURPRISE_DIM, _FORESEEN = 0.05, 0.0003, 0.1
 # Copying what is kept: what it takes to begin, finding it among the rows, and a row copied and compared.
 _BEGIN, _FIND = 20.0, 0.0003
 _COPY, _COPY_DIM = 0.02, 0.00037
-# The graph: a row of the beam, whose neighbours are compared; the beam's upkeep grows with its square.
-_BEAM, _BEAM_DIM, _BEAM_SQUARED = 0.35, 0.0042, 0.00018
+# The graph: the way down, then a row of the beam, whose neighbours are fetched and compared; the beam's
+# upkeep grows with its square.
+_DESCENT, _BEAM, _BEAM_DIM, _BEAM_SQUARED = 30.0, 1.1, 0.0015, 0.00018
 
 # Rows that a thread has room for to copy; with more of them the memory costs more than the copy.
 ROOM_ROWS = 8_192
@@ -40,4 +41,4 @@ def exact_us(kept_rows: int, rows: int, dim: int) -> float:
 
 
 def graph_us(beam: int, dim: int) -> float:
-    return (_BEAM + _BEAM_DIM * dim) * beam + _BEAM_SQUARED * beam**2
+    return _DESCENT + (_BEAM + _BEAM_DIM * dim) * beam + _BEAM_SQUARED * beam**2
