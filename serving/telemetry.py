@@ -139,6 +139,11 @@ class IndexMetrics:
             "When the served generation was made, seconds since 1970; 0 while there is none.",
             registry=registry,
         )
+        self.stale = Gauge(
+            "imgsearch_generation_stale",
+            "1 while the newest generation cannot be served, or the pointer cannot be read.",
+            registry=registry,
+        )
         self.products = Gauge("imgsearch_generation_products", "Products served.", registry=registry)
         self.rows = Gauge("imgsearch_generation_rows", "Vectors served.", registry=registry)
         self.swaps = Counter("imgsearch_generation_swaps", "Generations taken into use.", registry=registry)

@@ -80,7 +80,7 @@ class Holder(Generic[T]):
             return
         live = seen.pointer.live if seen.pointer else None
         if live is None or (self._current is not None and self._current.manifest.id == live.generation):
-            self.failure, self._refused = None, None
+            self._went_well()
         elif seen.version != self._refused:
             await self._take(live, seen)
 
@@ -95,7 +95,7 @@ class Holder(Generic[T]):
             self._refused = seen.version
             self._failed(live.generation, error)
             return
-        self.failure, self._refused = None, None
+        self._went_well()
         before, gone = self._current, asyncio.Event()
         last_reader = asyncio.get_running_loop().call_soon_threadsafe
         ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
@@ -123,6 +123,10 @@ class Holder(Generic[T]):
         fields = {"generation": manifest.id, "products": manifest.products, "rows": manifest.rows}
         log.info("generation %s is served", manifest.id, extra={"fields": fields})
 
+    def _went_well(self) -> None:
+        self.failure, self._refused = None, None
+        self._metrics.stale.set(0)
+
     def _failed(self, generation: str, error: Exception) -> None:
         known = isinstance(error, ImgsearchError)
         reason = str(error) if known else f"{type(error).__name__} while reading it"
@@ -132,6 +136,7 @@ class Holder(Generic[T]):
             trace = None if isinstance(error, Unverified | Unavailable) else error
             log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
         self.failure = failure
+        self._metrics.stale.set(1)
 
 
 async def _give_back(gone: asyncio.Event) -> None:

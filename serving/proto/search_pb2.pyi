@@ -377,6 +377,7 @@ class StatusReply(_message.Message):
     CATEGORIES_FIELD_NUMBER: _builtins.int
     BRANDS_FIELD_NUMBER: _builtins.int
     COLOURS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
     detector_version: _builtins.str
@@ -388,6 +389,8 @@ class StatusReply(_message.Message):
     failed_generation: _builtins.str
     """The newest generation that could not be loaded, and why; empty when the last load went well."""
     last_error: _builtins.str
+    stale: _builtins.bool
+    """Whether the pointer names, or may name, another generation than this one: see last_error."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -409,10 +412,11 @@ class StatusReply(_message.Message):
         categories: _abc.Iterable[_builtins.str] | None = ...,
         brands: _abc.Iterable[_builtins.str] | None = ...,
         colours: _abc.Iterable[_builtins.str] | None = ...,
+        stale: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

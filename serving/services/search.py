@@ -137,6 +137,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         failure = self._holder.failure
         if failure is not None:
             reply.failed_generation, reply.last_error = failure.generation, failure.reason
+            reply.stale = True
         index = self._holder.loaded
         if index is not None:
             about = index.about

@@ -88,7 +88,7 @@ async def test_a_generation_is_prepared_before_it_is_served(shop, registry: Coll
 
 
 async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
-    shop, holder: Holder, swaps: Swaps, monkeypatch: pytest.MonkeyPatch
+    shop, holder: Holder, swaps: Swaps, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = shop.build("s1")
     shop.products, shop.items = shop.products.slice(1), shop.items.slice(6)
@@ -104,6 +104,7 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     assert holder.current().manifest == good
     reason = f"{items.key} does not have the hash that its name says"
     assert holder.failure == Failure(bad.id, reason)
+    assert registry.get_sample_value("imgsearch_generation_stale") == 1
     looked = []
     monkeypatch.setattr(holder, "_load", looked.append)
     await holder.look()
@@ -113,6 +114,7 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     release(shop, bad)  # moves the pointer: there is a reason to look again
     await holder.look()
     assert (holder.current().manifest, holder.failure, swaps.count) == (bad, None, 2)
+    assert registry.get_sample_value("imgsearch_generation_stale") == 0
 
 
 async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Holder) -> None:

@@ -303,6 +303,7 @@ async def test_status_tells_what_is_served_and_what_failed(searching: Searching)
         brands=[f"brand {number}" for number in range(7)],
         colours=["blue", "red"],
     )
+    assert not reply.stale
     searching.holder.failure = Failure("0123", "a flipped bit")
     reply = await searching.status()
     assert (reply.generation, reply.failed_generation, reply.last_error) == (
