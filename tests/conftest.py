@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,11 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "objects")
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Callable[..., Shop]:
+    return partial(Shop, tmp_path / "objects")
 
 
 @pytest.fixture

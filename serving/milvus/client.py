@@ -21,6 +21,10 @@ logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 _NOT_THERE = (100, 1600)
 _NO_CONNECTION = 2
 
+# pymilvus makes a new channel when one fails; sharing the old one's connection it would also share how long
+# that waits before it tries again, up to two minutes.
+_OPTIONS = {"grpc.use_local_subchannel_pool": 1}
+
 
 class Client:
     """Connects when it is first needed, and again after Milvus was away. May be used by many threads.
@@ -67,7 +71,9 @@ class Client:
     def _client(self) -> MilvusClient:
         with self._connecting:
             if self._connected is None:
-                self._connected = MilvusClient(self._uri, token=self._token, timeout=self._timeout_s)
+                self._connected = MilvusClient(
+                    self._uri, token=self._token, timeout=self._timeout_s, grpc_options=_OPTIONS
+                )
             return self._connected
 
 

@@ -36,7 +36,7 @@ from serving.services.searchable import Asked
 # Named beside a group's best product, as in memory.
 MAX_ALSO = 8
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
-_LARGE = 64
+_LARGE = 32
 # Most that Milvus returns to one query row.
 MOST = 16_384
 
@@ -242,7 +242,7 @@ def opened(client: Client, collection: str) -> InMilvus:
     description = Description.joined(collection, texts)
     if description.generation != generation or set(description.values) != set(FACETS):
         raise Unverified(f"collection {collection} holds generation {description.generation}")
-    rows = count_rows(client, collection)
+    rows = client.call("get_partition_stats", collection, ROWS)["row_count"]
     if rows != description.rows:
         raise Unverified(f"collection {collection} has {rows} rows, not {description.rows}")
     return InMilvus(client, collection, description)
