@@ -91,7 +91,7 @@ def vector_index(index: Index) -> Any:
     """Parameters of ``create_index``."""
     params = MilvusClient.prepare_index_params()
     graph = {"M": _LINKS, "efConstruction": _BUILD_BEAM} if index == "HNSW" else {}
-    params.add_index(VECTOR, index_type=index, metric_type=METRIC, params=graph)
+    params.add_index(VECTOR, index_name=VECTOR, index_type=index, metric_type=METRIC, params=graph)
     return params
 
 

@@ -8,7 +8,8 @@ from serving.errors import ImgsearchError, Unavailable, Unverified
 from serving.index.store import Failure
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, generation_of
-from serving.milvus.searchable import InMilvus, opened
+from serving.milvus.opening import opened
+from serving.milvus.searchable import InMilvus
 from serving.telemetry import IndexMetrics
 
 log = logging.getLogger(__name__)

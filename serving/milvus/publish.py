@@ -31,8 +31,9 @@ from serving.milvus.collection import (
     vector_index,
 )
 from serving.milvus.description import Description
+from serving.milvus.opening import opened
 from serving.milvus.rows import description_entities, entities, rows_there
-from serving.milvus.searchable import count_rows, opened
+from serving.milvus.table import Table
 from serving.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def _complete(client: Client, collection: str) -> bool:
     if not client.call("has_collection", collection):
         return False
     try:
-        opened(client, collection)
+        opened(client, collection, _BUILD_S)
     except Unverified as error:
         log.warning("%s", error)
         return False
@@ -140,7 +141,8 @@ def _complete(client: Client, collection: str) -> bool:
 def _verify(client: Client, generation: Generation, collection: str) -> None:
     """A few rows must be there as they are, and be found by their own vectors."""
     rows = rows_there(generation)
-    counted = count_rows(client, collection)
+    index = index_for(len(rows))
+    counted = Table(client, collection, index).count("")
     if counted != len(rows):
         raise Unverified(f"collection {collection} has {counted} rows, not {len(rows)}")
     sample = np.unique(rows[np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)])
@@ -160,7 +162,7 @@ def _verify(client: Client, generation: Generation, collection: str) -> None:
         anns_field=VECTOR,
         limit=1,
         partition_names=[ROWS],
-        search_params=search_params(index_for(len(rows)), 1),
+        search_params=search_params(index, 1),
         consistency_level="Strong",
     )
     for row, vector, hits in zip(sample.tolist(), xq, best, strict=True):

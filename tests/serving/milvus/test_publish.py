@@ -9,8 +9,8 @@ from serving.index.store import point, read_pointer
 from serving.milvus import publish
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, collection_name, generation_of
+from serving.milvus.opening import opened
 from serving.milvus.publish import Followed, follow, write
-from serving.milvus.searchable import opened
 
 
 def release(shop, snapshot: str, environment: str = "local") -> str:

@@ -14,8 +14,9 @@ from serving.index.filters import Filter
 from serving.index.generation import GROUPS
 from serving.milvus.client import Client
 from serving.milvus.collection import collection_name
+from serving.milvus.opening import opened
 from serving.milvus.publish import write
-from serving.milvus.searchable import InMilvus, opened
+from serving.milvus.searchable import InMilvus
 from serving.proto import search_pb2
 from serving.services.in_memory import InMemory
 from serving.services.searchable import Asked, Searchable
@@ -150,6 +151,24 @@ def test_texts_of_callers_are_nothing_but_values(both) -> None:
         (expected,), (found,) = answers(memory, asked), answers(milvus, asked)
         assert {hit.product.brand for hit in found.hits} == ({value} if value in NASTY else set())
         assert [hit.product for hit in found.hits] == [hit.product for hit in expected.hits]
+
+
+def test_a_group_that_fills_the_first_page_hides_no_other(shop, milvus: Client) -> None:
+    """Milvus groups what it looked at; here that is one group, until it is asked for the rest."""
+    groups = pa.array([shop.ids[0]] * 40 + shop.ids[40:])
+    shop.products = shop.products.append_column("picture_group", groups)
+    near = np.isin(shop.items["product_id"].to_pylist(), shop.ids[:40])
+    shop.vectors[near] = shop.vectors[0] + shop.vectors[near] * 0.05
+    shop.vectors /= np.linalg.norm(shop.vectors, axis=1, keepdims=True)
+    generation = load(shop.store, shop.build())
+    write(milvus, generation)
+    held = opened(milvus, collection_name(generation.manifest.id))
+    for xq in (shop.vectors[:1], shop.vectors[[0, 1, -1]]):
+        for k, wanted in ((4, None), (30, None), (4, Filter(category=frozenset({"shoe"})))):
+            asked = [Asked(xq, "", k, wanted, "picture")]
+            (expected,), (found,) = answers(InMemory(generation), asked), answers(held, asked)
+            assert list(map(told, found.hits)) == list(map(told, expected.hits))
+            assert found.exhausted == expected.exhausted
 
 
 def test_a_graph_finds_nearly_all_and_keeps_to_the_filter(make_shop, milvus: Client) -> None:
