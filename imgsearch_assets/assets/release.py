@@ -59,6 +59,7 @@ def feature_store(
 
 @dg.asset(
     group_name=GROUP,
+    retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     description="The generation that the search services serve.",

@@ -13,7 +13,8 @@ def opened(client: Client, collection: str, load_s: float | None = None) -> InMi
     """The generation that a collection holds, ready for searches.
 
     Where Milvus has it not in memory it is loaded, within ``load_s`` or the client's own deadline; past that
-    Milvus goes on loading, and a later call finds it done. Raises ``Unverified`` when it holds none, or not the whole of it, and ``Unavailable``.
+    Milvus goes on loading, and a later call finds it done. Raises ``Unverified`` when it holds none, or not
+    the whole of it, and ``Unavailable``.
     """
     generation = generation_of(collection)
     if generation is None:

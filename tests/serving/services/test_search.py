@@ -297,6 +297,7 @@ async def test_vectors_from_float16_are_close_enough(searching: Searching) -> No
     assert len((await searching.one({"vectors": rows.tobytes()})).hits) == 5
 
 
+@in_memory
 async def test_a_product_id_needs_no_model(searching: Searching) -> None:
     reply = await searching.ask({"product_id": "p00001"}, embedder_version="", dim=0)
     assert len(reply.results[0].hits) == 5
