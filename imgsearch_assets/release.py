@@ -4,11 +4,14 @@ The order is that of a careful hand: read the pointer, verify and load the gener
 run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
+from contextlib import closing
+
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from serving.errors import NotFound, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.store import Pointer, Release, list_manifests, point, read_manifest, read_pointer
 from serving.object_store import ObjectStore
+from serving.settings import Settings
 
 # Generations that stay loadable, for a roll-back.
 KEEP = 3
@@ -74,6 +77,21 @@ def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str |
     manifest = read_manifest(store, release.generation, release.manifest_sha256)
     load(store, manifest)
     return point(store, environment, manifest, who, why, seen, rolled_back_from=left)
+
+
+def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings) -> None:
+    """Make Milvus serve what the pointer of ``environment`` names, where it is what searches.
+
+    Its alias knows no compare-and-set, so it follows the pointer; after a failure the next call makes up for
+    it. Raises as ``serving.milvus.publish.follow``.
+    """
+    if settings.search_backend != "milvus":
+        return
+    from serving.milvus.client import client_of
+    from serving.milvus.publish import follow
+
+    with closing(client_of(settings)) as client:
+        follow(store, environment, client)
 
 
 def status(store: ObjectStore, environment: str) -> Release | None:

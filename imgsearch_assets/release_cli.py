@@ -44,15 +44,17 @@ def promote(
     to: Annotated[str, typer.Option(help="Environment that gets it.")] = "production",
 ) -> None:
     """Make what is live in one environment live in another: the same files, past the gates again."""
-    from imgsearch_assets.release import publish
+    from imgsearch_assets.release import follow_in_milvus, publish
     from imgsearch_assets.release import status as live
     from serving.errors import NotFound
+    from serving.settings import read_settings
 
     with one_sentence():
         release = live(objects_of(home), source)
         if release is None:
             raise NotFound(f"nothing was ever released in {source}")
         pointer = publish(objects_of(home), to, release.generation, getpass.getuser(), why)
+        follow_in_milvus(objects_of(home), to, read_settings())
         typer.echo(f"{pointer.live.generation} is live in {to}")
 
 
@@ -66,8 +68,10 @@ def rollback(
     ] = None,
 ) -> None:
     """Make an earlier generation live again; the services follow within a second."""
-    from imgsearch_assets.release import rollback
+    from imgsearch_assets.release import follow_in_milvus, rollback
+    from serving.settings import read_settings
 
     with one_sentence():
         pointer = rollback(objects_of(home), environment, getpass.getuser(), why, to)
+        follow_in_milvus(objects_of(home), environment, read_settings())
         typer.echo(f"{pointer.live.generation} is live in {environment}")

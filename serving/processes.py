@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,13 @@ _MAX_HEADER_BYTES = 64 * 1024
 
 async def search(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     """The search service. Ready for searches, as its health says, from the first generation on."""
+    if settings.search_backend == "milvus":
+        await _search_in_milvus(settings, port, metrics_port, ready)
+    else:
+        await _search_in_memory(settings, port, metrics_port, ready)
+
+
+async def _search_in_memory(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     import faiss
 
     from serving.index.holder import Holder
@@ -60,6 +67,31 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
         # What is there by now stays, and need not be looked through after each swap: that stops all calls
         # for as long as fifty searches take.
         gc.freeze()
+        await holder.look()
+        ready(address)
+        await _until_stopped(server, holder.follow(settings.poll_interval_s))
+
+
+async def _search_in_milvus(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
+    from serving.milvus.client import client_of
+    from serving.milvus.holder import Holder
+    from serving.proto import search_pb2, search_pb2_grpc
+    from serving.services.search import SearchServicer
+
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
+    client = client_of(settings)
+    holder = Holder(
+        client, settings.environment, IndexMetrics(metrics.registry), on_swap=lambda: server.set_ready(True)
+    )
+    # Its searches wait for another machine, so a thread for each call that is let in.
+    with closing(client), ThreadPoolExecutor(settings.max_concurrency, "search") as executor:
+        server.add(
+            search_pb2.DESCRIPTOR.services_by_name["Search"],
+            search_pb2_grpc.add_SearchServicer_to_server,
+            SearchServicer(holder, settings, executor),
+        )
+        address = await _listen(server, settings, port, metrics, metrics_port)
         await holder.look()
         ready(address)
         await _until_stopped(server, holder.follow(settings.poll_interval_s))

@@ -76,6 +76,17 @@ class Settings(EngineSettings):
     )
     torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
 
+    search_backend: Literal["memory", "milvus"] = Field(
+        "memory",
+        description="What holds the index: this process's own `memory`, or a `milvus` elsewhere.",
+    )
+    milvus_uri: SecretStr | None = Field(
+        None,
+        description="Of `milvus`: http(s)://host:port, or a file *.db (milvus-lite, of one process alone).",
+    )
+    milvus_token: SecretStr | None = Field(None, description="Of `milvus`: token, or user:password.")
+    milvus_timeout_s: float = Field(2.0, gt=0, le=60, description="Deadline of one call to Milvus.")
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -97,4 +108,6 @@ def read_settings(**overrides: object) -> Settings:
     settings = read(Settings, **overrides)
     if settings.fetch_allow_hosts and settings.environment != "local":
         raise BadSettings("IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it")
+    if settings.search_backend == "milvus" and settings.milvus_uri is None:
+        raise BadSettings("IMGSEARCH_MILVUS_URI must be set where IMGSEARCH_SEARCH_BACKEND is milvus")
     return settings

@@ -1,8 +1,10 @@
 """A web site on loopback for tests that fetch, and a small shop for tests that search."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,6 +130,25 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "objects")
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Callable[..., Shop]:
+    return partial(Shop, tmp_path / "objects")
+
+
+@pytest.fixture
+def milvus(tmp_path: Path) -> Iterator[Any]:
+    """The client of a Milvus in a file."""
+    from milvus_lite.server_manager import server_manager_instance  # takes a second, of these tests alone
+
+    from serving.milvus.client import Client
+
+    path = tmp_path / "milvus.db"
+    client = Client(str(path), None, 20)
+    yield client
+    client.close()
+    server_manager_instance.release_server(str(path))
 
 
 @pytest.fixture(scope="session")

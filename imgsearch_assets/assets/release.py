@@ -8,7 +8,7 @@ from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
-from imgsearch_assets.release import prune, publish
+from imgsearch_assets.release import follow_in_milvus, prune, publish
 from imgsearch_assets.steps import RETRY, Stopwatch, step
 from serving.errors import Conflict
 from serving.index.artifact import load
@@ -59,6 +59,7 @@ def feature_store(
 
 @dg.asset(
     group_name=GROUP,
+    retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     description="The generation that the search services serve.",
@@ -79,6 +80,7 @@ def staging_release(
         pointer = publish(
             store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
         )
+        follow_in_milvus(store, environment.pointer, environment.serving)
         pruned = prune(store)
     return dg.MaterializeResult(
         value=ann_index,

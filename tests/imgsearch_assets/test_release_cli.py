@@ -1,8 +1,12 @@
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
+from imgsearch_assets.release import publish
+from serving.milvus.client import Client
+from serving.milvus.collection import alias_name, collection_name
 
 run = CliRunner().invoke
 
@@ -23,6 +27,25 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     assert (back.exit_code, back.stderr) == (1, "imgsearch: nothing was ever released in local\n")
     on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine"])
     assert (on.exit_code, on.stderr) == (1, "imgsearch: nothing was ever released in local\n")
+
+
+def test_milvus_follows_what_is_done_by_hand(
+    shop, milvus: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGSEARCH_SEARCH_BACKEND", "milvus")
+    monkeypatch.setenv("IMGSEARCH_MILVUS_URI", str(tmp_path / "milvus.db"))
+    monkeypatch.setenv("IMGSEARCH_MILVUS_TIMEOUT_S", "20")
+    generations = [shop.build(snapshot).id for snapshot in ("s1", "s2")]
+    for generation in generations:
+        publish(shop.store, "local", generation, "test", "test")
+    home = ["--home", str(tmp_path), "--why", "test"]
+    for command, environment, generation in (
+        (["promote", "--to", "production"], "production", generations[1]),
+        (["rollback"], "local", generations[0]),
+    ):
+        done = run(app, ["release", *command, *home])
+        assert (done.exit_code, done.output) == (0, f"{generation} is live in {environment}\n")
+        assert milvus.target_of(alias_name(environment)) == collection_name(generation)
 
 
 def test_a_benchmark_that_is_not_there() -> None:

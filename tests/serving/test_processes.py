@@ -15,12 +15,15 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import SecretStr
 
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.processes import free_port
+from imgsearch_assets.release import follow_in_milvus
 from serving.index.store import point, read_pointer
 from serving.object_store import LocalObjectStore
 from serving.proto import search_pb2, search_pb2_grpc
+from serving.settings import Settings
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -32,11 +35,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start ``python -m serving ...`` on a free port; the process and its address."""
     started = []
 
-    def run(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    def run(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
         with (tmp_path / f"{arguments[0]}.log").open("w") as log:  # a pipe that nobody reads fills up
             process = subprocess.Popen(
                 [sys.executable, "-m", "serving", *arguments, "--port", "0"],
-                env=os.environ | {"IMGSEARCH_HOME": str(tmp_path), "IMGSEARCH_POLL_INTERVAL_S": "0.05"},
+                env=os.environ
+                | {"IMGSEARCH_HOME": str(tmp_path), "IMGSEARCH_POLL_INTERVAL_S": "0.05"}
+                | environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -90,6 +95,36 @@ def test_search_picks_up_a_generation_while_it_runs(shop, tmp_path: Path, start:
     lines = stopped(process, tmp_path / "search.log")
     assert any(line.get("generation") == manifest.id for line in lines)
     assert [line["request_id"] for line in lines if line.get("method") == "Search"] == ["my-own-id"]
+
+
+def test_search_in_milvus_waits_for_it(shop, tmp_path: Path, start: Start) -> None:
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    process, address = start("search", IMGSEARCH_SEARCH_BACKEND="milvus", IMGSEARCH_MILVUS_URI=uri)
+    assert health(address, "imgsearch.v1.Search") == NOT_SERVING
+    manifest = shop.build()
+    point(shop.store, "local", manifest, "test", "test", read_pointer(shop.store, "local"))
+    with grpc.insecure_channel(address) as channel:
+        stub = search_pb2_grpc.SearchStub(channel)
+        status = stub.Status(search_pb2.StatusRequest(), timeout=10)
+        assert (status.generation, status.last_error) == ("", "Milvus does not answer: describe alias")
+        milvus, database, _ = start_server_in_thread(str(tmp_path / "milvus"), port=port)
+        settings = Settings(search_backend="milvus", milvus_uri=SecretStr(uri))
+        follow_in_milvus(shop.store, "local", settings)
+        while not stub.Status(search_pb2.StatusRequest(), timeout=10).generation:
+            time.sleep(0.05)
+        request = search_pb2.SearchRequest(queries=[search_pb2.Query(product_id="p00001", k=3)])
+        reply = stub.Search(request, timeout=10)
+        assert (reply.generation, len(reply.results[0].hits)) == (manifest.id, 3)
+        assert health(address) == SERVING
+        milvus.stop(grace=0).wait()
+        database.close()
+        with pytest.raises(grpc.RpcError, match="Milvus does not answer: query") as error:
+            stub.Search(request, timeout=10)
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+    stopped(process, tmp_path / "search.log")
 
 
 def test_the_model_services_serve_the_live_models(tmp_path: Path, start: Start) -> None:

@@ -30,5 +30,14 @@ def test_hosts_may_be_allowed_only_locally() -> None:
         read_settings(environment="production", fetch_allow_hosts=frozenset({"10.0.0.1:80"}))
 
 
+def test_milvus_needs_an_address() -> None:
+    with pytest.raises(
+        BadSettings, match="IMGSEARCH_MILVUS_URI must be set where IMGSEARCH_SEARCH_BACKEND is milvus"
+    ):
+        read_settings(search_backend="milvus")
+    assert read_settings().search_backend == "memory"
+
+
 def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(read_settings(redis_url="redis://:hunter2@localhost"))
+    assert "hunter2" not in repr(read_settings(milvus_uri="http://a:hunter2@b", milvus_token="a:hunter2"))

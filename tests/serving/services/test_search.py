@@ -1,4 +1,4 @@
-"""The search servicer through a real server and channel."""
+"""The search servicer through a real server and channel, over each of its backends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,6 +15,9 @@ from serving.errors import BadInput, ImgsearchError, ModelMismatch, NotFound, Un
 from serving.images.box import Box
 from serving.index.holder import Holder
 from serving.index.store import Failure, point, read_pointer
+from serving.milvus.client import Client
+from serving.milvus.holder import Holder as MilvusHolder
+from serving.milvus.publish import follow
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc import client
 from serving.rpc.server import Server
@@ -25,14 +28,21 @@ from serving.telemetry import IndexMetrics, RpcMetrics
 
 
 class Searching:
-    def __init__(self, shop: Any, holder: Holder, channel: grpc.aio.Channel) -> None:
+    """``milvus`` is where generations are searched, None for this process's memory."""
+
+    def __init__(
+        self, shop: Any, holder: Holder | MilvusHolder, channel: grpc.aio.Channel, milvus: Client | None
+    ) -> None:
         self.shop = shop
         self.holder = holder
         self.stub = search_pb2_grpc.SearchStub(channel)
+        self.milvus = milvus
 
     async def release(self, snapshot: str = "s1") -> str:
         manifest = self.shop.build(snapshot)
         point(self.shop.store, "local", manifest, "test", "test", read_pointer(self.shop.store, "local"))
+        if self.milvus is not None:
+            await asyncio.to_thread(follow, self.shop.store, "local", self.milvus)
         await self.holder.look()
         return manifest.id
 
@@ -60,14 +70,23 @@ class Searching:
             raise client.error_of(error) from error
 
 
-@pytest.fixture
-async def empty(shop) -> AsyncIterator[Searching]:
+# For tests of what the servicer does before any backend is asked.
+in_memory = pytest.mark.parametrize("empty", ["memory"], indirect=True)
+
+
+@pytest.fixture(params=["memory", "milvus"])
+async def empty(shop, request: pytest.FixtureRequest) -> AsyncIterator[Searching]:
     settings = Settings(max_k=30, max_filter_values=5, max_batch=4)
 
     async def nothing() -> None:
         pass
 
-    holder = Holder(shop.store, "local", IndexMetrics(CollectorRegistry()), nothing, InMemory)
+    metrics = IndexMetrics(CollectorRegistry())
+    milvus: Client | None = None
+    holder: Holder | MilvusHolder = Holder(shop.store, "local", metrics, nothing, InMemory)
+    if request.param == "milvus":
+        milvus = request.getfixturevalue("milvus")
+        holder = MilvusHolder(milvus, "local", metrics, nothing)
     server = Server(settings, RpcMetrics())
     with ThreadPoolExecutor(2) as executor:
         server.add(
@@ -76,7 +95,7 @@ async def empty(shop) -> AsyncIterator[Searching]:
             SearchServicer(holder, settings, executor),
         )
         async with client.channel(await server.start(0)) as channel:
-            yield Searching(shop, holder, channel)
+            yield Searching(shop, holder, channel, milvus)
         await server.drain()
 
 
@@ -199,6 +218,7 @@ def not_finite(shop: Any) -> bytes:
     return data
 
 
+@in_memory
 @pytest.mark.parametrize(
     ("query", "error", "text"),
     [
@@ -246,6 +266,7 @@ async def test_a_query_that_cannot_be_answered_says_why(
     assert str(caught.value) == text
 
 
+@in_memory
 async def test_a_request_that_cannot_be_answered_says_why(searching: Searching) -> None:
     shop, query = searching.shop, {"vectors": vectors(searching.shop, 0)}
     generation = shop.build("s1").id
@@ -270,11 +291,13 @@ async def test_a_request_that_cannot_be_answered_says_why(searching: Searching) 
         assert str(caught.value) == text
 
 
+@in_memory
 async def test_vectors_from_float16_are_close_enough(searching: Searching) -> None:
     rows = searching.shop.vectors[:2].astype(np.float16).astype("<f4")
     assert len((await searching.one({"vectors": rows.tobytes()})).hits) == 5
 
 
+@in_memory
 async def test_a_product_id_needs_no_model(searching: Searching) -> None:
     reply = await searching.ask({"product_id": "p00001"}, embedder_version="", dim=0)
     assert len(reply.results[0].hits) == 5
@@ -324,6 +347,7 @@ async def test_swaps_under_load_lose_no_call(searching: Searching) -> None:
     shop.items, shop.vectors = smaller
     served[await searching.release("s2")] = set(some)
     stop, seen = asyncio.Event(), []
+    answered = {generation: asyncio.Event() for generation in served}
 
     async def caller() -> None:
         while not stop.is_set():
@@ -332,14 +356,18 @@ async def test_swaps_under_load_lose_no_call(searching: Searching) -> None:
             assert len(result.hits) == 30
             assert set(ids(result)) <= served[reply.generation]
             seen.append(reply.generation)
+            answered[reply.generation].set()
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as callers:
         for _ in range(8):
             callers.create_task(caller())
-        for swap in range(20):
+        for swap in range(20 if searching.milvus is None else 6):
             shop.items, shop.vectors = (larger, smaller)[swap % 2]
-            await searching.release(("s1", "s2")[swap % 2])
+            for event in answered.values():
+                event.clear()
+            generation = await searching.release(("s1", "s2")[swap % 2])
             await asyncio.sleep(0.05)
+            await answered[generation].wait()  # however slow the backend is
         stop.set()
     assert set(seen) == set(served)
-    assert len(seen) > 100
+    assert searching.milvus is not None or len(seen) > 100
