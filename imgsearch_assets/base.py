@@ -25,14 +25,13 @@ _EF_CONSTRUCTION = 200
 # What FAISS asks for at least to find the middle of a list, and what it looks at of more.
 _ROWS_A_LIST, _LEARNED_ROWS_A_LIST = 39, 256
 _RECALL_QUERIES = 300
-_BEAMS, _ENOUGH_RECALL = (16, 24, 32, 48, 64, 96, 128, 192, 256), 0.99
-# A query is a row with so much of another direction added. With the most it is as far from the nearest rows
-# (cosine 0.65) as street pictures are from packshots. Those lie all to one side, though, and need twice the
-# beam for the same recall.
-_DISTURBANCES = (0.3, 0.6, 1.0)
+_BEAMS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+# A query is a row with so much of another direction added, and wants so much of recall, and then so many
+# times the beam. With the most it is as far from the nearest rows (cosine 0.65) as street pictures are from
+# packshots; those lie all to one side, though, and need twice the beam for the same recall.
+_QUERIES = ((0.3, 0.995, 1), (0.6, 0.99, 2), (1.0, 0.99, 2))
 # This part of the queries of a disturbance is farther than those that its beam is for.
 _FARTHEST = 0.05
-_MARGIN = 2
 
 
 def build_base(vectors: NDArray[np.float32], factory: str, advance: Advance) -> faiss.Index:
@@ -96,7 +95,7 @@ def _levels(n: int, links: int) -> NDArray[np.int32]:
 
 def figures_of(index: faiss.Index, xb: NDArray[np.float32]) -> Figures:
     """What ``index`` finds of ``xb`` float32 (n, d), its rows before they were rounded; with which beams."""
-    found = [_measured(index, xb, disturbance) for disturbance in _DISTURBANCES]
+    found = [_measured(index, xb, *how) for how in _QUERIES]
     beams, nearest, widest = [], 1.0, 0
     for one in found:
         nearest, widest = min(nearest, one.cosine), max(widest, one.beam)
@@ -119,7 +118,9 @@ class _Measured:
     queries: int
 
 
-def _measured(index: faiss.Index, xb: NDArray[np.float32], disturbance: float) -> _Measured:
+def _measured(
+    index: faiss.Index, xb: NDArray[np.float32], disturbance: float, wanted: float, times: int
+) -> _Measured:
     """A row at the distance of the tenth counts as found: which of equals comes first is chance."""
     rng = np.random.default_rng(0)
     k = min(10, len(xb))
@@ -134,6 +135,5 @@ def _measured(index: faiss.Index, xb: NDArray[np.float32], disturbance: float) -
         scores = np.einsum("qd,qkd->qk", xq, xb[np.maximum(found, 0)])
         return float(((found >= 0) & (scores >= exact[:, -1:] - 1e-4)).mean())
 
-    enough = next((beam for beam in _BEAMS if recall(beam) >= _ENOUGH_RECALL), _BEAMS[-1])
-    beam = _MARGIN * enough
+    beam = times * next((beam for beam in _BEAMS if recall(beam) >= wanted), _BEAMS[-1])
     return _Measured(float(np.quantile(exact[:, -1], _FARTHEST)), beam, recall(beam), len(xq))

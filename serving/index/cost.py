@@ -15,7 +15,7 @@ _BEGIN, _FIND = 20.0, 0.0003
 _COPY, _COPY_DIM = 0.02, 0.00037
 # The graph: the way down, then a row of the beam, whose neighbours are fetched and compared; the beam's
 # upkeep grows with its square.
-_DESCENT, _BEAM, _BEAM_DIM, _BEAM_SQUARED = 30.0, 1.1, 0.0015, 0.00018
+_DESCENT, _BEAM, _BEAM_DIM, _BEAM_SQUARED = 30.0, 0.6, 0.0045, 0.00018
 
 # Rows that a thread has room for to copy; with more of them the memory costs more than the copy.
 ROOM_ROWS = 8_192

@@ -71,19 +71,26 @@ class Found:
     exhausted: bool
 
 
-def plan_search(k: int, kept_rows: int, rows: int, rows_per_group: float, dim: int) -> Plan:
-    """How to begin: exact where that is small or cheap, else the graph as if everything fitted."""
+def plan_search(
+    k: int, kept_rows: int, rows: int, rows_per_group: float, dim: int, least: int = MIN_BEAM
+) -> Plan:
+    """How to begin: exact where that is small or cheap, else the graph as if everything fitted.
+
+    ``least`` is the least beam of a search without a filter.
+    """
     fetch = math.ceil(k * rows_per_group * _SLACK)
     if kept_rows <= EXACT_ROWS:
         return Plan("exact")
     if kept_rows == rows:
-        return _cheaper(fetch, kept_rows, rows, dim)
+        return _cheaper(fetch, kept_rows, rows, dim, least=least)
     # All that the least beam has to give: it says more about what is kept here.
     return _cheaper(max(fetch, MIN_BEAM // _DEPTH), kept_rows, rows, dim, _WORTH_A_LOOK)
 
 
-def _cheaper(fetch: int, kept_rows: int, rows: int, dim: int, worth: float = 1) -> Plan:
-    graph_us, exact_us = cost.graph_us(_beam(fetch), dim), cost.exact_us(kept_rows, rows, dim)
+def _cheaper(
+    fetch: int, kept_rows: int, rows: int, dim: int, worth: float = 1, least: int = MIN_BEAM
+) -> Plan:
+    graph_us, exact_us = cost.graph_us(_beam(fetch, least), dim), cost.exact_us(kept_rows, rows, dim)
     return Plan("graph", fetch) if fetch < rows and graph_us < worth * exact_us else Plan("exact")
 
 
@@ -115,22 +122,29 @@ def search(
     # About: to look at every row would take longer than many a search.
     kept_rows = rows if allowed is None else round(kept_products / products * generation.alive_rows)
     if plan is None:
-        plan = plan_search(wanted, kept_rows, rows, rows_per_group, dim)
+        plan = plan_search(
+            wanted, kept_rows, rows, rows_per_group, dim, generation.manifest.figures.beams[0].rows
+        )
     # What was measured on this very graph; but not with a filter, which leaves holes in what a beam holds.
     figures = generation.manifest.figures
     least = figures.beams[0].rows if allowed is None else MIN_BEAM
     free = allowed is None
     if allowed is None:
         allowed = generation.alive
+    usual = free and len(xq) == 1 and len(generation.parts) == 1
     scanned, kind, hits = 0, plan.kind, None
     while plan.kind == "graph" and hits is None:
-        looked = _graph(generation, xq, allowed, plan.fetch, least)
-        scanned += looked.scanned
-        hits = _best(generation, grouping, looked, wanted)
-        if hits is not None and free and (beam := figures.beam(hits[-1].score)) > _beam(plan.fetch, least):
-            least, hits = beam, None  # farther off than the beam is for
+        beam, share = _beam(plan.fetch, least), 1.0
+        if usual:
+            scanned += plan.fetch
+            hits = _usual(generation, grouping, xq, wanted, plan.fetch, beam)
+        else:
+            looked = _graph(generation, xq, allowed, plan.fetch, beam)
+            scanned, share = scanned + looked.scanned, looked.share
+            hits = _best(generation, grouping, looked, wanted)
+        if hits is not None and free and figures.beam(hits[-1].score) > beam:
+            least, hits = figures.beam(hits[-1].score), None  # farther off than the beam is for
         elif hits is None:  # how far to look now, if the rest is as what was met
-            share = looked.share
             enough = math.ceil(wanted * rows_per_group * _SLACK / share) if share else rows
             plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim)
             kind = plan.kind
@@ -143,6 +157,29 @@ def search(
     if not grouping.alone:
         hits = _with_others(generation, grouping, xq, hits, allowed)
     return Found(hits, kind, scanned, exhausted)
+
+
+def _usual(
+    generation: Generation, grouping: Grouping, xq: NDArray[np.float32], k: int, fetch: int, beam: int
+) -> list[Hit] | None:
+    """What ``_graph`` and ``_best`` find of most searches, in few steps: one row, no filter, no deltas.
+
+    A graph leaves the processor's caches full of vectors, and each step of Python after it takes twice as
+    long.
+    """
+    index = generation.base.index
+    scores, found = index.search(xq, fetch, params=parameters(index, beam))
+    rows = found[0]
+    products = generation.row_product[rows]
+    groups = products if grouping.alone else grouping.of_product[products]
+    best: dict[int, Hit] = {}
+    columns = ((-scores[0]).tolist(), rows.tolist(), products.tolist(), groups.tolist())
+    for below, row, product, group in sorted(zip(*columns, strict=True)):  # ties as in ``_best``
+        if row >= 0 and group not in best:
+            best[group] = Hit(product, row, min(-below, 1.0))
+            if len(best) == k:
+                return list(best.values())
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,11 +203,11 @@ def _graph(
     xq: NDArray[np.float32],
     allowed: NDArray[np.bool_] | None,
     fetch: int,
-    least: int,
+    beam: int,
 ) -> _Looked:
     """The best ``fetch`` rows a vector of the graph, and of the deltas."""
     base = generation.base
-    scores, found = base.index.search(xq, fetch, params=parameters(base.index, _beam(fetch, least)))
+    scores, found = base.index.search(xq, fetch, params=parameters(base.index, beam))
     bound = scores[:, -1]
     fits = found >= 0
     if allowed is not None:
@@ -312,12 +349,12 @@ def search_each(
     rows, grouping = generation.manifest.rows, generation.groupings[collapse]
     wanted = min(k, grouping.count)
     rows_per_group = generation.alive_rows / grouping.count
-    plan = plan_search(wanted, rows, rows, rows_per_group, generation.manifest.dim)
+    figures = generation.manifest.figures
+    plan = plan_search(wanted, rows, rows, rows_per_group, generation.manifest.dim, figures.beams[0].rows)
     if plan.kind != "graph":
         return [search(generation, row[None], k, plan=plan, collapse=collapse) for row in xq]
-    figures = generation.manifest.figures
-    looked = _graph(generation, xq, generation.alive, plan.fetch, figures.beams[0].rows)
     beam = _beam(plan.fetch, figures.beams[0].rows)
+    looked = _graph(generation, xq, generation.alive, plan.fetch, beam)
     told = []
     ranked = _ranked(generation, grouping, looked)
     for row, rows_of, bound in zip(xq, ranked, looked.bound.tolist(), strict=True):

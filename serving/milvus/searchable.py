@@ -66,7 +66,7 @@ class InMilvus:
     def collection(self) -> str:
         return self._table.collection
 
-    def search(self, asked: Sequence[Asked], reply: search_pb2.SearchReply) -> None:
+    def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """Also raises ``Unavailable``."""
         queries = [self._query(one) for one in asked]
         alike: dict[tuple[str | None, int, Collapse], list[int]] = defaultdict(list)
@@ -75,8 +75,9 @@ class InMilvus:
         found: dict[int, _Found] = {}
         for numbers in alike.values():
             found |= zip(numbers, self._found([queries[number] for number in numbers]), strict=True)
-        for number, query in enumerate(queries):
-            self._tell(reply, query, found[number])
+        return [
+            self._result(query, found[number]).SerializeToString() for number, query in enumerate(queries)
+        ]
 
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         keys = one_of("product_key", set(map(product_key, ids)))
@@ -142,9 +143,9 @@ class InMilvus:
                     names.append(one.fields["product_id"])
         return also
 
-    def _tell(self, reply: search_pb2.SearchReply, query: _Query, found: _Found) -> None:
+    def _result(self, query: _Query, found: _Found) -> search_pb2.Result:
         exact = self._table.index == "FLAT" or not found.scanned
-        result = reply.results.add(
+        result = search_pb2.Result(
             plan="exact" if exact else "graph",
             rows_scanned=found.scanned,
             exhausted=len(found.best) < query.k,
@@ -159,6 +160,7 @@ class InMilvus:
                 image_sha256=fields["sha256"],
                 box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1),
             )
+        return result
 
 
 def _product(fields: dict[str, Any]) -> search_pb2.Product:

@@ -54,5 +54,10 @@ class Interceptors(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return grpc.unary_unary_rpc_method_handler(
             behaviour,
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=partial(_encoded, handler.response_serializer),
         )
+
+
+def _encoded(serialize: Callable[[Any], bytes], reply: Any) -> bytes:
+    """A behaviour may return its reply as bytes already: to put one together from messages can cost more."""
+    return reply if isinstance(reply, bytes) else serialize(reply)

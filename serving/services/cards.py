@@ -55,12 +55,11 @@ class Cards:
         """The product of that number."""
         return search_pb2.Hit.FromString(bytes(self._product(place))).product
 
-    def add_result(self, reply: search_pb2.SearchReply, found: Found) -> None:
-        """Add what was found, with everything that is known of it."""
-        result = reply.results.add(
-            plan=found.plan, rows_scanned=found.rows_scanned, exhausted=found.exhausted
-        )
-        result.MergeFromString(b"".join([part for hit in found.hits for part in self._hit(hit)]))
+    def result(self, found: Found) -> bytes:
+        """What was found, with everything that is known of it, as an encoded ``Result``."""
+        parts = [part for hit in found.hits for part in self._hit(hit)]
+        rest = search_pb2.Result(plan=found.plan, rows_scanned=found.rows_scanned, exhausted=found.exhausted)
+        return b"".join([*parts, rest.SerializeToString()])
 
     def _hit(self, found: Hit) -> list[bytes | memoryview]:
         """As a field of a ``Result``."""

@@ -44,9 +44,9 @@ class InMemory:
             manifest.created_at,
         )
 
-    def search(self, asked: Sequence[Asked], reply: search_pb2.SearchReply) -> None:
-        for found in self._found([self._query(one) for one in asked]):
-            self._cards.add_result(reply, found)
+    def search(self, asked: Sequence[Asked]) -> list[bytes]:
+        found = self._found([self._query(one) for one in asked])
+        return [self._cards.result(one) for one in found]
 
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         places = [self._generation.place(name) for name in ids]

@@ -1,6 +1,7 @@
 """The search service: checks what it is asked, searches the current generation, fills in the products."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -13,9 +14,12 @@ from serving.index.filters import FACETS, Filter
 from serving.index.generation import NORM_TOLERANCE
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc.unary import Context
+from serving.services import wire
 from serving.services.searchable import About, Asked, Searchable, Source
 from serving.settings import Settings
 
+_RESULTS = search_pb2.SearchReply.DESCRIPTOR.fields_by_name["results"].number
+_FLOAT32 = np.dtype("<f4")
 # The chosen box of a picture, the whole, and as much again; a page of products.
 _QUICK_ROWS, _QUICK_K = 4, 50
 
@@ -38,7 +42,9 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         self._settings = settings
         self._executor = executor
 
-    async def Search(self, request: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchReply:
+    async def Search(  # type: ignore[override]  # encoded; see rpc.unary
+        self, request: search_pb2.SearchRequest, context: Context
+    ) -> bytes:
         index = self._holder.current()
         if index.quick and _small(request):
             # Calls that came meanwhile begin, too, and are counted: admission sees how many wait.
@@ -47,14 +53,17 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._search, index, request)
 
-    def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> search_pb2.SearchReply:
+    def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> bytes:
+        """An encoded ``SearchReply``: what it consists of is encoded already."""
         _check_count("queries", len(request.queries), self._settings.max_batch)
         asked = [self._asked(index.about, request, query) for query in request.queries]
-        reply = search_pb2.SearchReply(
+        parts = [
+            part for result in index.search(asked) for part in (wire.head(_RESULTS, len(result)), result)
+        ]
+        rest = search_pb2.SearchReply(
             generation=index.about.generation, embedder_version=index.about.embedder
         )
-        index.search(asked, reply)
-        return reply
+        return b"".join([*parts, rest.SerializeToString()])
 
     def _asked(self, about: About, request: search_pb2.SearchRequest, query: search_pb2.Query) -> Asked:
         if not 1 <= query.k <= self._settings.max_k:
@@ -80,15 +89,14 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             )
         if request.dim != about.dim:
             raise BadInput(f"dim is {request.dim}; vectors of embedder {about.embedder} have {about.dim}")
-        if not query.vectors:
+        vectors = query.vectors  # a copy each time it is asked for
+        if not vectors:
             raise BadInput("a query has neither vectors nor a product_id")
-        if len(query.vectors) % (4 * about.dim):
-            raise BadInput(
-                f"vectors: {len(query.vectors)} bytes are no whole number of rows of {4 * about.dim}"
-            )
-        xq = np.frombuffer(query.vectors, "<f4").reshape(-1, about.dim).astype(np.float32)
+        if len(vectors) % (4 * about.dim):
+            raise BadInput(f"vectors: {len(vectors)} bytes are no whole number of rows of {4 * about.dim}")
+        xq = np.frombuffer(vectors, _FLOAT32).reshape(-1, about.dim)
         if len(xq) == 1:  # by far the most
-            length = float(xq[0] @ xq[0]) ** 0.5
+            length = math.sqrt(np.vdot(xq, xq))
             if abs(length - 1) <= NORM_TOLERANCE:
                 return xq / np.float32(length)
         _check_count("vectors", len(xq), self._settings.max_batch)

@@ -53,8 +53,8 @@ class Searchable(Protocol):
     def quick(self) -> bool:
         """Whether a small search is over sooner than it could be handed to a thread."""
 
-    def search(self, asked: Sequence[Asked], reply: search_pb2.SearchReply) -> None:
-        """Add a result for each of ``asked`` to ``reply``, in their order.
+    def search(self, asked: Sequence[Asked]) -> list[bytes]:
+        """A ``search_pb2.Result`` for each of ``asked``, encoded.
 
         Raises ``NotFound`` for a product that is not there.
         """

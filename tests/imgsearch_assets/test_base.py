@@ -7,7 +7,7 @@ from imgsearch_assets import base
 
 def test_the_least_beam_that_finds_enough(shop) -> None:
     figures = shop.build().figures
-    assert [beam.rows for beam in figures.beams] == [32] * 3
+    assert [beam.rows for beam in figures.beams] == [16, 32, 32]
     assert figures.recall_at_10 > 0.999
     cosines = [beam.cosine for beam in figures.beams]
     assert cosines == sorted(cosines, reverse=True)
@@ -15,7 +15,7 @@ def test_the_least_beam_that_finds_enough(shop) -> None:
 
 
 def test_the_largest_beam_where_none_finds_enough(shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_ENOUGH_RECALL", 1.1)
+    monkeypatch.setattr(base, "_QUERIES", ((0.3, 1.1, 2),))
     assert shop.build().figures.beams[0].rows == 512
 
 

@@ -160,7 +160,7 @@ def test_a_graph_that_finds_too_little_gives_way(
         "_graph",
         lambda *asked: replace(looked := graph(*asked), fits=np.zeros_like(looked.fits), share=share),
     )
-    (xq,) = queries(big, 1, 1, seed=9)
+    (xq,) = queries(big, 1, 2, seed=9)
     found = search(big, xq, 10)
     assert found.plan == "exact"
     np.testing.assert_allclose([hit.score for hit in found.hits], oracle(big, xq, 10, None), atol=2e-3)

@@ -76,9 +76,7 @@ def both(make_shop, milvus: Client) -> tuple[Any, InMemory, InMilvus]:
 
 
 def answers(where: Searchable, asked: list[Asked]) -> list[search_pb2.Result]:
-    reply = search_pb2.SearchReply()
-    where.search(asked, reply)
-    return list(reply.results)
+    return [search_pb2.Result.FromString(result) for result in where.search(asked)]
 
 
 def a_filter(rng: np.random.Generator, shop) -> Filter | None:

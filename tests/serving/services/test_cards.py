@@ -16,10 +16,7 @@ from serving.services.cards import Cards
 
 
 def result(told: Cards, found: Found) -> search_pb2.Result:
-    reply = search_pb2.SearchReply()
-    told.add_result(reply, found)
-    (one,) = reply.results
-    return one
+    return search_pb2.Result.FromString(told.result(found))
 
 
 def test_a_card_says_what_the_tables_say(shop) -> None:
