@@ -78,7 +78,7 @@ def plan_search(
 
     ``least`` is the least beam of a search without a filter.
     """
-    fetch = math.ceil(k * rows_per_group * _SLACK)
+    fetch = math.ceil(k * rows_per_group * _SLACK) if rows_per_group > 1 else k
     if kept_rows <= EXACT_ROWS:
         return Plan("exact")
     if kept_rows == rows:

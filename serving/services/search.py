@@ -33,7 +33,7 @@ _COLLAPSE: dict[int, Collapse] = {
 class SearchServicer(search_pb2_grpc.SearchServicer):
     """``executor`` runs what may take long, and health goes on answering.
 
-    A single search of a graph in memory is made right here: to hand it over to a thread, and the interpreter
+    A small search of a graph in memory is made right here: to hand it over to a thread, and the interpreter
     with it, takes longer than the search.
     """
 
@@ -47,23 +47,17 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
     ) -> bytes:
         index = self._holder.current()
         if index.quick and _small(request):
-            # Calls that came meanwhile begin, too, and are counted: admission sees how many wait.
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # what else is ready goes first: health, and calls to be refused
             return self._search(index, request)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._search, index, request)
 
     def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> bytes:
-        """An encoded ``SearchReply``: what it consists of is encoded already."""
         _check_count("queries", len(request.queries), self._settings.max_batch)
-        asked = [self._asked(index.about, request, query) for query in request.queries]
-        parts = [
-            part for result in index.search(asked) for part in (wire.head(_RESULTS, len(result)), result)
-        ]
-        rest = search_pb2.SearchReply(
-            generation=index.about.generation, embedder_version=index.about.embedder
+        return _reply(
+            index.about,
+            index.search([self._asked(index.about, request, query) for query in request.queries]),
         )
-        return b"".join([*parts, rest.SerializeToString()])
 
     def _asked(self, about: About, request: search_pb2.SearchRequest, query: search_pb2.Query) -> Asked:
         if not 1 <= query.k <= self._settings.max_k:
@@ -164,6 +158,15 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             )
             reply.MergeFrom(served)
         return reply
+
+
+def _reply(about: About, results: list[bytes]) -> bytes:
+    """An encoded ``SearchReply`` of encoded ``Result``s."""
+    rest = search_pb2.SearchReply(generation=about.generation, embedder_version=about.embedder)
+    parts: list[bytes] = []
+    for result in results:
+        parts += (wire.head(_RESULTS, len(result)), result)
+    return b"".join([*parts, rest.SerializeToString()])
 
 
 def _small(request: search_pb2.SearchRequest) -> bool:
