@@ -1,13 +1,16 @@
 import threading
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imgsearch_assets.index import build_delta
 from imgsearch_assets.release import history, prune, publish, rollback, status
 from imgsearch_assets.snapshot import live_manifest, live_products
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
+from serving.index.generation import GROUPS, Manifest
 from serving.index.store import list_manifests, point, pointer_key, read_manifest, read_pointer
 
 
@@ -124,6 +127,55 @@ def test_a_publisher_killed_after_any_write_leaves_the_old_or_the_new(shop, last
     new = shop.build("s2")
     assert publish(whole, "local", new.id, "me", "again").live.generation == new.id
     load(whole, new)
+
+
+DELTA_WRITES = ("items", "products", "removed", "manifest", "pointer")
+
+
+@pytest.mark.parametrize("last", DELTA_WRITES)
+def test_a_publisher_of_a_delta_killed_after_any_write_leaves_the_old_or_the_new(shop, last: str) -> None:
+    old = shop.build("s1")
+    publish(shop.store, "local", old.id, "me", "why")
+    name = shop.ids[0]
+    own = shop.items["product_id"].to_numpy(zero_copy_only=False) == name
+    products = shop.products.slice(0, 1)
+    for column in GROUPS.names:
+        products = products.append_column(column, products["product_id"])
+
+    def changed(store) -> Manifest:
+        items, vectors = shop.items.filter(pa.array(own)), shop.vectors[own]
+        return build_delta(store, old, products, items, vectors, [name], snapshot="s2")
+
+    mortal = Mortal(shop.store, DELTA_WRITES.index(last) + 1)
+    with pytest.raises(Killed):
+        publish(mortal, "local", changed(mortal).id, "me", "why")
+    live = history(shop.store, "local")[0]
+    load(shop.store, read_manifest(shop.store, live.generation, live.manifest_sha256))
+    assert (live.generation == old.id) == (last != "pointer")
+
+    new = changed(shop.store)
+    assert publish(shop.store, "local", new.id, "me", "again").live.generation == new.id
+    assert load(shop.store, new).products_there == old.products
+
+
+def test_only_what_is_new_is_looked_at_on_a_base_that_is_live(shop) -> None:
+    old = shop.build("s1")
+    publish(shop.store, "local", old.id, "me", "why")
+    base = old.segment("base")
+    whole = shop.store.get(base.key)
+    new = build_delta(
+        shop.store,
+        old,
+        shop.products.slice(0, 0),
+        shop.items.slice(0, 0),
+        shop.vectors[:0],
+        shop.ids[:2],
+        snapshot="s2",
+    )
+    shop.store.put(base.key, whole[:-1] + b"?")
+    publish(shop.store, "local", new.id, "me", "the base passed its gates before")
+    with pytest.raises(Unverified, match="does not have the hash"):
+        publish(shop.store, "staging", new.id, "me", "here it did not")
 
 
 moves = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["see", "point"])), min_size=4, max_size=20)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
+from imgsearch_assets.index import build_delta
 from serving.errors import Unavailable
 from serving.index import memory
 from serving.index.holder import Failure, Holder
@@ -163,6 +164,98 @@ async def test_a_store_that_is_away_leaves_what_is_served(
     await holder.look()
     assert holder.loaded is not None
     assert holder.failure == Failure("", "OSError while reading it")
+
+
+async def test_a_store_that_goes_away_during_a_swap_is_asked_again(
+    shop, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shop.build("s1")
+    release(shop, first)
+    await holder.look()
+    shop.vectors = shop.vectors[:, ::-1].copy()
+    second = shop.build("s2")
+    release(shop, second)
+    whole, calls = shop.store.local_path, []
+
+    def going(key: str) -> Any:
+        calls.append(key)
+        if len(calls) > 2:
+            raise OSError("cut off")
+        return whole(key)
+
+    monkeypatch.setattr(shop.store, "local_path", going)
+    await holder.look()
+    assert holder.current().manifest == first
+    assert holder.failure == Failure(second.id, "OSError while reading it")
+    monkeypatch.undo()
+    await holder.look()
+    assert (holder.current().manifest, holder.failure) == (second, None)
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for(
+    shop, holder: Holder, swaps: Swaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = shop.build()
+    release(shop, manifest)
+
+    def away(key: str) -> None:
+        raise OSError("cut off")
+
+    monkeypatch.setattr(shop.store, "get", away)
+    await holder.look()
+    assert (holder.loaded, swaps.count) == (None, 0)
+    assert holder.failure is not None
+    monkeypatch.undo()
+    await holder.look()
+    assert (holder.current().manifest, swaps.count) == (manifest, 1)
+
+
+async def test_a_pointer_to_nothing_leaves_what_is_served(shop, holder: Holder) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, first)
+    await holder.look()
+    release(shop, second)
+    shop.store.delete(second.key)
+    await holder.look()
+    assert holder.current().manifest == first
+    assert holder.failure == Failure(second.id, f"there is no generation {second.id}")
+
+
+async def test_a_manifest_of_a_newer_format_is_refused_clearly(shop, holder: Holder) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, first)
+    await holder.look()
+    shop.store.put(second.key, second.to_json().replace(b'"format": 3', b'"format": 4, "wings": 2'))
+    release(shop, second)
+    await holder.look()
+    assert holder.current().manifest == first
+    assert holder.failure is not None
+    assert holder.failure.reason == (
+        f"generation {second.id} is of format 4, newer than format 3 that is read here; "
+        "upgrade what reads it, or roll back to an earlier generation"
+    )
+
+
+async def test_a_swap_to_deltas_keeps_the_base(shop, holder: Holder) -> None:
+    first = shop.build("s1")
+    release(shop, first)
+    await holder.look()
+    before = holder.current()
+    later = build_delta(
+        shop.store,
+        first,
+        shop.products.slice(0, 0),
+        shop.items.slice(0, 0),
+        shop.vectors[:0],
+        shop.ids[:3],
+        snapshot="s2",
+    )
+    release(shop, later)
+    await holder.look()
+    assert holder.current().manifest == later
+    assert holder.current().base is before.base
+    assert holder.current().place(shop.ids[0]) is None
+    assert before.place(shop.ids[0]) is not None, "who still has the old one still sees the old one"
 
 
 async def test_a_pointer_that_is_none_leaves_what_is_served(shop, holder: Holder) -> None:
