@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index import build_delta, build_generation
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.images.box import Box
 from serving.index.artifact import write_segment
@@ -125,6 +125,11 @@ class Shop:
         return build_generation(
             self.store, self.products, self.items, self.vectors, snapshot=snapshot, **models
         )
+
+    def without(self, parent: Manifest, ids: list[str]) -> Manifest:
+        """``parent`` with a delta that takes ``ids`` away."""
+        nothing = self.products.slice(0, 0), self.items.slice(0, 0), self.vectors[:0]
+        return build_delta(self.store, parent, *nothing, ids, snapshot="without")
 
 
 @pytest.fixture
