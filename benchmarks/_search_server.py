@@ -19,7 +19,7 @@ from benchmarks._peers import ROOT
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.processes import free_port
 from serving.images.box import Box
-from serving.index.generation import ITEMS, PRODUCTS, Manifest
+from serving.index.generation import GRAPH, ITEMS, PRODUCTS, Manifest
 from serving.object_store import LocalObjectStore, ObjectStore
 from serving.proto import search_pb2
 
@@ -88,7 +88,7 @@ class Catalogue:
         }
         return pa.table(items, schema=ITEMS)
 
-    def build(self, store: ObjectStore) -> Manifest:
+    def build(self, store: ObjectStore, graph: str = GRAPH) -> Manifest:
         """Its generation in ``store``."""
         return build_generation(
             store,
@@ -99,6 +99,7 @@ class Catalogue:
             preprocessing="none",
             detector="none",
             snapshot=self.prefix,
+            graph=graph,
         )
 
 
