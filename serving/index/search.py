@@ -131,7 +131,7 @@ def search(
     free = allowed is None
     if allowed is None:
         allowed = generation.alive
-    usual = free and len(xq) == 1 and len(generation.parts) == 1
+    usual = free and len(xq) == 1 and allowed is None and generation.delta is None
     scanned, kind, hits = 0, plan.kind, None
     while plan.kind == "graph" and hits is None:
         beam, share = _beam(plan.fetch, least), 1.0

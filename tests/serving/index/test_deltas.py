@@ -139,6 +139,18 @@ def test_the_graph_and_the_deltas_are_merged(big_shop) -> None:
     assert {generation.id_of(found.hits[0].product) for found in together[:10]} == set(names[:10])
 
 
+def test_the_graph_finds_nothing_that_went_where_nothing_came(big_shop) -> None:
+    shop = big_shop
+    gone = shop.ids[:300]
+    generation = load(shop.store, shop.without(shop.build(), gone))
+    assert generation.delta is None
+    own = np.isin(shop.items["product_id"].to_pylist(), gone)
+    for row in shop.vectors[own][::40]:
+        found = search(generation, row[None], 10)
+        assert found.plan == "graph"
+        assert not {generation.id_of(hit.product) for hit in found.hits} & set(gone)
+
+
 def test_a_damaged_file_of_a_delta_is_refused(shop, base: Manifest, grown: Manifest) -> None:
     before = load(shop.store, base)
     rng = np.random.default_rng(0)
