@@ -200,11 +200,10 @@ def parts_of(
     """What belongs to some products, vectors float32 (n, d) with the items."""
     wanted = pa.array(sorted(ids), pa.string())
     own = pc.is_in(items["product_id"], value_set=wanted)
-    mask = own.to_numpy(zero_copy_only=False) if isinstance(own, pa.Array) else own.to_numpy()
     return (
         products.filter(pc.is_in(products["product_id"], value_set=wanted)),
         items.filter(own),
-        vectors[mask],
+        vectors[np.asarray(own)],
     )
 
 

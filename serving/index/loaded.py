@@ -122,10 +122,7 @@ class Generation:
 
     def place(self, product_id: str) -> int | None:
         """The product's number, None when it is not in this generation."""
-        place = self.moved.get(product_id)
-        if place is None:
-            return self.base.attributes.place(product_id)
-        return place if place >= 0 else None
+        return _place(self.base, self.moved, product_id)
 
     def first_row(self, product: int) -> int:
         part, place = self.part_of(product)
@@ -182,6 +179,14 @@ class Generation:
         return np.ones(self.size, bool) if self.alive is None else self.alive.copy()
 
 
+def _place(base: Part, moved: Mapping[str, int], product_id: str) -> int | None:
+    """The number that a product has now, None when it is not there."""
+    place = moved.get(product_id)
+    if place is None:
+        return base.attributes.place(product_id)
+    return place if place >= 0 else None
+
+
 class _Growth:
     """What becomes of products and groups as one delta after the other is made."""
 
@@ -204,7 +209,7 @@ class _Growth:
         if len(own) != change.products:
             raise Unverified("a delta brings a product twice")
         for name in own:
-            if self._place(name) is not None:
+            if _place(self._base, self.moved, name) is not None:
                 raise Unverified(f"a delta brings product {name}, which is there already")
         groups = {
             kind: [self._group(kind, at, own) for at in range(self._done, self._done + change.products)]
@@ -216,17 +221,11 @@ class _Growth:
         self._done += change.products
 
     def _remove(self, name: str) -> None:
-        place = self._place(name)
+        place = _place(self._base, self.moved, name)
         if place is None:
             raise Unverified(f"a delta takes away product {name}, which is not there")
         self.alive[place] = False
         self.moved[name] = -1
-
-    def _place(self, name: str) -> int | None:
-        place = self.moved.get(name)
-        if place is None:
-            return self._base.attributes.place(name)
-        return place if place >= 0 else None
 
     def _group(self, kind: Collapse, at: int, own: dict[str, int]) -> int:
         """Of the product ``at`` of the deltas: its own name is a new group, another's is the one it is in."""
@@ -238,7 +237,7 @@ class _Growth:
             if self._names[kind][first - self._base.size] != name:
                 raise Unverified(f"a {COLUMN[kind]} has the name of a product of another group")
             return first
-        place = self._place(name)
+        place = _place(self._base, self.moved, name)
         if place is None:
             raise Unverified(f"a {COLUMN[kind]} has the name of no product of the generation")
         base = self._base.size

@@ -13,6 +13,7 @@ shown by its best product, so all of this is said of groups; a product is the sm
 
 import math
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -172,14 +173,8 @@ def _usual(
     rows = found[0]
     products = generation.row_product[rows]
     groups = products if grouping.alone else grouping.of_product[products]
-    best: dict[int, Hit] = {}
-    columns = ((-scores[0]).tolist(), rows.tolist(), products.tolist(), groups.tolist())
-    for below, row, product, group in sorted(zip(*columns, strict=True)):  # ties as in ``_best``
-        if row >= 0 and group not in best:
-            best[group] = Hit(product, row, min(-below, 1.0))
-            if len(best) == k:
-                return list(best.values())
-    return None
+    columns = (rows < 0, -scores[0], rows, groups, products)
+    return _first(k, sorted(zip(*(column.tolist() for column in columns), strict=True)), -math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,26 +286,11 @@ def _best(generation: Generation, grouping: Grouping, looked: _Looked, k: int) -
     it might belong into the answer. With k of them in every list none does: it would have to beat k better
     ones.
     """
-    row_product, of_product = generation.row_product, grouping.of_product
-    if len(looked.found) == 1:  # by far the most
-        (ranked,) = _ranked(generation, grouping, looked)
-        return _first(k, ranked, float(looked.bound[0]))
-    above = looked.fits & (looked.scores >= looked.bound[:, None])
-    for row_found, row_above in zip(looked.found, above, strict=True):
-        if len(set(of_product[row_product[row_found[row_above]]].tolist())) < k:
-            return None
-    rows, values = looked.found[looked.fits], looked.scores[looked.fits]
-    order = np.lexsort((rows, -values))  # ties in the order of rows, so that answers repeat
-    rows, values = rows[order], values[order]
-    products = row_product[rows]
-    best: dict[int, Hit] = {}  # numpy's unique takes as long as the graph
-    columns = (column.tolist() for column in (rows, values, products, of_product[products]))
-    for row, value, product, group in zip(*columns, strict=True):
-        if group not in best:
-            best[group] = Hit(product, row, min(value, 1.0))
-            if len(best) == k:
-                break
-    return list(best.values())
+    ranked = _ranked(generation, grouping, looked)
+    each = [_first(k, rows, bound) for rows, bound in zip(ranked, looked.bound.tolist(), strict=True)]
+    if len(each) == 1 or None in each:
+        return None if None in each else each[0]
+    return _first(k, sorted(chain.from_iterable(ranked)), -math.inf)
 
 
 def _with_others(
