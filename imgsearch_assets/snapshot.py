@@ -1,7 +1,7 @@
 """Snapshots of the catalogue and the tables that lead from one to an index: immutable, named by content."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,19 +62,11 @@ def live_products(store: ObjectStore, environment: str) -> pa.Table | None:
     manifest = live_manifest(store, environment)
     if manifest is None:
         return None
-    return stored(store, manifest, "products")
-
-
-def stored(store: ObjectStore, manifest: Manifest, kind: Literal["products", "items"]) -> pa.Table:
-    """A table of a generation: what can be found there, of the base and of its deltas.
-
-    Raises ``Unverified`` and ``NotFound``.
-    """
-    table = _read(store, manifest.segment(kind))
+    table = _read(store, manifest.segment("products"))
     for delta in manifest.deltas:
         removed = _read(store, delta.segment("removed"))["product_id"].combine_chunks()
         left = table.filter(pc.invert(pc.is_in(table["product_id"], value_set=removed)))
-        table = pa.concat_tables([left, _read(store, delta.segment(kind))], promote_options="default")
+        table = pa.concat_tables([left, _read(store, delta.segment("products"))], promote_options="default")
     return table
 
 

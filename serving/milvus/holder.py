@@ -60,6 +60,7 @@ class Holder:
                 served = await asyncio.to_thread(opened, self._client, collection)
                 await self._take(served)
             self.failure = None
+            self._metrics.stale.set(0)
         except Exception as error:
             # Whatever a foreign collection makes its reader raise, it is no reason to stop.
             self._failed(collection, error)
@@ -85,3 +86,4 @@ class Holder:
             trace = None if isinstance(error, Unverified | Unavailable) else error
             log.error("collection %s is not served: %s", collection or "?", reason, exc_info=trace)
         self.failure = failure
+        self._metrics.stale.set(1)
