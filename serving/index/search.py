@@ -12,9 +12,10 @@ shown by its best product, so all of this is said of groups; a product is the sm
 """
 
 import math
-from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, compress
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +50,7 @@ class Plan:
     fetch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A product, its best cosine over all pairs of query row and own row, and that own row.
 
     ``also``: up to ``MAX_ALSO`` further products of its group that fit the filter, best first.
@@ -72,6 +72,7 @@ class Found:
     exhausted: bool
 
 
+@lru_cache(4096)
 def plan_search(
     k: int, kept_rows: int, rows: int, rows_per_group: float, dim: int, least: int = MIN_BEAM
 ) -> Plan:
@@ -171,9 +172,11 @@ def _usual(
     index = generation.base.index
     scores, found = index.search(xq, fetch, params=parameters(index, beam))
     rows = found[0]
+    if rows[-1] < 0:  # the graph led to fewer
+        scores, rows = scores[:, rows >= 0], rows[rows >= 0]
     products = generation.row_product[rows]
     groups = products if grouping.alone else grouping.of_product[products]
-    columns = (rows < 0, -scores[0], rows, groups, products)
+    columns = (-scores[0], rows, groups, products)
     return _first(k, sorted(zip(*(column.tolist() for column in columns), strict=True)), -math.inf)
 
 
@@ -314,7 +317,7 @@ def _with_others(
     told, done = [], 0
     for hit, members in zip(hits, others, strict=True):
         order = np.argsort(-best[done : done + len(members)], kind="stable")[:MAX_ALSO]
-        told.append(replace(hit, also=tuple(members[order].tolist())))
+        told.append(hit._replace(also=tuple(members[order].tolist())))
         done += len(members)
     return told
 
@@ -348,27 +351,28 @@ def search_each(
     return told
 
 
-# Whether it does not fit, score below zero, row, group and product: in this order the best come first, and
-# equals in the order of rows, so that answers repeat.
-_Ranked: TypeAlias = "list[tuple[bool, float, int, int, int]]"
+# Score below zero, row, group and product of what fits: in this order the best come first, and equals in the
+# order of rows, so that answers repeat.
+_Ranked: TypeAlias = "list[tuple[float, int, int, int]]"
 
 
 def _ranked(generation: Generation, grouping: Grouping, looked: _Looked) -> list[_Ranked]:
-    """What was found for each vector, the best first."""
+    """What was found for each vector and fits, the best first."""
     products = generation.row_product[looked.found]
-    columns = (~looked.fits, -looked.scores, looked.found, grouping.of_product[products], products)
+    groups = products if grouping.alone else grouping.of_product[products]
+    columns = (-looked.scores, looked.found, groups, products)
     return [
-        sorted(zip(*lists, strict=True))
-        for lists in zip(*(column.tolist() for column in columns), strict=True)
+        sorted(compress(zip(*lists, strict=True), fits))
+        for fits, *lists in zip(
+            looked.fits.tolist(), *(column.tolist() for column in columns), strict=True
+        )
     ]
 
 
 def _first(k: int, rows: _Ranked, bound: float) -> list[Hit] | None:
     """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first."""
     best: dict[int, Hit] = {}
-    for unfit, below, row, group, product in rows:
-        if unfit:
-            break
+    for below, row, group, product in rows:
         if group not in best:
             best[group] = Hit(product, row, min(-below, 1.0))
             if len(best) == k:

@@ -1,6 +1,7 @@
 """What an answer says of products and of the pictures that matched: encoded once for a whole generation."""
 
 import struct
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from serving.images.box import GRID
 from serving.index.loaded import Generation
 from serving.index.part import Part
-from serving.index.search import Found, Hit
+from serving.index.search import Found
 from serving.proto import geometry_pb2, search_pb2
 from serving.services import wire
 
@@ -57,19 +58,28 @@ class Cards:
 
     def result(self, found: Found) -> bytes:
         """What was found, with everything that is known of it, as an encoded ``Result``."""
-        parts = [part for hit in found.hits for part in self._hit(hit)]
-        rest = search_pb2.Result(plan=found.plan, rows_scanned=found.rows_scanned, exhausted=found.exhausted)
-        return b"".join([*parts, rest.SerializeToString()])
+        parts: list[bytes | memoryview] = []
+        for product, row, score, also in found.hits:
+            shown, picture = self._product(product), self._picture(row)
+            length = len(shown) + len(picture) + _SCORE.size
+            if also:
+                others = self._others(also)
+                parts += (wire.head(_HITS, length + len(others)), others)
+            else:
+                parts.append(wire.head(_HITS, length))
+            parts += (shown, picture, _SCORE.pack(_SCORE_TAG, score))
+        parts.append(_rest(found.plan, found.rows_scanned, found.exhausted))
+        return b"".join(parts)
 
-    def _hit(self, found: Hit) -> list[bytes | memoryview]:
-        """As a field of a ``Result``."""
-        product, picture = self._product(found.product), self._picture(found.row)
-        score, also = _SCORE.pack(_SCORE_TAG, found.score), b""
-        if found.also:
-            others = search_pb2.Hit(also_product_ids=[self._id(other) for other in found.also])
-            also = others.SerializeToString()
-        length = len(product) + len(picture) + len(score) + len(also)
-        return [wire.head(_HITS, length), product, picture, score, also]
+    def _others(self, also: tuple[int, ...]) -> bytes:
+        """As the field of a ``Hit``."""
+        return search_pb2.Hit(also_product_ids=[self._id(other) for other in also]).SerializeToString()
+
+
+@lru_cache(1024)
+def _rest(plan: str, rows_scanned: int, exhausted: bool) -> bytes:
+    """What a ``Result`` says beside its hits."""
+    return search_pb2.Result(plan=plan, rows_scanned=rows_scanned, exhausted=exhausted).SerializeToString()
 
 
 def _products(products: pa.Table) -> wire.Bytes:

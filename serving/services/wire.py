@@ -5,6 +5,7 @@ the search that found it. Rows that never change can be encoded once, by Arrow, 
 lock. The encoding is that of https://protobuf.dev/programming-guides/encoding.
 """
 
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,6 +62,7 @@ def floats(first_field: int, values: NDArray[np.float32]) -> list[Part]:
     return [_of(np.arange(rows + 1) * fields * 5, encoded)]
 
 
+@lru_cache(4096)
 def head(field: int, length: int) -> bytes:
     """What stands before the ``length`` bytes of a single text or message."""
     digits = [field << 3 | _LENGTH]
