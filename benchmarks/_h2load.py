@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUN_LIMIT_S = 120
-STREAMS = 4  # of the one connection of each process
+DEADLINE_S = 30  # of each call: a client of this platform always has one
+STREAMS = 6  # of the one connection of each process
 
 _FINISHED = re.compile(r"finished in ([\d.]+)(us|ms|s),")
 _REQUESTS = re.compile(
@@ -62,7 +63,8 @@ def load(address: str, calls: Sequence[Call], times: int, folder: Path) -> Load:
         body.write_bytes(struct.pack(">BI", 0, len(call.message)) + call.message)
         command = [
             *(program, "-n", str(times), "-c", "1", "-m", str(min(STREAMS, times)), "-d", str(body)),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{call.method}"),
+            *("-H", "content-type: application/grpc", "-H", "te: trailers"),
+            *("-H", f"grpc-timeout: {DEADLINE_S}S", f"http://{address}{call.method}"),
         ]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     said = [process.communicate(timeout=RUN_LIMIT_S)[0] for process in running]

@@ -33,7 +33,7 @@ _SEED = 7_919
 # packshots; those lie all to one side, though, and need twice the beam for the same recall.
 _QUERIES = ((0.3, 0.99, 1), (0.6, 0.99, 2), (1.0, 0.99, 2))
 # This part of the queries of a disturbance is farther than those that its beam is for.
-_FARTHEST = 0.05
+_FARTHEST = 0.02
 
 
 def build_base(vectors: NDArray[np.float32], factory: str, advance: Advance) -> faiss.Index:

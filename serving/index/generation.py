@@ -130,7 +130,10 @@ class Figures(_Frozen):
 
     def beam(self, cosine: float) -> int:
         """Of a query whose last wanted row has this cosine."""
-        return next((beam.rows for beam in self.beams if cosine >= beam.cosine), self.beams[-1].rows)
+        for beam in self.beams:
+            if cosine >= beam.cosine:
+                return beam.rows
+        return self.beams[-1].rows
 
 
 class Manifest(_Frozen):

@@ -62,8 +62,7 @@ class Hit(NamedTuple):
     also: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The best products of distinct groups, best first. ``exhausted``: no further group fits the filter."""
 
     hits: list[Hit]
@@ -336,19 +335,27 @@ def search_each(
     plan = plan_search(wanted, rows, rows, rows_per_group, generation.manifest.dim, figures.beams[0].rows)
     if plan.kind != "graph":
         return [search(generation, row[None], k, plan=plan, collapse=collapse) for row in xq]
-    beam = _beam(plan.fetch, figures.beams[0].rows)
-    looked = _graph(generation, xq, generation.alive, plan.fetch, beam)
-    told = []
-    ranked = _ranked(generation, grouping, looked)
-    for row, rows_of, bound in zip(xq, ranked, looked.bound.tolist(), strict=True):
-        hits = _first(wanted, rows_of, bound)
-        if hits is None or figures.beam(hits[-1].score) > beam:  # a longer list, or a wider beam
-            told.append(search(generation, row[None], k, plan=plan, collapse=collapse))
-            continue
-        if not grouping.alone:
-            hits = _with_others(generation, grouping, row[None], hits, generation.alive)
-        told.append(Found(hits, "graph", looked.scanned // len(xq), grouping.count < k))
-    return told
+    told: dict[int, Found] = {}
+    beam, left = _beam(plan.fetch, figures.beams[0].rows), list(range(len(xq)))
+    scanned = 0
+    while left:
+        looked = _graph(generation, xq[left], generation.alive, plan.fetch, beam)
+        scanned += looked.scanned // len(left)
+        farther, wider = [], beam
+        ranked = _ranked(generation, grouping, looked)
+        for number, rows_of, bound in zip(left, ranked, looked.bound.tolist(), strict=True):
+            hits = _first(wanted, rows_of, bound)
+            if hits is None:  # a longer list
+                told[number] = search(generation, xq[number][None], k, plan=plan, collapse=collapse)
+            elif (needed := figures.beam(hits[-1].score)) > beam:
+                farther.append(number)
+                wider = max(wider, needed)
+            else:
+                if not grouping.alone:
+                    hits = _with_others(generation, grouping, xq[number][None], hits, generation.alive)
+                told[number] = Found(hits, "graph", scanned, grouping.count < k)
+        left, beam = farther, wider
+    return [told[number] for number in range(len(xq))]
 
 
 # Score below zero, row, group and product of what fits: in this order the best come first, and equals in the
@@ -363,18 +370,18 @@ def _ranked(generation: Generation, grouping: Grouping, looked: _Looked) -> list
     columns = (-looked.scores, looked.found, groups, products)
     return [
         sorted(compress(zip(*lists, strict=True), fits))
-        for fits, *lists in zip(
-            looked.fits.tolist(), *(column.tolist() for column in columns), strict=True
-        )
+        for fits, *lists in zip(looked.fits.tolist(), *(column.tolist() for column in columns), strict=True)
     ]
 
 
 def _first(k: int, rows: _Ranked, bound: float) -> list[Hit] | None:
     """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first."""
-    best: dict[int, Hit] = {}
+    best: list[Hit] = []
+    groups: set[int] = set()
     for below, row, group, product in rows:
-        if group not in best:
-            best[group] = Hit(product, row, min(-below, 1.0))
+        if group not in groups:
+            groups.add(group)
+            best.append(Hit(product, row, -below if below > -1 else 1.0))
             if len(best) == k:
-                return list(best.values()) if -below >= bound else None
+                return best if -below >= bound else None
     return None

@@ -2,19 +2,22 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadInput, ModelMismatch
+from serving.errors import BadInput, ImgsearchError, ModelMismatch
 from serving.index.collapse import Collapse
 from serving.index.filters import FACETS, Filter
 from serving.index.generation import NORM_TOLERANCE
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc.unary import Context
 from serving.services import wire
+from serving.services.batching import Batcher
 from serving.services.searchable import About, Asked, Searchable, Source
 from serving.settings import Settings
 
@@ -31,33 +34,63 @@ _COLLAPSE: dict[int, Collapse] = {
 
 
 class SearchServicer(search_pb2_grpc.SearchServicer):
-    """``executor`` runs what may take long, and health goes on answering.
+    """``executor`` runs what may take long.
 
-    A small search of a graph in memory is made right here: to hand it over to a thread, and the interpreter
-    with it, takes longer than the search.
+    Small searches of a graph in memory, which are nearly all, are made by one thread, which ``begin`` is the
+    first thing to run in. Works between ``with`` and its end.
     """
 
-    def __init__(self, holder: Source, settings: Settings, executor: Executor) -> None:
+    def __init__(
+        self,
+        holder: Source,
+        settings: Settings,
+        executor: Executor,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         self._holder = holder
         self._settings = settings
         self._executor = executor
+        self._small = Batcher(self._search_small, settings.max_batch, "small", begin)
+
+    def __enter__(self) -> Self:
+        self._small.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._small.stop()
 
     async def Search(  # type: ignore[override]  # encoded; see rpc.unary
         self, request: search_pb2.SearchRequest, context: Context
     ) -> bytes:
         index = self._holder.current()
-        if index.quick and _small(request):
-            await asyncio.sleep(0)  # what else is ready goes first: health, and calls to be refused
-            return self._search(index, request)
+        if index.quick and _is_small(request):
+            return await self._small.ask((index, request))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._search, index, request)
 
     def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> bytes:
         _check_count("queries", len(request.queries), self._settings.max_batch)
-        return _reply(
-            index.about,
-            index.search([self._asked(index.about, request, query) for query in request.queries]),
-        )
+        asked = [self._asked(index.about, request, query) for query in request.queries]
+        return _reply(index.about, index.search(asked))
+
+    def _search_small(
+        self, requests: Sequence[tuple[Searchable, search_pb2.SearchRequest]]
+    ) -> list[bytes | Exception]:
+        """The reply to each, or what is wrong with it. Queries of one generation are searched at once."""
+        told: dict[int, bytes | Exception] = {}
+        by_index: dict[int, tuple[Searchable, dict[int, Asked]]] = {}  # more than one during a swap
+        for number, (index, request) in enumerate(requests):
+            _, asked = by_index.setdefault(id(index), (index, {}))
+            try:
+                asked[number] = self._asked(index.about, request, request.queries[0])
+            except ImgsearchError as error:
+                told[number] = error
+        for index, asked in by_index.values():
+            results = index.search(list(asked.values()))
+            told |= {number: _reply(index.about, [one]) for number, one in zip(asked, results, strict=True)}
+        return [told[number] for number in range(len(requests))]
 
     def _asked(self, about: About, request: search_pb2.SearchRequest, query: search_pb2.Query) -> Asked:
         if not 1 <= query.k <= self._settings.max_k:
@@ -169,7 +202,7 @@ def _reply(about: About, results: list[bytes]) -> bytes:
     return b"".join([*parts, rest.SerializeToString()])
 
 
-def _small(request: search_pb2.SearchRequest) -> bool:
+def _is_small(request: search_pb2.SearchRequest) -> bool:
     """Whether it is one query of few vectors for a page of products and nothing else, as nearly all are."""
     if len(request.queries) != 1:
         return False

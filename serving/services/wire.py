@@ -23,15 +23,15 @@ Part: TypeAlias = Any
 
 
 class Rows:
-    """``rows[number]`` is the bytes of a row, read in place."""
+    """The bytes of each row, read in place: those of row n are ``data[starts[n] : starts[n + 1]]``."""
 
     def __init__(self, encoded: Bytes) -> None:
         _, offsets, data = encoded.buffers()
-        self._starts = memoryview(offsets).cast("B").cast("q")[encoded.offset :]
-        self._data = memoryview(data or b"")
+        self.starts = memoryview(offsets).cast("B").cast("q")[encoded.offset :]
+        self.data = memoryview(data or b"")
 
     def __getitem__(self, row: int) -> memoryview:
-        return self._data[self._starts[row] : self._starts[row + 1]]
+        return self.data[self.starts[row] : self.starts[row + 1]]
 
 
 def texts(field: int, values: Any) -> list[Part]:

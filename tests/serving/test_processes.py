@@ -84,7 +84,10 @@ def test_search_picks_up_a_generation_while_it_runs(shop, tmp_path: Path, start:
         request = search_pb2.SearchRequest(queries=[search_pb2.Query(product_id="p00001", k=3)])
         while not stub.Status(search_pb2.StatusRequest(), timeout=10).generation:
             time.sleep(0.05)
-        reply = stub.Search(request, timeout=10, metadata=(("x-request-id", "my-own-id"),))
+        reply = stub.Search(request, timeout=10)
+        request.queries[0].product_id = "none"
+        with pytest.raises(grpc.RpcError, match="'none' is not in the index"):
+            stub.Search(request, timeout=10, metadata=(("x-request-id", "my-own-id"),))
     assert reply.generation == manifest.id
     assert len(reply.results[0].hits) == 3
     assert health(address) == SERVING

@@ -90,7 +90,7 @@ async def front(shop: Any, tmp_path: Path, reader: Bundle) -> AsyncIterator[Fron
     await embedders.start()
     settings = Settings()
     server = Server(settings, RpcMetrics())
-    with ThreadPoolExecutor(2) as executor:
+    with ThreadPoolExecutor(2) as executor, SearchServicer(index, settings, executor) as servicer:
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,
@@ -99,7 +99,7 @@ async def front(shop: Any, tmp_path: Path, reader: Bundle) -> AsyncIterator[Fron
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],
             search_pb2_grpc.add_SearchServicer_to_server,
-            SearchServicer(index, settings, executor),
+            servicer,
         )
         address = await server.start(0)
         await server.set_ready(True)

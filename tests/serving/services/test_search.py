@@ -88,11 +88,11 @@ async def empty(shop, request: pytest.FixtureRequest) -> AsyncIterator[Searching
         milvus = request.getfixturevalue("milvus")
         holder = MilvusHolder(milvus, "local", metrics, nothing)
     server = Server(settings, RpcMetrics())
-    with ThreadPoolExecutor(2) as executor:
+    with ThreadPoolExecutor(2) as executor, SearchServicer(holder, settings, executor) as servicer:
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],
             search_pb2_grpc.add_SearchServicer_to_server,
-            SearchServicer(holder, settings, executor),
+            servicer,
         )
         async with client.channel(await server.start(0)) as channel:
             yield Searching(shop, holder, channel, milvus)
