@@ -10,7 +10,7 @@ from pathlib import Path
 
 RUN_LIMIT_S = 120
 DEADLINE_S = 30  # of each call: a client of this platform always has one
-STREAMS = 6  # of the one connection of each process
+STREAMS = 8  # of the one connection of each process
 
 _FINISHED = re.compile(r"finished in ([\d.]+)(us|ms|s),")
 _REQUESTS = re.compile(

@@ -46,7 +46,7 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
     from serving.services.search import SearchServicer
 
     metrics = RpcMetrics()
-    server = Server(settings, metrics)
+    server = Server(settings, metrics, settings.max_searches)
     holder = Holder(
         _store(settings),
         settings.environment,

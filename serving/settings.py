@@ -63,6 +63,11 @@ class Settings(EngineSettings):
     max_batch: int = Field(64, ge=1, description="Most pictures, crops or queries in one call.")
     max_message_bytes: int = Field(32 * 2**20, gt=0, description="Largest gRPC request.")
     max_concurrency: int = Field(64, ge=1, description="Calls in work at once; more are refused at once.")
+    max_searches: int = Field(
+        256,
+        ge=1,
+        description="The same of a search service that searches in memory, where a call is over sooner.",
+    )
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
     drain_pause_s: float = Field(
         0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."

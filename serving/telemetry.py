@@ -10,10 +10,17 @@ import re
 import sys
 import threading
 import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
 from contextvars import ContextVar
+from itertools import accumulate
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 REQUEST_ID = "x-request-id"
 
@@ -108,22 +115,47 @@ def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 
+class CallFigures(Collector):
+    """How many calls were answered, and in what time: counted by one thread, without a lock.
+
+    With the library's own counters each of thousands of calls a second took twenty times as long to count.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], int] = defaultdict(int)
+        # By method, how many took no longer than each of _SECONDS but longer than the one before, and longer.
+        self._times: dict[str, list[int]] = defaultdict(lambda: [0] * (len(_SECONDS) + 1))
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def count(self, method: str, status: str, took_s: float) -> None:
+        self._calls[method, status] += 1
+        self._times[method][bisect_left(_SECONDS, took_s)] += 1
+        self._seconds[method] += took_s
+
+    def collect(self) -> Iterable[Metric]:
+        calls = CounterMetricFamily(
+            "imgsearch_rpc_calls", "Calls answered, by status.", labels=("method", "status")
+        )
+        for labels, count in list(self._calls.items()):
+            calls.add_metric(labels, count)
+        seconds = HistogramMetricFamily(
+            "imgsearch_rpc_seconds", "Time from a request to its reply.", labels=("method",)
+        )
+        for method, times in list(self._times.items()):
+            names = [*map(floatToGoString, _SECONDS), "+Inf"]
+            buckets = list(zip(names, accumulate(times), strict=True))
+            seconds.add_metric((method,), buckets, self._seconds[method])
+        return calls, seconds
+
+
 class RpcMetrics:
     """The figures of one gRPC server, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.calls = Counter(
-            "imgsearch_rpc_calls", "Calls answered, by status.", ("method", "status"), registry=self.registry
-        )
-        self.seconds = Histogram(
-            "imgsearch_rpc_seconds",
-            "Time from a request to its reply.",
-            ("method",),
-            registry=self.registry,
-            buckets=_SECONDS,
-        )
+        self.calls = CallFigures()
+        self.registry.register(self.calls)
         self.in_work = Gauge("imgsearch_rpc_in_work", "Calls in work now.", registry=self.registry)
         self.refused = Counter(
             "imgsearch_rpc_refused", "Calls refused because of too many in work.", registry=self.registry

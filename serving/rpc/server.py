@@ -42,9 +42,12 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
 
 
 class Server:
-    """A server of one process. ``add`` what it serves, ``start`` it, ``drain`` it."""
+    """A server of one process. ``add`` what it serves, ``start`` it, ``drain`` it.
 
-    def __init__(self, settings: Settings, metrics: RpcMetrics) -> None:
+    ``limit`` is how many calls may be in work at once, unless it is that of the settings.
+    """
+
+    def __init__(self, settings: Settings, metrics: RpcMetrics, limit: int | None = None) -> None:
         self._settings = settings
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
@@ -54,7 +57,7 @@ class Server:
                     [
                         Recording(metrics),
                         Errors(),
-                        Admission(settings.max_concurrency, metrics.refused),
+                        Admission(limit or settings.max_concurrency, metrics.refused),
                         Deadline(settings.request_timeout_s),
                     ]
                 )

@@ -206,9 +206,10 @@ def _is_small(request: search_pb2.SearchRequest) -> bool:
     """Whether it is one query of few vectors for a page of products and nothing else, as nearly all are."""
     if len(request.queries) != 1:
         return False
-    query, most_bytes = request.queries[0], _QUICK_ROWS * 4 * request.dim
-    special = query.product_id or query.HasField("filter")
-    return query.k <= _QUICK_K and len(query.vectors) <= most_bytes and not special
+    query = request.queries[0]
+    if query.k > _QUICK_K or query.product_id or query.HasField("filter"):
+        return False
+    return len(query.vectors) <= _QUICK_ROWS * 4 * request.dim
 
 
 def _check_count(name: str, count: int, most: int) -> None:

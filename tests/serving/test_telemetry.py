@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.telemetry import JsonLines, LinesHandler, accepted_id, log_json, request_id
+from serving.telemetry import CallFigures, JsonLines, LinesHandler, accepted_id, log_json, request_id
 
 
 def line(**fields: object) -> dict:
@@ -97,3 +97,22 @@ def test_other_lines_are_written_by_and_by() -> None:
         while stream.getvalue() != times * "seen\n":
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_calls_are_counted_into_the_buckets_they_belong_to() -> None:
+    registry = CollectorRegistry()
+    calls = CallFigures()
+    registry.register(calls)
+    for took_s in (0.0005, 0.001, 0.02, 60.0):
+        calls.count("Search", "OK", took_s)
+    calls.count("Embed", "NOT_FOUND", 0.2)
+    value = registry.get_sample_value
+    assert value("imgsearch_rpc_calls_total", {"method": "Search", "status": "OK"}) == 4
+    assert value("imgsearch_rpc_calls_total", {"method": "Embed", "status": "NOT_FOUND"}) == 1
+    counted = {
+        bound: value("imgsearch_rpc_seconds_bucket", {"method": "Search", "le": bound})
+        for bound in ("0.001", "0.01", "0.025", "10.0", "+Inf")
+    }
+    assert counted == {"0.001": 2, "0.01": 2, "0.025": 3, "10.0": 3, "+Inf": 4}
+    assert value("imgsearch_rpc_seconds_count", {"method": "Search"}) == 4
+    assert value("imgsearch_rpc_seconds_sum", {"method": "Search"}) == pytest.approx(60.0215)
