@@ -25,12 +25,13 @@ from serving.index.collapse import Collapse
 from serving.index.groups import Grouping
 from serving.index.kinds import parameters
 from serving.index.loaded import Generation
-from serving.index.part import Part, rows_in
+from serving.index.looked import Looked, by_all, by_graph
+from serving.index.part import rows_in
 
 # Rows that are compared one by one without a further thought, whatever the dimension.
 EXACT_ROWS = 2_000
-# A tenth of a millisecond; half of it loses several of a hundred neighbours where nothing is clustered.
-MIN_BEAM = 128
+# Rows that a first look under a filter asks for at most.
+_LOOK = 64
 # Of a beam's rows the nearer half are taken: the farther a row, the likelier the graph missed one like it.
 _DEPTH = 2
 # A look at the graph that may be in vain is taken where it costs at most this part of "exact".
@@ -72,30 +73,27 @@ class Found(NamedTuple):
 
 
 @lru_cache(4096)
-def plan_search(
-    k: int, kept_rows: int, rows: int, rows_per_group: float, dim: int, least: int = MIN_BEAM
-) -> Plan:
+def plan_search(k: int, kept_rows: int, rows: int, rows_per_group: float, dim: int, least: int) -> Plan:
     """How to begin: exact where that is small or cheap, else the graph as if everything fitted.
 
-    ``least`` is the least beam of a search without a filter.
+    ``least`` is the least beam of the graph.
     """
     fetch = math.ceil(k * rows_per_group * _SLACK) if rows_per_group > 1 else k
     if kept_rows <= EXACT_ROWS:
         return Plan("exact")
     if kept_rows == rows:
-        return _cheaper(fetch, kept_rows, rows, dim, least=least)
-    # All that the least beam has to give: it says more about what is kept here.
-    return _cheaper(max(fetch, MIN_BEAM // _DEPTH), kept_rows, rows, dim, _WORTH_A_LOOK)
+        return _cheaper(fetch, kept_rows, rows, dim, least)
+    # As many as it takes where what is kept lies all about; but a look, not more, where that is a lot.
+    fetch = max(fetch, min(_LOOK, math.ceil(_SLACK * k * rows / kept_rows)))
+    return _cheaper(fetch, kept_rows, rows, dim, least, _WORTH_A_LOOK)
 
 
-def _cheaper(
-    fetch: int, kept_rows: int, rows: int, dim: int, worth: float = 1, least: int = MIN_BEAM
-) -> Plan:
+def _cheaper(fetch: int, kept_rows: int, rows: int, dim: int, least: int, worth: float = 1) -> Plan:
     graph_us, exact_us = cost.graph_us(_beam(fetch, least), dim), cost.exact_us(kept_rows, rows, dim)
     return Plan("graph", fetch) if fetch < rows and graph_us < worth * exact_us else Plan("exact")
 
 
-def _beam(fetch: int, least: int = MIN_BEAM) -> int:
+def _beam(fetch: int, least: int) -> int:
     return max(least, _DEPTH * fetch)
 
 
@@ -115,43 +113,43 @@ def search(
     rows, dim, grouping = generation.manifest.rows, generation.manifest.dim, generation.groupings[collapse]
     products = generation.manifest.products
     kept_products = products if allowed is None else int(np.count_nonzero(allowed))
-    kept_groups = grouping.count if allowed is None else grouping.kept(allowed)
+    if allowed is None:
+        kept_groups = grouping.count
+    else:
+        kept_groups = kept_products if grouping.alone else grouping.kept(allowed)
     wanted, exhausted = min(k, kept_groups), kept_groups < k
     if not kept_groups:
         return Found([], "exact", 0, exhausted)
     rows_per_group = generation.alive_rows / grouping.count
     # About: to look at every row would take longer than many a search.
     kept_rows = rows if allowed is None else round(kept_products / products * generation.alive_rows)
-    if plan is None:
-        plan = plan_search(
-            wanted, kept_rows, rows, rows_per_group, dim, generation.manifest.figures.beams[0].rows
-        )
-    # What was measured on this very graph; but not with a filter, which leaves holes in what a beam holds.
     figures = generation.manifest.figures
-    least = figures.beams[0].rows if allowed is None else MIN_BEAM
-    free = allowed is None
+    least = figures.beams[0].rows
+    if plan is None:
+        plan = plan_search(wanted, kept_rows, rows, rows_per_group, dim, least)
     if allowed is None:
         allowed = generation.alive
-    usual = free and len(xq) == 1 and allowed is None and generation.delta is None
+    usual = len(xq) == 1 and allowed is None and generation.delta is None
     scanned, kind, hits = 0, plan.kind, None
     while plan.kind == "graph" and hits is None:
         beam, share = _beam(plan.fetch, least), 1.0
         if usual:
             scanned += plan.fetch
             hits = _usual(generation, grouping, xq, wanted, plan.fetch, beam)
+            near = hits[-1].score if hits else 1.0
         else:
-            looked = _graph(generation, xq, allowed, plan.fetch, beam)
-            scanned, share = scanned + looked.scanned, looked.share
+            looked = by_graph(generation, xq, allowed, plan.fetch, beam)
+            scanned, share, near = scanned + looked.scanned, looked.share, looked.near
             hits = _best(generation, grouping, looked, wanted)
-        if hits is not None and free and figures.beam(hits[-1].score) > beam:
-            least, hits = figures.beam(hits[-1].score), None  # farther off than the beam is for
+        if hits is not None and figures.beam(near) > beam:
+            least, hits = figures.beam(near), None  # farther off than the beam is for
         elif hits is None:  # how far to look now, if the rest is as what was met
             enough = math.ceil(wanted * rows_per_group * _SLACK / share) if share else rows
-            plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim)
+            plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim, least)
             kind = plan.kind
     fetch = math.ceil(wanted * rows_per_group * _SLACK)
     while hits is None:
-        looked = _exact(generation, xq, allowed, fetch, kept_rows)
+        looked = by_all(generation, xq, allowed, fetch, kept_rows)
         scanned += looked.scanned
         hits = _best(generation, grouping, looked, wanted)
         fetch *= 4  # ends: all kept rows hold all kept groups
@@ -179,109 +177,7 @@ def _usual(
     return _first(k, sorted(zip(*(column.tolist() for column in columns), strict=True)), -math.inf)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Looked:
-    """The nearest rows to each vector: cosines float32 (n, m), ``found`` rows int64 (n, m), -1 for none.
-
-    ``fits`` bool (n, m): a product that is wanted. ``bound`` float32 (n,): rows that are not here may have
-    cosines up to this. ``share``: what part of the graph's rows fits, of the vector around which least does.
-    """
-
-    scores: NDArray[np.float32]
-    found: NDArray[np.int64]
-    fits: NDArray[np.bool_]
-    bound: NDArray[np.float32]
-    scanned: int
-    share: float = 1.0
-
-
-def _graph(
-    generation: Generation,
-    xq: NDArray[np.float32],
-    allowed: NDArray[np.bool_] | None,
-    fetch: int,
-    beam: int,
-) -> _Looked:
-    """The best ``fetch`` rows a vector of the graph, and of the deltas."""
-    base = generation.base
-    scores, found = base.index.search(xq, fetch, params=parameters(base.index, beam))
-    bound = scores[:, -1]
-    fits = found >= 0
-    if allowed is not None:
-        fits &= allowed[base.row_product[found]]
-    share = float(fits.mean(axis=1).min()) if allowed is not None else 1.0
-    looked = _Looked(scores, found, fits, bound, len(xq) * fetch, share)
-    if generation.delta is None:
-        return looked
-    return _beside(looked, _compared(generation.delta, xq, _behind(generation, allowed), fetch), base.rows)
-
-
-def _exact(
-    generation: Generation,
-    xq: NDArray[np.float32],
-    allowed: NDArray[np.bool_] | None,
-    fetch: int,
-    kept_rows: int,
-) -> _Looked:
-    """The best ``fetch`` rows a vector, all compared; ``kept_rows`` is about how many are kept."""
-    base = generation.base
-    of_base = None if allowed is None else allowed[: base.size]
-    looked = _compared(base, xq, of_base, fetch, kept_rows)
-    if generation.delta is None:
-        return looked
-    return _beside(looked, _compared(generation.delta, xq, _behind(generation, allowed), fetch), base.rows)
-
-
-def _behind(generation: Generation, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    """What is allowed of the products of deltas."""
-    return None if allowed is None else allowed[generation.base.size :]
-
-
-def _compared(
-    part: Part,
-    xq: NDArray[np.float32],
-    allowed: NDArray[np.bool_] | None,
-    fetch: int,
-    kept_rows: int | None = None,
-) -> _Looked:
-    """The best of the rows of ``allowed`` bool (products of the part,), each compared; rows as in the part.
-
-    ``kept_rows`` is about how many they are, where that is known.
-    """
-    dim = xq.shape[1]
-    if allowed is None:
-        kept = part.vectors.all()
-    else:
-        if kept_rows is None:
-            kept_rows = round(np.count_nonzero(allowed) / part.size * part.rows)
-        if cost.gathered_us(kept_rows, part.rows, dim) < cost.scanned_us(kept_rows, part.rows, dim):
-            kept = part.vectors.gathered(part.rows_of(allowed.nonzero()[0]))
-        else:
-            one_each = part.rows == part.size
-            kept = part.vectors.scanned(allowed if one_each else allowed[part.row_product])
-    fetch = min(fetch, kept.count)
-    if not fetch:
-        none = np.empty((len(xq), 0))
-        found = none.astype(np.int64)
-        return _Looked(none.astype(np.float32), found, found >= 0, np.full(len(xq), -2, np.float32), 0)
-    scores, found = kept.nearest(xq, fetch)
-    bound = scores[:, -1] if fetch < kept.count else np.full(len(xq), -2, np.float32)
-    return _Looked(scores, found, found >= 0, bound, len(xq) * kept.count)
-
-
-def _beside(one: _Looked, other: _Looked, first_row: int) -> _Looked:
-    """Both as one; the rows of ``other`` are numbered from ``first_row`` on."""
-    return _Looked(
-        np.concatenate([one.scores, other.scores], axis=1),
-        np.concatenate([one.found, other.found + first_row], axis=1),
-        np.concatenate([one.fits, other.fits], axis=1),
-        np.maximum(one.bound, other.bound),
-        one.scanned + other.scanned,
-        one.share,
-    )
-
-
-def _best(generation: Generation, grouping: Grouping, looked: _Looked, k: int) -> list[Hit] | None:
+def _best(generation: Generation, grouping: Grouping, looked: Looked, k: int) -> list[Hit] | None:
     """The ``k`` best groups of what was found and fits.
 
     None when a vector's own list holds fewer than ``k`` groups above its bound: then a group that is not in
@@ -339,7 +235,7 @@ def search_each(
     beam, left = _beam(plan.fetch, figures.beams[0].rows), list(range(len(xq)))
     scanned = 0
     while left:
-        looked = _graph(generation, xq[left], generation.alive, plan.fetch, beam)
+        looked = by_graph(generation, xq[left], generation.alive, plan.fetch, beam)
         scanned += looked.scanned // len(left)
         farther, wider = [], beam
         ranked = _ranked(generation, grouping, looked)
@@ -363,7 +259,7 @@ def search_each(
 _Ranked: TypeAlias = "list[tuple[float, int, int, int]]"
 
 
-def _ranked(generation: Generation, grouping: Grouping, looked: _Looked) -> list[_Ranked]:
+def _ranked(generation: Generation, grouping: Grouping, looked: Looked) -> list[_Ranked]:
     """What was found for each vector and fits, the best first."""
     products = generation.row_product[looked.found]
     groups = products if grouping.alone else grouping.of_product[products]

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from serving.telemetry import CallFigures, JsonLines, LinesHandler, accepted_id, log_json, request_id
 

@@ -13,7 +13,7 @@ from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
-from serving.index.search import EXACT_ROWS, MAX_ALSO, MIN_BEAM, Found, Plan, plan_search, search
+from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, plan_search, search
 
 
 @pytest.fixture(scope="module")
@@ -134,30 +134,31 @@ def test_a_filter_that_keeps_nothing(small: Generation) -> None:
 
 def test_the_plan_goes_by_what_is_cheap() -> None:
     for dim in (24, 128, 256, 1024):
-        assert plan_search(10, EXACT_ROWS, 10**6, 4.0, dim) == Plan("exact")
-        assert plan_search(10, 10**6, 10**6, 4.0, dim) == Plan("graph", 60)
-        assert plan_search(30, 10**6, 10**6, 4.0, dim) == Plan("graph", 180)
-        assert plan_search(30, 500_000, 10**6, 4.0, dim) == Plan("graph", 180), "as if everything fitted"
-    assert plan_search(10, 500_000, 10**6, 1.0, 128) == Plan("graph", MIN_BEAM // 2)
-    assert plan_search(60, 4_000, 10**6, 4.0, 128) == Plan("exact"), "a wide beam costs more than few rows"
+        assert plan_search(10, EXACT_ROWS, 10**6, 4.0, dim, 32) == Plan("exact")
+        assert plan_search(10, 10**6, 10**6, 4.0, dim, 32) == Plan("graph", 60)
+        assert plan_search(30, 10**6, 10**6, 4.0, dim, 32) == Plan("graph", 180)
+        assert plan_search(30, 500_000, 10**6, 4.0, dim, 32) == Plan("graph", 180), "as if everything fitted"
+    assert plan_search(10, 500_000, 10**6, 1.0, 128, 32) == Plan("graph", 30), "half of a half fits"
+    assert plan_search(10, 50_000, 10**6, 1.0, 128, 32) == Plan("graph", 64), "a look, not more"
+    assert plan_search(60, 4_000, 10**6, 4.0, 128, 32) == Plan("exact"), "wide beams cost more than few rows"
 
 
 def test_a_look_in_vain_costs_little_beside_what_comes_instead() -> None:
     for dim in (24, 128, 256, 1024):
         for kept in range(EXACT_ROWS, 200_000, 500):
-            plan = plan_search(10, kept, 200_000, 1.0, dim)
+            plan = plan_search(10, kept, 200_000, 1.0, dim, 32)
             if plan.kind == "graph" and kept < 200_000:
-                assert cost.graph_us(2 * plan.fetch, dim) <= 0.5 * cost.exact_us(kept, 200_000, dim)
+                assert cost.graph_us(max(32, 2 * plan.fetch), dim) <= 0.5 * cost.exact_us(kept, 200_000, dim)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 1])
 def test_a_graph_that_finds_too_little_gives_way(
     big: Generation, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    graph = search_module._graph
+    graph = search_module.by_graph
     monkeypatch.setattr(
         search_module,
-        "_graph",
+        "by_graph",
         lambda *asked: replace(looked := graph(*asked), fits=np.zeros_like(looked.fits), share=share),
     )
     (xq,) = queries(big, 1, 2, seed=9)

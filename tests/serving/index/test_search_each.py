@@ -1,9 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import faiss
 import numpy as np
 import pytest
 
+from serving.index import kinds, looked
 from serving.index import search as search_module
 from serving.index.artifact import load
 from serving.index.generation import Beam
@@ -43,7 +45,6 @@ def test_a_list_that_is_too_short_is_asked_for_again(
     xq = rows(big, 5)
     wanted = search_each(big, xq, 10)
     monkeypatch.setattr(search_module, "_SLACK", 0.1)
-    monkeypatch.setattr(search_module, "MIN_BEAM", 4)
     short = search_each(big, xq, 10)
     assert [len(one.hits) for one in short] == [10] * 5
     assert all(one.rows_scanned > 10 for one in short)
@@ -71,24 +72,48 @@ def test_the_graph_is_asked_once(big: Generation, monkeypatch: pytest.MonkeyPatc
     assert asked == [16]
 
 
-def test_the_beam_is_the_generations_own_unless_there_is_a_filter(
-    big: Generation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    real = search_module.parameters
-    monkeypatch.setattr(
-        search_module, "parameters", lambda index, beam: asked.append(beam) or real(index, beam)
-    )
-    beams = (Beam(cosine=0.9, rows=77), Beam(cosine=-1, rows=150))
-    figures = big.manifest.figures.model_copy(update={"beams": beams})
-    own = replace(big, manifest=big.manifest.model_copy(update={"figures": figures}))
+def asked_beams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Fills with the beams that the graph is asked with."""
+    asked: list[int] = []
+    real = kinds.parameters
+
+    def parameters(index: Any, beam: int) -> Any:
+        asked.append(beam)
+        return real(index, beam)
+
+    for module in (search_module, looked):
+        monkeypatch.setattr(module, "parameters", parameters)
+    return asked
+
+
+def with_beams(generation: Generation, *beams: tuple[float, int]) -> Generation:
+    found = tuple(Beam(cosine=cosine, rows=rows_) for cosine, rows_ in beams)
+    figures = generation.manifest.figures.model_copy(update={"beams": found})
+    return replace(generation, manifest=generation.manifest.model_copy(update={"figures": figures}))
+
+
+def test_the_beam_is_the_generations_own(big: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asked_beams(monkeypatch)
+    own = with_beams(big, (-0.9, 77), (-1, 150))
     xq, everything = rows(own, 1), np.ones(own.manifest.products, bool)
     search_each(own, xq, 1)
     search(own, xq, 1)
     search(own, xq, 1, everything, plan=search_module.Plan("graph", 10))
-    assert asked == [77, 77, 128]
-    asked.clear()
-    far = xq + 2 * rows(own, 2)[1:]
-    far /= np.linalg.norm(far)
-    search(own, far, 10)
-    assert (len(asked), asked[-1]) == (2, 150), "what lies far off is looked for with a wider beam"
+    assert asked == [77, 77, 77]
+    search(own, xq, 60)
+    assert asked[3:] == [120], "twice what is wanted at least"
+
+
+def test_a_query_that_is_far_off_is_asked_again_with_a_wider_beam(
+    big: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asked_beams(monkeypatch)
+    own = with_beams(big, (1.1, 77), (-1, 150))  # nothing is as near as the first beam is for
+    xq, everything = rows(own, 3), np.ones(own.manifest.products, bool)
+    each = search_each(own, xq, 10)
+    assert asked == [77, 150], "all of them at once"
+    one = search(own, xq[:1], 10)
+    masked = search(own, xq[:1], 10, everything, plan=search_module.Plan("graph", 10))
+    assert asked[2:] == [77, 150] * 2
+    assert each[0].hits == one.hits == masked.hits
+    assert each[0].rows_scanned == one.rows_scanned == masked.rows_scanned == 20
