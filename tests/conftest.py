@@ -159,7 +159,7 @@ def milvus(tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def big_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Large enough that the graph is searched; tests only read it."""
-    return Shop(tmp_path_factory.mktemp("big") / "objects", products=6_000, dim=24, seed=1)
+    return Shop(tmp_path_factory.mktemp("big") / "objects", products=8_000, dim=32, seed=1)
 
 
 @pytest.fixture(scope="session")

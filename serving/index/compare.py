@@ -7,6 +7,7 @@ takes longer than to copy what is. A float16 index needs no training, so a part 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import faiss
 import numpy as np
@@ -14,9 +15,6 @@ from numpy.typing import NDArray
 
 from serving.index.cost import ROOM_ROWS
 from serving.index.kinds import vectors_of
-
-# For so few numpy is faster than the steps that lead into an index and out of it.
-_FEW_ROWS = 256
 
 Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -51,38 +49,16 @@ class Vectors:
     def scanned(self, keep: NDArray[np.bool_]) -> Kept:
         """The rows of ``keep`` bool (rows,), where they lie."""
         selector = faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
-        parameters = faiss.SearchParameters(sel=selector)
-
-        def nearest(xq: NDArray[np.float32], k: int) -> Nearest:
-            D, I = self._flat.search(xq, k, params=parameters)  # noqa: E741 - faiss names them so
-            return D, I
-
+        nearest = partial(self._flat.search, params=faiss.SearchParameters(sel=selector))
         return Kept(int(np.count_nonzero(keep)), nearest)
 
     def gathered(self, rows: NDArray[np.int64]) -> Kept:
         """``rows`` int64 (n,), copied into an index of their own; good until the thread's next call."""
-        if len(rows) <= _FEW_ROWS:
-            return self._few(rows)
         part, room = self._own_room() if len(rows) <= ROOM_ROWS else self._room(len(rows))
         codes = np.take(self._codes, rows, axis=0, out=room[: len(rows)], mode="clip")
         part.reset()
         part.add_sa_codes(codes)
-
-        def nearest(xq: NDArray[np.float32], k: int) -> Nearest:
-            D, I = part.search(xq, k)  # noqa: E741 - faiss names them so
-            return D, rows[I]
-
-        return Kept(len(rows), nearest)
-
-    def _few(self, rows: NDArray[np.int64]) -> Kept:
-        vectors = self._codes[rows].view(np.float16).astype(np.float32)
-
-        def nearest(xq: NDArray[np.float32], k: int) -> Nearest:
-            scores = xq @ vectors.T
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            return np.take_along_axis(scores, order, axis=1), rows[order]
-
-        return Kept(len(rows), nearest)
+        return Kept(len(rows), partial(_nearest, part, rows))
 
     def _own_room(self) -> tuple[faiss.IndexScalarQuantizer, NDArray[np.uint8]]:
         """Kept by the thread: memory given back and asked for anew costs as much as the copy."""
@@ -95,3 +71,9 @@ class Vectors:
         flat = self._flat
         part = faiss.IndexScalarQuantizer(flat.d, flat.sq.qtype, flat.metric_type)
         return part, np.empty((rows, flat.code_size), np.uint8)
+
+
+def _nearest(part: faiss.Index, rows: NDArray[np.int64], xq: NDArray[np.float32], k: int) -> Nearest:
+    """Of ``part``, whose rows are these of the whole."""
+    D, I = part.search(xq, k)  # noqa: E741 - faiss names them so
+    return D, rows[I]

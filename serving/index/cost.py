@@ -1,21 +1,21 @@
 """What a search costs, in microseconds of one core, so that a plan can choose.
 
-Fitted to graphs "HNSW32,SQfp16" of 20,000 and 200,000 rows of 128 dimensions, and 50,000 of 256, on a core
-with AVX2, every query with a filter of its own: asked the same again and again, a processor learns a filter
-by heart. All is as on an idle core; on a busy one everything takes longer alike.
+Fitted to a graph "HNSW32,SQfp16" of 200,000 rows of 128 dimensions, on an idle core with AVX-512, every query
+new and with a filter of its own: asked the same again and again, a processor learns a filter by heart. What
+dimensions add is of 50,000 rows of 256. Elsewhere, or on a busy core, everything takes longer alike.
 """
 
 # Looking through all rows: one stepped over by its bit, one compared, and one fetched from memory because
 # nobody foresaw that it is kept. Where more than one in ten is kept, that is foreseen well enough.
-_STEP = 0.0026
-_COMPARE, _COMPARE_DIM = 0.002, 0.0001
-_SURPRISE, _SURPRISE_DIM, _FORESEEN = 0.05, 0.0003, 0.1
+_STEP = 0.0018
+_COMPARE, _COMPARE_DIM = 0.002, 0.00014
+_SURPRISE, _SURPRISE_DIM, _FORESEEN = 0.05, 0.0004, 0.1
 # Copying what is kept: what it takes to begin, finding it among the rows, and a row copied and compared.
-_BEGIN, _FIND = 20.0, 0.0003
-_COPY, _COPY_DIM = 0.02, 0.00037
+_BEGIN, _FIND = 20.0, 0.00015
+_COPY, _COPY_DIM = 0.025, 0.0006
 # The graph: the way down, then a row of the beam, whose neighbours are fetched and compared; the beam's
 # upkeep grows with its square.
-_DESCENT, _BEAM, _BEAM_DIM, _BEAM_SQUARED = 30.0, 0.6, 0.0045, 0.00018
+_DESCENT, _BEAM, _BEAM_DIM, _BEAM_SQUARED = 30.0, 1.0, 0.0077, 0.0008
 
 # Rows that a thread has room for to copy; with more of them the memory costs more than the copy.
 ROOM_ROWS = 8_192

@@ -29,11 +29,12 @@ from serving.index.looked import Looked, by_all, by_graph
 from serving.index.part import rows_in
 
 # Rows that are compared one by one without a further thought, whatever the dimension.
-EXACT_ROWS = 2_000
-# Rows that a first look under a filter asks for at most.
-_LOOK = 64
-# Of a beam's rows the nearer half are taken: the farther a row, the likelier the graph missed one like it.
-_DEPTH = 2
+EXACT_ROWS = 500
+# Rows that the graph is asked for under a filter without a first look, at most; and rows of such a look.
+_MANY, _LOOK = 64, 24
+# The least beam was measured for ten rows; each row more wants so much more of it: the farther a row, the
+# likelier the graph missed one like it.
+_MEASURED, _A_ROW = 10, 1.25
 # A look at the graph that may be in vain is taken where it costs at most this part of "exact".
 _WORTH_A_LOOK = 0.5
 # Beyond what the plan expects to need: a group is often found by several of its rows.
@@ -83,8 +84,9 @@ def plan_search(k: int, kept_rows: int, rows: int, rows_per_group: float, dim: i
         return Plan("exact")
     if kept_rows == rows:
         return _cheaper(fetch, kept_rows, rows, dim, least)
-    # As many as it takes where what is kept lies all about; but a look, not more, where that is a lot.
-    fetch = max(fetch, min(_LOOK, math.ceil(_SLACK * k * rows / kept_rows)))
+    # As many as it takes where what is kept lies all about; were that many, a look tells whether it does.
+    needed = math.ceil(_SLACK * k * rows / kept_rows)
+    fetch = max(fetch, needed if needed <= _MANY else _LOOK)
     return _cheaper(fetch, kept_rows, rows, dim, least, _WORTH_A_LOOK)
 
 
@@ -94,7 +96,7 @@ def _cheaper(fetch: int, kept_rows: int, rows: int, dim: int, least: int, worth:
 
 
 def _beam(fetch: int, least: int) -> int:
-    return max(least, _DEPTH * fetch)
+    return least + math.ceil(_A_ROW * max(0, fetch - _MEASURED))
 
 
 def search(
@@ -143,8 +145,10 @@ def search(
             hits = _best(generation, grouping, looked, wanted)
         if hits is not None and figures.beam(near) > beam:
             least, hits = figures.beam(near), None  # farther off than the beam is for
-        elif hits is None:  # how far to look now, if the rest is as what was met
-            enough = math.ceil(wanted * rows_per_group * _SLACK / share) if share else rows
+        elif hits is None:
+            # How far to look now. What was met is a few rows, perhaps an exception: the whole counts as much.
+            share = (share + kept_rows / rows) / 2
+            enough = math.ceil(wanted * rows_per_group * _SLACK / share)
             plan = _cheaper(max(enough, 2 * plan.fetch), kept_rows, rows, dim, least)
             kind = plan.kind
     fetch = math.ceil(wanted * rows_per_group * _SLACK)

@@ -114,7 +114,7 @@ def test_the_graph_and_the_deltas_are_merged(big_shop) -> None:
     generation = load(
         shop.store, build_delta(shop.store, parent, products, items, far, gone, snapshot="merged")
     )
-    assert generation.products_there == 6_000 + 40 - 100
+    assert generation.products_there == 8_000 + 40 - 100
     stored = generation.vectors_of(np.arange(generation.manifest.rows))
     alive = generation.everything()
     rng = np.random.default_rng(0)

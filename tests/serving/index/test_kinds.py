@@ -18,7 +18,7 @@ from serving.index.generation import Manifest, generation_id
 from serving.index.loaded import Generation
 from serving.index.search import search
 
-LISTS = "IVF16,PQ12x4fs,Refine(SQfp16)"
+LISTS = "IVF16,PQ16x4fs,Refine(SQfp16)"
 
 
 def built(shop, graph: str = LISTS) -> Manifest:
@@ -105,6 +105,6 @@ def test_other_factories_are_no_manifest(shop, graph: str) -> None:
 def test_rows_stay_in_their_order() -> None:
     xb = np.random.default_rng(0).normal(size=(800, 16)).astype(np.float32)
     told: list[int] = []
-    index = build_base(xb, LISTS.replace("PQ12", "PQ8"), told.append)
+    index = build_base(xb, LISTS.replace("PQ16", "PQ8"), told.append)
     assert np.abs(index.reconstruct_n(0, 800) - xb).max() < 5e-3
     assert sum(told) == 800

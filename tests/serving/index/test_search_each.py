@@ -68,7 +68,7 @@ def test_the_graph_is_asked_once(big: Generation, monkeypatch: pytest.MonkeyPatc
         return real(index, xq, *args, **options)
 
     monkeypatch.setattr(faiss.IndexHNSWSQ, "search", count)
-    search_each(big, rows(big, 16), 10)
+    search_each(with_beams(big, (-1, 32)), rows(big, 16), 10)
     assert asked == [16]
 
 
@@ -101,7 +101,7 @@ def test_the_beam_is_the_generations_own(big: Generation, monkeypatch: pytest.Mo
     search(own, xq, 1, everything, plan=search_module.Plan("graph", 10))
     assert asked == [77, 77, 77]
     search(own, xq, 1, plan=search_module.Plan("graph", 60))
-    assert asked[3:] == [120], "twice what is wanted at least"
+    assert asked[3:] == [140], "more for each row beyond ten"
 
 
 def test_a_query_that_is_far_off_is_asked_again_with_a_wider_beam(
