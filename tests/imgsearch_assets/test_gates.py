@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -70,9 +68,7 @@ def test_products_that_are_not_found_fail(shop, monkeypatch: pytest.MonkeyPatch)
 
     def worse(*asked):
         answer = found(*asked)
-        return dataclasses.replace(
-            answer, hits=[dataclasses.replace(hit, product=0, score=0.5) for hit in answer.hits]
-        )
+        return answer._replace(hits=[hit._replace(product=0, score=0.5) for hit in answer.hits])
 
     monkeypatch.setattr(gates, "search", worse)
     gate = golden_queries(generation)
@@ -93,7 +89,7 @@ def test_a_filter_that_starves_fails(shop, monkeypatch: pytest.MonkeyPatch) -> N
 
     def starving(generation, query, k, allowed):
         answer = found(generation, query, k, allowed)
-        return answer if allowed.sum() > 15 else dataclasses.replace(answer, hits=answer.hits[:-1])
+        return answer if allowed.sum() > 15 else answer._replace(hits=answer.hits[:-1])
 
     monkeypatch.setattr(gates, "search", starving)
     gate = filters_filled(generation)
