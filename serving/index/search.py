@@ -165,7 +165,7 @@ def search(
 def _usual(
     generation: Generation, grouping: Grouping, xq: NDArray[np.float32], k: int, fetch: int, beam: int
 ) -> list[Hit] | None:
-    """What ``_graph`` and ``_best`` find of most searches, in few steps: one row, no filter, no deltas.
+    """What ``by_graph`` and ``_best`` find of most searches, in few steps: one row, no filter, no deltas.
 
     A graph leaves the processor's caches full of vectors, and each step of Python after it takes twice as
     long.

@@ -59,16 +59,25 @@ class Batcher(Generic[Asked, Answer]):
 
     def _run(self) -> None:
         self._begin()
-        patience_s, more = 0.0, True
-        while more:
-            batch, more = self._gathered(patience_s)
-            started_s = time.monotonic()
-            wanted = [one for one in batch if not one[1].cancelled()]  # whoever asked may have given up
-            answers = self._answers([asked for asked, _ in wanted]) if wanted else []
-            futures = [future for _, future in wanted]
-            self._loop.call_soon_threadsafe(self._tell, futures, answers)
-            took_s = time.monotonic() - started_s
-            patience_s = min(_PATIENCE * took_s, _MOST_S) if len(batch) > _MANY else 0.0
+        patience_s: float | None = 0.0
+        while patience_s is not None:
+            patience_s = self._round(patience_s)
+
+    def _round(self, patience_s: float) -> float | None:
+        """Answers what waits; how long to let the next gather, None at the end.
+
+        By itself, so that nothing of what was asked is held while nothing waits: it may be the last that
+        holds an old generation.
+        """
+        batch, more = self._gathered(patience_s)
+        started_s = time.monotonic()
+        wanted = [one for one in batch if not one[1].cancelled()]  # whoever asked may have given up
+        answers = self._answers([asked for asked, _ in wanted]) if wanted else []
+        futures = [future for _, future in wanted]
+        self._loop.call_soon_threadsafe(self._tell, futures, answers)
+        if not more:
+            return None
+        return min(_PATIENCE * (time.monotonic() - started_s), _MOST_S) if len(batch) > _MANY else 0.0
 
     def _gathered(self, patience_s: float) -> tuple[list[tuple[Asked, "asyncio.Future[Answer]"]], bool]:
         """What waits, at least one unless it is the end; and whether more may come."""

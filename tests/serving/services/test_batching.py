@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -106,6 +107,22 @@ async def test_what_was_asked_before_the_end_is_answered() -> None:
         asked = [batcher.ask(number) for number in range(6)]
         gate.opened.set()
     assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8, 10]
+
+
+class Held:
+    """What can be asked and looked after."""
+
+
+async def test_nothing_is_held_of_what_was_asked() -> None:
+    batcher: Batcher[Held, int] = Batcher(lambda held: [1] * len(held), 4, "test")
+    batcher.start()
+    asked = Held()
+    gone = asyncio.Event()
+    weakref.finalize(asked, asyncio.get_running_loop().call_soon_threadsafe, gone.set)
+    assert await batcher.ask(asked) == 1
+    del asked
+    await asyncio.wait_for(gone.wait(), 5)
+    batcher.stop()
 
 
 async def test_the_thread_begins_with_what_it_is_told() -> None:
