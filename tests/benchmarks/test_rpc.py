@@ -1,16 +1,11 @@
 """The benchmark itself runs, on next to nothing: its figures here mean nothing."""
 
-import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks._h2load import Call, _read
 
-ROOT = Path(__file__).parents[2]
 SAID = """
 finished in 1.25s, 80.00 req/s, 3.53KB/s
 requests: 100 total, 100 started, 100 done, 100 succeeded, 0 failed, 0 errored, 0 timeout
@@ -19,24 +14,14 @@ traffic: 4.41KB (4517) total, 1.17KB (1200) headers (space savings 93.51%), 1.46
 """
 
 
-def measured(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.rpc", "--json", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not installed")
-def test_searches_and_calls_that_do_nothing() -> None:
-    done = measured("--n", "3000", "--dim", "16", "--rounds", "1", "--seconds", "0.1", "--queries", "50")
-    assert done.returncode == 0, done.stderr
-    assert "no-op (health Check)" in done.stdout
-    said = json.loads(done.stdout.splitlines()[-1])
+def test_searches_and_calls_that_do_nothing(benchmark) -> None:
+    ran = benchmark(
+        "rpc", "--n", "3000", "--dim", "16", "--rounds", "1", "--seconds", "0.1", "--queries", "50"
+    )
+    said = ran.figures
+    assert "no-op (health Check)" in ran.stdout
     assert said["failed"] == 0
     assert 0 < said["ratio_vs_noop_new_queries"] <= said["ratio_vs_noop"] < 2
     assert said["recall_at_10"] > 0.9

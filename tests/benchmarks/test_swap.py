@@ -1,31 +1,16 @@
 """The benchmark itself runs, on next to nothing: its figures here mean nothing."""
 
 import asyncio
-import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks._open_loop import closed_loop, open_loop, percentile_ms
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.mark.slow
-def test_swaps_under_load() -> None:
+def test_swaps_under_load(benchmark) -> None:
     options = ("--n", "3000", "--dim", "16", "--seconds", "3", "--steady-seconds", "0.5")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.swap", "--json", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = benchmark("swap", *options).figures
     assert (said["failed"], said["mixed_generations"]) == (0, 0)
     assert said["swaps"] >= 2
     assert said["p99_ms_steady"] > 0
