@@ -6,22 +6,20 @@ wrong with a new one, the old one is served on, and the reason can be asked for.
 
 import asyncio
 import contextlib
-import logging
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import faiss
 
-from serving.errors import ImgsearchError, Unavailable, Unverified
+from serving.errors import ImgsearchError, Unavailable
 from serving.index import memory
 from serving.index.artifact import load
+from serving.index.following import Following
 from serving.index.loaded import Generation
-from serving.index.store import Failure, PointerAt, Release, read_manifest, read_pointer
+from serving.index.store import PointerAt, Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 from serving.telemetry import IndexMetrics
-
-log = logging.getLogger(__name__)
 
 # How long a swap waits for the old generation's last reader before its memory is given back.
 _LAST_READER_S = 10.0
@@ -30,8 +28,8 @@ _LAST_READER_S = 10.0
 T = TypeVar("T")
 
 
-class Holder(Generic[T]):
-    """Follows the pointer of ``environment``. ``on_swap`` is awaited after each exchange.
+class Holder(Following[T]):
+    """Follows the pointer of ``environment``.
 
     ``prepare`` makes of each new generation, in a thread, what is served.
     """
@@ -44,32 +42,13 @@ class Holder(Generic[T]):
         on_swap: Callable[[], Awaitable[None]],
         prepare: Callable[[Generation], T],
     ) -> None:
+        super().__init__(metrics, on_swap)
         self._store = store
         self._environment = environment
-        self._metrics = metrics
-        self._on_swap = on_swap
         self._prepare = prepare
         self._current: Generation | None = None
-        self._served: T | None = None
         # The pointer that leads to a generation that must not be served: not tried again until it moves.
         self._refused: str | None = None
-        self.failure: Failure | None = None
-
-    def current(self) -> T:
-        """What to search. Raises ``Unavailable`` before the first generation."""
-        if self._served is None:
-            raise Unavailable("no generation is loaded yet")
-        return self._served
-
-    @property
-    def loaded(self) -> T | None:
-        return self._served
-
-    async def follow(self, poll_interval_s: float) -> None:
-        """Look at the pointer again and again, for ever."""
-        while True:
-            await self.look()
-            await asyncio.sleep(poll_interval_s)
 
     async def look(self) -> None:
         """Look at the pointer once and, when it names another generation, take that into use."""
@@ -99,9 +78,9 @@ class Holder(Generic[T]):
         before, gone = self._current, asyncio.Event()
         last_reader = asyncio.get_running_loop().call_soon_threadsafe
         ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
-        self._current, self._served = generation, served
-        self._record(generation)
-        await self._on_swap()
+        self._current = generation
+        manifest = generation.manifest
+        await self._exchange(served, manifest.id, manifest.products, manifest.rows, manifest.created_at)
         if ended is not None:
             del before
             await _give_back(gone)
@@ -114,29 +93,9 @@ class Holder(Generic[T]):
         generation = load(self._store, manifest, self._current)
         return generation, self._prepare(generation)
 
-    def _record(self, generation: Generation) -> None:
-        manifest = generation.manifest
-        self._metrics.swaps.inc()
-        self._metrics.created.set(manifest.created_at)
-        self._metrics.products.set(manifest.products)
-        self._metrics.rows.set(manifest.rows)
-        fields = {"generation": manifest.id, "products": manifest.products, "rows": manifest.rows}
-        log.info("generation %s is served", manifest.id, extra={"fields": fields})
-
     def _went_well(self) -> None:
-        self.failure, self._refused = None, None
-        self._metrics.stale.set(0)
-
-    def _failed(self, generation: str, error: Exception) -> None:
-        known = isinstance(error, ImgsearchError)
-        reason = str(error) if known else f"{type(error).__name__} while reading it"
-        failure = Failure(generation, reason)
-        if failure != self.failure:  # a look a second would fill the log with the same sentence
-            self._metrics.failures.inc()
-            trace = None if isinstance(error, Unverified | Unavailable) else error
-            log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
-        self.failure = failure
-        self._metrics.stale.set(1)
+        super()._went_well()
+        self._refused = None
 
 
 async def _give_back(gone: asyncio.Event) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from serving.errors import ImgsearchError, Unavailable, Unverified
-from serving.index.store import Failure
+from serving.index.following import Following
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, generation_of
 from serving.milvus.opening import opened
@@ -15,8 +14,8 @@ from serving.telemetry import IndexMetrics
 log = logging.getLogger(__name__)
 
 
-class Holder:
-    """A ``searchable.Source``. ``on_swap`` is awaited after each exchange.
+class Holder(Following[InMilvus]):
+    """A ``searchable.Source``.
 
     What is served is a collection by its own name: an alias that moves while a search runs changes nothing
     about its answer. Whatever goes wrong with a new one, the old one is served on.
@@ -25,28 +24,9 @@ class Holder:
     def __init__(
         self, client: Client, environment: str, metrics: IndexMetrics, on_swap: Callable[[], Awaitable[None]]
     ) -> None:
+        super().__init__(metrics, on_swap)
         self._client = client
         self._alias = alias_name(environment)
-        self._metrics = metrics
-        self._on_swap = on_swap
-        self._served: InMilvus | None = None
-        self.failure: Failure | None = None
-
-    def current(self) -> InMilvus:
-        """What to search. Raises ``Unavailable`` before the first generation."""
-        if self._served is None:
-            raise Unavailable("no generation is loaded yet")
-        return self._served
-
-    @property
-    def loaded(self) -> InMilvus | None:
-        return self._served
-
-    async def follow(self, poll_interval_s: float) -> None:
-        """Look at the alias again and again, for ever."""
-        while True:
-            await self.look()
-            await asyncio.sleep(poll_interval_s)
 
     async def look(self) -> None:
         """Look at the alias once and, when it leads to another collection, take that into use.
@@ -58,32 +38,10 @@ class Holder:
             collection = await asyncio.to_thread(self._client.target_of, self._alias)
             if collection is not None and (self._served is None or self._served.collection != collection):
                 served = await asyncio.to_thread(opened, self._client, collection)
-                await self._take(served)
-            self.failure = None
-            self._metrics.stale.set(0)
+                about = served.about
+                await self._exchange(served, about.generation, about.products, about.rows, about.created_at)
+            self._went_well()
         except Exception as error:
             # Whatever a foreign collection makes its reader raise, it is no reason to stop.
-            self._failed(collection, error)
-
-    async def _take(self, served: InMilvus) -> None:
-        self._served = served
-        about = served.about
-        self._metrics.swaps.inc()
-        self._metrics.created.set(about.created_at)
-        self._metrics.products.set(about.products)
-        self._metrics.rows.set(about.rows)
-        fields = {"generation": about.generation, "products": about.products, "rows": about.rows}
-        log.info("generation %s is served from Milvus", about.generation, extra={"fields": fields})
-        await self._on_swap()
-
-    def _failed(self, collection: str | None, error: Exception) -> None:
-        known = isinstance(error, ImgsearchError)
-        reason = str(error) if known else f"{type(error).__name__} while opening it"
-        generation = (generation_of(collection) or collection) if collection else ""
-        failure = Failure(generation, reason)
-        if failure != self.failure:  # a look a second would fill the log with the same sentence
-            self._metrics.failures.inc()
-            trace = None if isinstance(error, Unverified | Unavailable) else error
-            log.error("collection %s is not served: %s", collection or "?", reason, exc_info=trace)
-        self.failure = failure
-        self._metrics.stale.set(1)
+            name = (generation_of(collection) or collection) if collection else ""
+            self._failed(name, error)

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from serving.errors import Unavailable
 from serving.index import memory
-from serving.index.holder import Failure, Holder
+from serving.index.holder import Holder
 from serving.index.search import search
-from serving.index.store import PointerAt, point, pointer_key, read_pointer
+from serving.index.store import Failure, PointerAt, point, pointer_key, read_pointer
 from serving.telemetry import IndexMetrics
 
 

@@ -1,0 +1,72 @@
+"""What is served of the generations that follow each other, and what is told of it, whatever holds them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from serving.errors import ImgsearchError, Unavailable, Unverified
+from serving.index.store import Failure
+from serving.telemetry import IndexMetrics
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Following(Generic[T]):
+    """``on_swap`` is awaited after each exchange. A holder says how to ``look``."""
+
+    def __init__(self, metrics: IndexMetrics, on_swap: Callable[[], Awaitable[None]]) -> None:
+        self._metrics = metrics
+        self._on_swap = on_swap
+        self._served: T | None = None
+        self.failure: Failure | None = None
+
+    def current(self) -> T:
+        """What to search. Raises ``Unavailable`` before the first generation."""
+        if self._served is None:
+            raise Unavailable("no generation is loaded yet")
+        return self._served
+
+    @property
+    def loaded(self) -> T | None:
+        return self._served
+
+    async def follow(self, poll_interval_s: float) -> None:
+        """Look again and again, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(poll_interval_s)
+
+    async def look(self) -> None:
+        """Look once, and take another generation into use when there is one."""
+        raise NotImplementedError
+
+    async def _exchange(
+        self, served: T, generation: str, products: int, rows: int, created_at: float
+    ) -> None:
+        self._served = served
+        self._metrics.swaps.inc()
+        self._metrics.created.set(created_at)
+        self._metrics.products.set(products)
+        self._metrics.rows.set(rows)
+        fields = {"generation": generation, "products": products, "rows": rows}
+        log.info("generation %s is served", generation, extra={"fields": fields})
+        await self._on_swap()
+
+    def _went_well(self) -> None:
+        self.failure = None
+        self._metrics.stale.set(0)
+
+    def _failed(self, generation: str, error: Exception) -> None:
+        """The old one is served on, and says why."""
+        known = isinstance(error, ImgsearchError)
+        reason = str(error) if known else f"{type(error).__name__} while reading it"
+        failure = Failure(generation, reason)
+        if failure != self.failure:  # a look a second would fill the log with the same sentence
+            self._metrics.failures.inc()
+            trace = None if isinstance(error, Unverified | Unavailable) else error
+            log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
+        self.failure = failure
+        self._metrics.stale.set(1)
