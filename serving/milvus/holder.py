@@ -1,7 +1,6 @@
 """The generation that an alias leads to; as ``index.holder`` follows a pointer."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from serving.index.following import Following
@@ -10,8 +9,6 @@ from serving.milvus.collection import alias_name, generation_of
 from serving.milvus.opening import opened
 from serving.milvus.searchable import InMilvus
 from serving.telemetry import IndexMetrics
-
-log = logging.getLogger(__name__)
 
 
 class Holder(Following[InMilvus]):
