@@ -86,7 +86,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             try:
                 asked[number] = self._asked(index.about, request, request.queries[0])
             except ImgsearchError as error:
-                told[number] = error
+                told[number] = error.with_traceback(None)  # which would hold this frame, and all it has
         for index, asked in by_index.values():
             results = index.search(list(asked.values()))
             told |= {number: _reply(index.about, [one]) for number, one in zip(asked, results, strict=True)}

@@ -1,7 +1,9 @@
 """The search servicer through a real server and channel, over each of its backends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+import weakref
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,6 +25,7 @@ from serving.rpc import client
 from serving.rpc.server import Server
 from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
+from serving.services.searchable import About
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, RpcMetrics
 
@@ -119,6 +122,21 @@ async def test_before_the_first_generation(empty: Searching) -> None:
         with pytest.raises(Unavailable, match="no generation is loaded yet"):
             await asked
     assert await empty.status() == search_pb2.StatusReply()
+
+
+@in_memory
+async def test_an_old_generation_is_let_go_whatever_was_asked_of_it(searching: Searching) -> None:
+    good = {"vectors": vectors(searching.shop, 1)}
+    gc.disable()  # what holds itself would go by chance
+    try:
+        with pytest.raises(BadInput, match="k is 0"):
+            await searching.ask(good | {"k": 0})
+        await searching.ask(good)
+        old = weakref.ref(searching.holder.current())
+        await searching.release("s2")
+        assert old() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_hit_says_what_matched_and_where(searching: Searching) -> None:
@@ -371,3 +389,24 @@ async def test_swaps_under_load_lose_no_call(searching: Searching) -> None:
         stop.set()
     assert set(seen) == set(served)
     assert searching.milvus is not None or len(seen) > 100
+
+
+def test_an_error_holds_nothing_of_what_was_asked_with_it() -> None:
+    class Index:
+        quick = True
+        about = About("g", "e", "d", 4, 1, 1, 0.0)
+
+        def search(self, asked: Sequence[Any]) -> list[bytes]:
+            return [b""] * len(asked)
+
+    servicer = SearchServicer(None, Settings(), None)
+    request = search_pb2.SearchRequest(queries=[search_pb2.Query(k=0)], dim=4, embedder_version="e")
+    index = Index()
+    held = weakref.ref(index)
+    gc.disable()  # what holds itself would go by chance
+    try:
+        (error,) = servicer._search_small([(index, request)])
+        del index
+        assert (str(error), held()) == ("k is 0; it must be 1 to 100", None)
+    finally:
+        gc.enable()
