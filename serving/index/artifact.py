@@ -31,7 +31,7 @@ from serving.index.generation import (
     Segment,
 )
 from serving.index.groups import groupings
-from serving.index.kinds import empty, parameters, shape
+from serving.index.kinds import empty, parameters, shape, tables_bytes
 from serving.index.loaded import Change, Generation
 from serving.index.part import Part, joined, row_products
 from serving.object_store import ObjectStore
@@ -191,7 +191,7 @@ def _limits(vector_bytes: int) -> Iterator[None]:
 def _read_index(store: ObjectStore, manifest: Manifest) -> faiss.Index:
     base = manifest.segment("base")
     try:
-        with _limits(base.size_bytes):
+        with _limits(base.size_bytes + tables_bytes(manifest.graph)):
             # Mapped: the processes of a pod share the vectors, and what nobody asks for takes no memory.
             index = faiss.read_index(str(store.local_path(base.key)), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:  # FAISS's own texts name files and line numbers

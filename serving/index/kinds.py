@@ -4,6 +4,7 @@ Both keep the vectors as float16 beside what finds them. A graph needs them all 
 64 bytes a vector and look at the vectors of a few hundred candidates only: these may stay in a mapped file.
 """
 
+import re
 from functools import lru_cache
 
 import faiss
@@ -17,6 +18,12 @@ _LISTS_A_BEAM = 0.5
 def empty(dim: int, factory: str) -> faiss.Index:
     """An index of ``generation.FACTORY`` to be trained and filled; inner product."""
     return faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+
+
+def tables_bytes(factory: str) -> int:
+    """What FAISS works out, beside what is in the file, when it reads one of ``generation.FACTORY``."""
+    lists = re.match(r"IVF(\d+),PQ(\d+),", factory)
+    return 256 * 4 * int(lists[1]) * int(lists[2]) if lists else 0
 
 
 @lru_cache(256)

@@ -108,3 +108,10 @@ def test_rows_stay_in_their_order() -> None:
     index = build_base(xb, LISTS.replace("PQ16", "PQ8"), told.append)
     assert np.abs(index.reconstruct_n(0, 800) - xb).max() < 5e-3
     assert sum(told) == 800
+
+
+def test_lists_of_whole_bytes_are_read_however_small_the_shop(shop) -> None:
+    """FAISS works out tables when it reads them, which may be larger than the file."""
+    generation = load(shop.store, built(shop, "IVF2,PQ16,Refine(SQfp16)"))
+    assert kinds.shape(generation.base.index)[3] == "IndexRefine of IndexIVFPQ of IndexScalarQuantizer"
+    assert search(generation, generation.vectors(3), 1).hits[0].product == 3
