@@ -206,7 +206,12 @@ async def _listen(
 ) -> str:
     address = await server.start(port)
     if metrics_port is not None:
-        start_http_server(metrics_port, settings.host, metrics.registry)
+        try:
+            start_http_server(metrics_port, settings.host, metrics.registry)
+        except OSError as error:
+            await server.drain()
+            where = f"{settings.host}:{metrics_port}"
+            raise BadSettings(f"cannot listen on {where} for metrics: {error.strerror}") from None
     return address
 
 

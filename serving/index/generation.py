@@ -23,7 +23,7 @@ FORMAT: Literal[3] = 3
 # M = 32 links a node; vectors as float16, half of float32 at no measurable loss of recall.
 GRAPH = "HNSW32,SQfp16"
 # FAISS's factory strings that are served; see ``kinds``. PQ64x4fs: 64 parts of 4 bits, compared in registers.
-FACTORY = r"^(HNSW\d{1,3},SQfp16|IVF\d{1,6},PQ\d{1,3}(x4fs)?,Refine\(SQfp16\))$"
+FACTORY = r"^(HNSW([2-9]|[1-9]\d{1,2}),SQfp16|IVF[1-9]\d{0,5},PQ[1-9]\d{0,2}(x4fs)?,Refine\(SQfp16\))$"
 # How far from 1 the length of a row may be; one of float16 is off by less than a thousandth.
 NORM_TOLERANCE = 0.01
 METRIC: Literal["inner_product"] = "inner_product"

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # Trailing metadata beside the status, from which a client makes the same error again.
 CODE, REASON, RETRY_AFTER_S = "imgsearch-code", "imgsearch-reason", "imgsearch-retry-after-s"
 
+# Even of four bytes each, and escaped, it is less than gRPC takes.
+_MOST_CHARS = 500
+
 # How gRPC says that a message is larger than the server's bound.
 _TOO_LARGE = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
 
@@ -74,7 +77,12 @@ async def _abort(context: Context, error: ImgsearchError) -> NoReturn:
         trailing.append((REASON, error.reason))
     if isinstance(error, Overloaded | Unavailable):
         trailing.append((RETRY_AFTER_S, f"{error.retry_after_s:g}"))
-    await context.abort(status_of(error)[1], error.message, tuple(trailing))
+    await context.abort(status_of(error)[1], _short(error.message), tuple(trailing))
+
+
+def _short(message: str) -> str:
+    """A caller's text that an error repeats may be long; gRPC takes 8 KiB with all that is around it."""
+    return message if len(message) <= _MOST_CHARS else f"{message[:_MOST_CHARS]}..."
 
 
 def from_status(error: grpc.aio.AioRpcError) -> ImgsearchError:

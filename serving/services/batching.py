@@ -96,7 +96,10 @@ class Batcher(Generic[Asked, Answer]):
     def _answers(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
         """What is raised, and not told of one of them, is of those alone that it comes from."""
         try:
-            return self._answer(asked)
+            answers = self._answer(asked)
+            if len(answers) != len(asked):
+                raise ValueError(f"{len(answers)} answers to {len(asked)}")
+            return answers
         except Exception as error:
             return [error] if len(asked) == 1 else [self._answers([one])[0] for one in asked]
 

@@ -147,6 +147,25 @@ def test_the_front_starts_alone_and_stops(tmp_path: Path, start: Start) -> None:
     stopped(process, tmp_path / "api.log", signal.SIGINT)
 
 
+def test_a_taken_port_for_metrics_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = (sys.executable, "-m", "serving", "search", "--port", "0", "--metrics-port", str(port))
+        done = subprocess.run(
+            command,
+            env=os.environ | {"IMGSEARCH_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    said = done.stderr.splitlines()[-1]
+    assert (done.returncode, said) == (
+        1,
+        f"imgsearch: cannot listen on 127.0.0.1:{port} for metrics: Address already in use",
+    )
+
+
 def test_the_front_refuses_endless_headers(tmp_path: Path, start: Start) -> None:
     process, address = start("api")
     host, _, port = address.rpartition(":")

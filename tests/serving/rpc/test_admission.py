@@ -69,3 +69,11 @@ async def test_a_callers_own_deadline_ends_the_work(opened) -> None:
         with pytest.raises(DeadlinePassed, match="the time for this request ran out"):
             await line.call(timeout=0.1)
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_of_thousands_at_once_each_is_answered_or_told_to_come_again(opened) -> None:
+    async with opened(max_concurrency=3) as line:
+        found = await asyncio.gather(*(line.call(timeout=60) for _ in range(3_000)), return_exceptions=True)
+        other = [one for one in found if one != "done" and not isinstance(one, Overloaded)]
+        assert other == []
+        assert await line.call() == "done"

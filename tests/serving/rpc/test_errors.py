@@ -80,3 +80,15 @@ async def test_a_request_that_is_too_large_names_the_bound(opened) -> None:
         with pytest.raises(BadInput) as caught:
             await line.call((b"x" * 1_001,))
     assert str(caught.value) == "the request has 1004 bytes; at most 1000 are taken"
+
+
+async def test_a_long_text_of_the_caller_is_cut(opened) -> None:
+    async with opened() as line:
+
+        async def fail() -> None:
+            raise NotFound("ü" * 100_000)
+
+        line.servicer.behave = fail
+        with pytest.raises(NotFound) as error:
+            await line.call()
+        assert str(error.value) == "ü" * 500 + "..."

@@ -136,3 +136,9 @@ async def test_the_thread_begins_with_what_it_is_told() -> None:
     assert begun == ["mine"]
     with pytest.raises(RuntimeError):
         batcher.start()  # a thread runs once
+
+
+async def test_too_few_answers_are_an_error_of_each() -> None:
+    with running(lambda _: []) as batcher:
+        with pytest.raises(ValueError, match="0 answers to 1"):
+            await batcher.ask(1)
