@@ -99,7 +99,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             raise BadInput(f"collapse {query.collapse} is not known here; 0 to {len(_COLLAPSE) - 1} are")
         if query.product_id and query.vectors:
             raise BadInput("a query has vectors or a product_id, not both")
-        wanted = self._filter(query.filter) if query.HasField("filter") else None
+        wanted = self._filter(query.filter) if _is_filtered(query) else None
         xq = None if query.product_id else self._vectors(about, request, query)
         return Asked(xq, query.product_id, query.k, wanted, _COLLAPSE[query.collapse])
 
@@ -207,9 +207,14 @@ def _is_small(request: search_pb2.SearchRequest) -> bool:
     if len(request.queries) != 1:
         return False
     query = request.queries[0]
-    if query.k > _QUICK_K or query.product_id or query.HasField("filter"):
+    if query.k > _QUICK_K or query.product_id or _is_filtered(query):
         return False
     return len(query.vectors) <= _QUICK_ROWS * 4 * request.dim
+
+
+def _is_filtered(query: search_pb2.Query) -> bool:
+    """A filter that says nothing keeps everything, as none does: the front sends one with every search."""
+    return query.HasField("filter") and query.filter.ByteSize() > 0
 
 
 def _check_count(name: str, count: int, most: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,6 +23,7 @@ from serving.milvus.publish import follow
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc import client
 from serving.rpc.server import Server
+from serving.services.batching import Batcher
 from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
 from serving.services.searchable import About
@@ -122,6 +123,23 @@ async def test_before_the_first_generation(empty: Searching) -> None:
         with pytest.raises(Unavailable, match="no generation is loaded yet"):
             await asked
     assert await empty.status() == search_pb2.StatusReply()
+
+
+@in_memory
+async def test_a_filter_that_says_nothing_is_none(
+    searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The front sends one with every search; it must not keep it from the short way."""
+    together = []
+    real = Batcher.ask
+    monkeypatch.setattr(Batcher, "ask", lambda batcher, asked: together.append(asked) or real(batcher, asked))
+    query = {"vectors": vectors(searching.shop, 1, 2), "k": 3}
+    plain = await searching.ask(query)
+    empty = await searching.ask(query | {"filter": search_pb2.Filter()})
+    assert (len(together), empty) == (2, plain)
+    await searching.ask(query | {"filter": search_pb2.Filter(in_stock_only=True)})
+    await searching.ask(query | {"filter": search_pb2.Filter(price_min=0)})
+    assert len(together) == 2
 
 
 @in_memory
@@ -229,11 +247,16 @@ def halved(shop: Any) -> bytes:
     return data
 
 
-def not_finite(shop: Any) -> bytes:
-    rows = shop.vectors[:1].astype("<f4")
-    rows[0, 3] = np.inf
-    data: bytes = rows.tobytes()
-    return data
+def with_number(number: float) -> Callable[[Any], bytes]:
+    """Of a shop, a row with that number in it."""
+
+    def made(shop: Any) -> bytes:
+        rows = shop.vectors[:1].astype("<f4")
+        rows[0, 3] = number
+        data: bytes = rows.tobytes()
+        return data
+
+    return made
 
 
 @in_memory
@@ -241,6 +264,7 @@ def not_finite(shop: Any) -> bytes:
     ("query", "error", "text"),
     [
         ({"k": 0, "product_id": "p00001"}, BadInput, "k is 0; it must be 1 to 30"),
+        ({"k": 10_000, "product_id": "p00001"}, BadInput, "k is 10000; it must be 1 to 30"),
         ({"k": 31, "product_id": "p00001"}, BadInput, "k is 31; it must be 1 to 30"),
         ({"collapse": 7, "product_id": "p00001"}, BadInput, "collapse 7 is not known here; 0 to 2 are"),
         ({"product_id": "p99999"}, NotFound, "product 'p99999' is not in the index"),
@@ -252,11 +276,28 @@ def not_finite(shop: Any) -> bytes:
         ),
         ({"vectors": b"123"}, BadInput, "vectors: 3 bytes are no whole number of rows of 64"),
         ({"vectors": halved}, BadInput, "vectors: a row has length 0.5; rows must have unit length"),
-        ({"vectors": not_finite}, BadInput, "vectors: a number is not finite"),
+        ({"vectors": with_number(np.inf)}, BadInput, "vectors: a number is not finite"),
+        ({"vectors": with_number(np.nan)}, BadInput, "vectors: a number is not finite"),
+        (
+            {"vectors": with_number(1e10)},
+            BadInput,
+            "vectors: a row has length 1e+10; rows must have unit length",
+        ),
+        (
+            {"vectors": with_number(1e38)},
+            BadInput,
+            "vectors: a row has length inf; rows must have unit length",
+        ),
+        ({"vectors": bytes(64)}, BadInput, "vectors: a row has length 0; rows must have unit length"),
         (
             {"vectors": lambda shop: vectors(shop, *range(5))},
             BadInput,
             "vectors: there are 5; 1 to 4 are taken",
+        ),
+        (
+            {"product_id": "p00001", "filter": search_pb2.Filter(excluded_product_ids=["p"] * 10_000)},
+            BadInput,
+            "filter: excluded_product_ids has 10000 values; at most 5",
         ),
         (
             {"product_id": "p00001", "filter": search_pb2.Filter(brands=list("abcdef"))},
