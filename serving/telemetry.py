@@ -62,7 +62,7 @@ class JsonLines(logging.Formatter):
 class LinesHandler(logging.Handler):
     """Writes records to ``stream``: a warning, and what came before it, at once; others by and by.
 
-    A line a call, each written by itself, would cost a server more than what the call asks for. Up to
+    A line of each failure, each written by itself, would hold up what goes well. Up to
     ``_WAIT_S`` of lines are lost where a process is killed outright.
     """
 

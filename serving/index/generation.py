@@ -119,8 +119,8 @@ class Beam(_Frozen):
 class Figures(_Frozen):
     """Measured on the float32 vectors while they were at hand."""
 
-    # Of searches without a filter: the farther a query lies from what there is, the wider. The nearest first,
-    # the last for all others; the default is that of generations that do not say.
+    # For ten rows: the farther a query lies from what there is, the wider. The nearest first, the last for
+    # all others; the default is that of generations that do not say.
     beams: tuple[Beam, ...] = Field((Beam(cosine=-1, rows=128),), min_length=1)
     # Share of the exact ten nearest rows that is found so, over ``recall_queries`` disturbed rows.
     recall_at_10: float = Field(ge=0, le=1)

@@ -11,7 +11,7 @@ from serving.rpc.unary import Behaviour, Context, UnaryInterceptor
 
 log = logging.getLogger(__name__)
 
-# From here on a call that went well is worth a line. One of each call costs a server of small searches a
+# From here on a call that went well is worth a line. A line of each call costs a server of small searches a
 # quarter of its processor; the front has a line of each request, with the same id.
 SLOW_S = 0.5
 

@@ -17,7 +17,7 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 # After a batch of more than _MANY, calls come faster than they are answered one by one: more are then let
-# come for this many times as long as that batch took, and no longer than this. Few callers are never held up.
+# come for this many times as long as that batch took, and no longer than this. Few callers are not held up.
 _MANY, _PATIENCE, _MOST_S = 8, 2.0, 0.002
 
 

@@ -41,14 +41,29 @@ def test_every_flipped_byte_is_refused(shop) -> None:
 
 def test_a_file_cut_short_or_gone_is_refused(shop) -> None:
     manifest = shop.build()
-    base = manifest.segment("base")
-    data = shop.store.get(base.key)
-    shop.store.put(base.key, data[:-1])
-    with pytest.raises(Unverified, match=f"has {len(data) - 1} bytes, not {len(data)}"):
-        load(shop.store, manifest)
-    shop.store.delete(base.key)
-    with pytest.raises(NotFound, match=f"there is no object {base.key}"):
-        load(shop.store, manifest)
+    for segment in manifest.segments:
+        data = shop.store.get(segment.key)
+        shop.store.put(segment.key, data[:-1])
+        with pytest.raises(Unverified, match=f"has {len(data) - 1} bytes, not {len(data)}"):
+            load(shop.store, manifest)
+        shop.store.delete(segment.key)
+        with pytest.raises(NotFound, match=f"there is no object {segment.key}"):
+            load(shop.store, manifest)
+        shop.store.put(segment.key, data)
+    load(shop.store, manifest)
+
+
+def test_files_in_each_others_place_are_refused(shop) -> None:
+    manifest = shop.build()
+    for segment in manifest.segments:
+        good = shop.store.get(segment.key)
+        for other in manifest.segments:
+            if other is not segment:
+                shop.store.put(segment.key, shop.store.get(other.key))
+                with pytest.raises(Unverified, match=segment.key):
+                    load(shop.store, manifest)
+        shop.store.put(segment.key, good)
+    load(shop.store, manifest)
 
 
 def with_base(shop, manifest: Manifest, data: bytes) -> Manifest:
