@@ -36,24 +36,24 @@ class Cards:
 
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
-        self._base = _encoded(generation.base)
-        for part in generation.parts:  # now, and not at the first search
-            _encoded(part)
+        encoded = [_encoded(part) for part in generation.parts]  # now, and not at the first search
+        self._base, self._last = encoded[0], encoded[-1]
 
     def product(self, place: int) -> search_pb2.Product:
         """The product of that number."""
         part, at = self._generation.part_of(place)
-        return search_pb2.Hit.FromString(bytes(_encoded(part).products[at])).product
+        encoded = self._base if part is self._generation.base else self._last
+        return search_pb2.Hit.FromString(bytes(encoded.products[at])).product
 
     def result(self, found: Found) -> bytes:
         """What was found, with everything that is known of it, as an encoded ``Result``."""
         # A third of a search's Python is this loop: it calls nothing that it can do without.
-        first, products, pictures = self._generation.base.rows, self._base.products, self._base.pictures
+        base_rows, products, pictures = self._generation.base.rows, self._base.products, self._base.pictures
         product_at, product_data = products.starts, products.data
         picture_at, picture_data = pictures.starts, pictures.data
         parts: list[bytes | memoryview] = []
         for product, row, score, also in found.hits:
-            if row < first:
+            if row < base_rows:
                 shown = product_data[product_at[product] : product_at[product + 1]]
                 picture = picture_data[picture_at[row] : picture_at[row + 1]]
             else:
@@ -65,9 +65,8 @@ class Cards:
         return b"".join(parts)
 
     def _of_delta(self, product: int, row: int) -> tuple[memoryview, memoryview]:
-        part, at = self._generation.part_of(product)
-        encoded = _encoded(part)
-        return encoded.products[at], encoded.pictures[row - self._generation.base.rows]
+        base = self._generation.base
+        return self._last.products[product - base.size], self._last.pictures[row - base.rows]
 
     def _others(self, also: tuple[int, ...]) -> bytes:
         """As the field of a ``Hit``."""
