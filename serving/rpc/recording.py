@@ -11,8 +11,8 @@ from serving.rpc.unary import Behaviour, Context, UnaryInterceptor
 
 log = logging.getLogger(__name__)
 
-# From here on a call that went well is worth a line. A line of each call costs a server of small searches a
-# quarter of its processor; the front has a line of each request, with the same id.
+# From here on a call that went well is worth a line. A line of each call took a server of small searches a
+# seventh of its time; the front has a line of each request, with the same id.
 SLOW_S = 0.5
 
 
