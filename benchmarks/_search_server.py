@@ -48,12 +48,12 @@ class Catalogue:
         noise = rng.normal(size=(n, dim)).astype(np.float32) * np.float32(_SPREAD / np.sqrt(dim))
         return cls(prefix, _unit(middles[rng.integers(len(middles), size=n)] + noise))
 
-    def queries(self, count: int, seed: int) -> NDArray[np.float32]:
+    def queries(self, count: int, seed: int, disturbance: float = _DISTURBANCE) -> NDArray[np.float32]:
         """Unit rows float32 (count, dim): products of the catalogue, each disturbed."""
         rng = np.random.default_rng(seed)
         rows = self.xb[rng.choice(len(self.xb), count, replace=count > len(self.xb))]
         noise = rng.normal(size=rows.shape).astype(np.float32)
-        return _unit(rows + noise * np.float32(_DISTURBANCE / np.sqrt(rows.shape[1])))
+        return _unit(rows + noise * np.float32(disturbance / np.sqrt(rows.shape[1])))
 
     def id(self, row: int) -> str:
         return f"{self.prefix}{row:08d}"

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from serving.errors import ImgsearchError, Unavailable, Unverified
+from serving.errors import ImgsearchError, Unavailable
 from serving.index.store import Failure
 from serving.telemetry import IndexMetrics
 
@@ -66,7 +66,7 @@ class Following(Generic[T]):
         failure = Failure(generation, reason)
         if failure != self.failure:  # a look a second would fill the log with the same sentence
             self._metrics.failures.inc()
-            trace = None if isinstance(error, Unverified | Unavailable) else error
+            trace = None if known else error
             log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
         self.failure = failure
         self._metrics.stale.set(1)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import faiss
 
-from serving.errors import ImgsearchError, Unavailable
+from serving.errors import ImgsearchError, NotFound, Unavailable
 from serving.index import memory
 from serving.index.artifact import load
 from serving.index.following import Following
@@ -58,7 +58,9 @@ class Holder(Following[T]):
             self._failed("", error)
             return
         live = seen.pointer.live if seen.pointer else None
-        if live is None or (self._current is not None and self._current.manifest.id == live.generation):
+        if live is None and self._current is not None:
+            self._failed("", NotFound(f"the pointer of {self._environment} is gone"))
+        elif live is None or (self._current is not None and self._current.manifest.id == live.generation):
             self._went_well()
         elif seen.version != self._refused:
             await self._take(live, seen)

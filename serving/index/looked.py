@@ -10,17 +10,14 @@ from serving.index.kinds import parameters
 from serving.index.loaded import Generation
 from serving.index.part import Part
 
-# ``Figures.beams`` speak of the tenth row.
-_TENTH = 10
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
     """The nearest rows to each vector: cosines float32 (n, m), ``found`` rows int64 (n, m), -1 for none.
 
     ``fits`` bool (n, m): a product that is wanted. ``bound`` float32 (n,): rows that are not here may have
-    cosines up to this. ``share``: what part of the graph's rows fits, of the vector around which least does;
-    ``near``: the cosine of the graph's tenth row, wanted or not, to the vector that is farthest from it.
+    cosines up to this. The first columns are the graph's, the best first, wanted or not, then come those of
+    the deltas.
     """
 
     scores: NDArray[np.float32]
@@ -28,8 +25,6 @@ class Looked:
     fits: NDArray[np.bool_]
     bound: NDArray[np.float32]
     scanned: int
-    share: float = 1.0
-    near: float = 1.0
 
 
 def by_graph(
@@ -46,9 +41,7 @@ def by_graph(
     fits = found >= 0
     if allowed is not None:
         fits &= allowed[base.row_product[found]]
-    share = float(fits.mean(axis=1).min()) if allowed is not None else 1.0
-    near = float(scores[:, min(_TENTH, fetch) - 1].min())
-    looked = Looked(scores, found, fits, bound, len(xq) * fetch, share, near)
+    looked = Looked(scores, found, fits, bound, len(xq) * fetch)
     if generation.delta is None:
         return looked
     return _beside(looked, _compared(generation.delta, xq, _behind(generation, allowed), fetch), base.rows)
@@ -115,6 +108,4 @@ def _beside(one: Looked, other: Looked, first_row: int) -> Looked:
         np.concatenate([one.fits, other.fits], axis=1),
         np.maximum(one.bound, other.bound),
         one.scanned + other.scanned,
-        one.share,
-        one.near,
     )

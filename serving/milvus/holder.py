@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from serving.errors import NotFound
 from serving.index.following import Following
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, generation_of
@@ -33,6 +34,8 @@ class Holder(Following[InMilvus]):
         collection = None
         try:
             collection = await asyncio.to_thread(self._client.target_of, self._alias)
+            if collection is None and self._served is not None:
+                raise NotFound(f"the alias {self._alias} is gone")
             if collection is not None and (self._served is None or self._served.collection != collection):
                 served = await asyncio.to_thread(opened, self._client, collection)
                 about = served.about

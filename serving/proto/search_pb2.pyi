@@ -253,6 +253,7 @@ class Result(_message.Message):
     plan: _builtins.str
     """"exact" or "graph": how it was searched."""
     rows_scanned: _builtins.int
+    """Rows that were compared; under "graph" those that it gave, not all it met on its way, and those of deltas."""
     exhausted: _builtins.bool
     """Fewer than k products exist under this filter."""
     @_builtins.property
@@ -378,6 +379,7 @@ class StatusReply(_message.Message):
     BRANDS_FIELD_NUMBER: _builtins.int
     COLOURS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
     detector_version: _builtins.str
@@ -391,6 +393,8 @@ class StatusReply(_message.Message):
     last_error: _builtins.str
     stale: _builtins.bool
     """Whether the pointer names, or may name, another generation than this one: see last_error."""
+    age_s: _builtins.float
+    """Seconds since the generation was made, by the server's clock."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -413,10 +417,11 @@ class StatusReply(_message.Message):
         brands: _abc.Iterable[_builtins.str] | None = ...,
         colours: _abc.Iterable[_builtins.str] | None = ...,
         stale: _builtins.bool = ...,
+        age_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

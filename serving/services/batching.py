@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -37,28 +38,43 @@ class Batcher(Generic[Asked, Answer]):
         self._answer = answer
         self._most = most
         self._begin = begin
+        self._begun: Future[None] = Future()
+        self._open = False
         # None says that there will be no more.
         self._waiting: queue.SimpleQueue[tuple[Asked, asyncio.Future[Answer]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """For the event loop that runs."""
+        """For the event loop that runs. Raises what ``begin`` does."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+        self._begun.result()
+        self._open = True
 
     def stop(self) -> None:
         """Once nothing is asked any more; what was asked is answered yet."""
+        self._open = False
         self._waiting.put(None)
         self._thread.join()
 
     def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
-        """To be awaited; raises the error that was the answer."""
+        """To be awaited; raises the error that was the answer.
+
+        Raises ``RuntimeError`` when nobody would answer: before the start, and after the stop.
+        """
+        if not self._open:
+            raise RuntimeError(f"{self._thread.name} is not running")
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.put((asked, future))
         return future
 
     def _run(self) -> None:
-        self._begin()
+        try:
+            self._begin()
+        except BaseException as error:
+            self._begun.set_exception(error)
+            return
+        self._begun.set_result(None)
         patience_s: float | None = 0.0
         while patience_s is not None:
             patience_s = self._round(patience_s)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.errors import NotFound
 from serving.index.collapse import Collapse
@@ -34,17 +35,17 @@ class InMemory:
         )
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
-        """Those of one row and without a filter that want as much are searched as one."""
-        together: dict[tuple[int, Collapse], list[int]] = defaultdict(list)
+        """Those without a filter that want as much are searched as one."""
+        together: dict[tuple[int, Collapse], dict[int, NDArray[np.float32]]] = defaultdict(dict)
         found: dict[int, Found] = {}
         for number, one in enumerate(asked):
-            if len(asked) > 1 and one.wanted is None and one.xq is not None and len(one.xq) == 1:
-                together[one.k, one.collapse].append(number)
+            if one.wanted is None and one.xq is not None:
+                together[one.k, one.collapse][number] = one.xq
             else:
                 found[number] = self._one(one)
-        for (k, collapse), numbers in together.items():
-            xq = np.concatenate([row for number in numbers if (row := asked[number].xq) is not None])
-            found |= zip(numbers, search_each(self._generation, xq, k, collapse), strict=True)
+        for (k, collapse), queries in together.items():
+            each = search_each(self._generation, list(queries.values()), k, collapse=collapse)
+            found |= zip(queries, each, strict=True)
         return [self._cards.result(found[number]) for number in range(len(asked))]
 
     def _one(self, asked: Asked) -> Found:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -185,6 +186,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
                 products=about.products,
                 rows=about.rows,
                 created_at=about.created_at,
+                age_s=time.time() - about.created_at,
                 categories=values["category"],
                 brands=values["brand"],
                 colours=values["colour"],

@@ -18,12 +18,25 @@ traffic: 4.41KB (4517) total, 1.17KB (1200) headers (space savings 93.51%), 1.46
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not installed")
 def test_searches_and_calls_that_do_nothing(benchmark) -> None:
     ran = benchmark(
-        "rpc", "--n", "3000", "--dim", "16", "--rounds", "1", "--seconds", "0.1", "--queries", "50"
+        "rpc",
+        "--n",
+        "3000",
+        "--dim",
+        "16",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.1",
+        "--queries",
+        "50",
+        "--changed",
+        "20",
     )
     said = ran.figures
     assert "no-op (health Check)" in ran.stdout
     assert said["failed"] == 0
     assert 0 < said["ratio_vs_noop_new_queries"] <= said["ratio_vs_noop"] < 2
+    assert 0 < said["ratio_vs_noop_of_a_picture_beside_a_delta"] < 2
     assert said["recall_at_10"] > 0.9
     assert said["batch_vectors_per_s"] > said["search_per_s"] > 0
 

@@ -121,7 +121,7 @@ def test_the_graph_and_the_deltas_are_merged(big_shop) -> None:
     noise = rng.normal(size=(20, shop.dim)) * 0.3 / shop.dim**0.5
     near = np.concatenate([far[:10], shop.vectors[:10]]) + noise
     xq = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
-    together = search_each(generation, xq, 10)
+    together = search_each(generation, list(xq[:, None]), 10)
     assert {found.plan for found in together} == {"graph"}
     same = wanted_hits = 0
     for row, each in zip(xq, together, strict=True):

@@ -259,6 +259,23 @@ async def test_a_pointer_that_is_none_leaves_what_is_served(shop, holder: Holder
     assert holder.failure.reason.startswith("environments/local.json is no pointer: ")
 
 
+async def test_a_pointer_that_vanished_leaves_what_is_served_and_is_told(
+    shop, holder: Holder, registry: CollectorRegistry
+) -> None:
+    release(shop, shop.build())
+    await holder.look()
+    data = shop.store.get(pointer_key("local"))
+    shop.store.delete(pointer_key("local"))
+    await holder.look()
+    assert holder.loaded is not None
+    assert holder.failure == Failure("", "the pointer of local is gone")
+    assert registry.get_sample_value("imgsearch_generation_stale") == 1
+    shop.store.put(pointer_key("local"), data)
+    await holder.look()
+    assert holder.failure is None
+    assert registry.get_sample_value("imgsearch_generation_stale") == 0
+
+
 async def test_a_reader_keeps_its_generation(shop, holder: Holder) -> None:
     first, second = shop.build("s1"), shop.build("s2")
     release(shop, first)

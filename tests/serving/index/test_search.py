@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
-from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, plan_search, search
+from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, Scope, plan_search, search
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def test_a_filter_far_from_the_query_is_filled_by_asking_again(big: Generation) 
     (xq,) = queries(big, 1, 1, seed=5)
     scores = product_scores(big, xq)
     allowed = scores < np.median(scores)
-    found = search(big, xq, 10, allowed, plan=Plan("graph", 30))
+    found = search(big, xq, 10, allowed, plan=Plan("graph", 30, 57))
     np.testing.assert_allclose([hit.score for hit in found.hits], oracle(big, xq, 10, allowed), atol=2e-3)
     assert found.rows_scanned > 30
 
@@ -132,37 +133,42 @@ def test_a_filter_that_keeps_nothing(small: Generation) -> None:
     assert (found.hits, found.exhausted, found.rows_scanned) == ([], True, 0)
 
 
+def planned(groups: int, kept_rows: int, rows: int, rows_per_group: float, dim: int) -> Plan:
+    return plan_search(Scope(groups, kept_rows, rows, rows_per_group, dim, least=32))
+
+
 def test_the_plan_goes_by_what_is_cheap() -> None:
     for dim in (24, 128, 256, 1024):
-        assert plan_search(10, EXACT_ROWS, 10**6, 4.0, dim, 32) == Plan("exact")
-        assert plan_search(10, 10**6, 10**6, 4.0, dim, 32) == Plan("graph", 60)
-        assert plan_search(30, 10**6, 10**6, 4.0, dim, 32) == Plan("graph", 180)
-        assert plan_search(30, 500_000, 10**6, 4.0, dim, 32) == Plan("graph", 180), "as if everything fitted"
-    assert plan_search(10, 500_000, 10**6, 1.0, 128, 32) == Plan("graph", 30), "half of a half fits"
-    assert plan_search(10, 50_000, 10**6, 1.0, 128, 32) == Plan("graph", 24), "a look, not more"
-    assert plan_search(60, 4_000, 10**6, 4.0, 128, 32) == Plan("exact"), "wide beams cost more than few rows"
+        assert planned(10, EXACT_ROWS, 10**6, 4.0, dim) == Plan("exact", 60)
+        assert planned(10, 10**6, 10**6, 4.0, dim) == Plan("graph", 60, 95)
+        assert planned(30, 10**6, 10**6, 4.0, dim) == Plan("graph", 180, 245)
+        assert planned(30, 500_000, 10**6, 4.0, dim) == Plan("graph", 180, 245), "as if everything fitted"
+    assert planned(10, 10**6, 10**6, 1.0, 128) == Plan("graph", 10, 32), "as many rows as products"
+    assert planned(1, 10**6, 10**6, 1.0, 128) == Plan("graph", 10, 32), "the tenth tells how far off it is"
+    assert planned(10, 500_000, 10**6, 1.0, 128) == Plan("graph", 30, 57), "half of a half fits"
+    assert planned(10, 50_000, 10**6, 1.0, 128) == Plan("graph", 24, 50), "a look, not more"
+    assert planned(60, 4_000, 10**6, 4.0, 128).kind == "exact", "wide beams cost more than few rows"
 
 
 def test_a_look_in_vain_costs_little_beside_what_comes_instead() -> None:
     for dim in (24, 128, 256, 1024):
         for kept in range(EXACT_ROWS, 200_000, 500):
-            plan = plan_search(10, kept, 200_000, 1.0, dim, 32)
+            plan = planned(10, kept, 200_000, 1.0, dim)
             if plan.kind == "graph" and kept < 200_000:
-                assert cost.graph_us(search_module._beam(plan.fetch, 32), dim) <= 0.5 * cost.exact_us(
-                    kept, 200_000, dim
-                )
+                assert cost.graph_us(plan.beam, dim) <= 0.5 * cost.exact_us(kept, 200_000, dim)
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.5, 1])
+@pytest.mark.parametrize("kept", [0, 1, 5])
 def test_a_graph_that_finds_too_little_gives_way(
-    big: Generation, monkeypatch: pytest.MonkeyPatch, share: float
+    big: Generation, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     graph = search_module.by_graph
-    monkeypatch.setattr(
-        search_module,
-        "by_graph",
-        lambda *asked: replace(looked := graph(*asked), fits=np.zeros_like(looked.fits), share=share),
-    )
+
+    def few(*asked: Any) -> Any:
+        looked = graph(*asked)
+        return replace(looked, fits=looked.fits & (np.arange(looked.fits.shape[1]) < kept))
+
+    monkeypatch.setattr(search_module, "by_graph", few)
     (xq,) = queries(big, 1, 2, seed=9)
     found = search(big, xq, 10)
     assert found.plan == "exact"
@@ -246,7 +252,7 @@ def test_the_graph_refills_until_there_are_k_groups(big: Generation, share: floa
     for number, xq in enumerate(queries(big, 5, 2, seed=13)):
         allowed = np.random.default_rng(number).random(big.manifest.products) < share
         allowed[number] = True
-        plans = [Plan("graph", 40), Plan("exact"), None]
+        plans = [Plan("graph", 40, 70), Plan("exact", 15), None]
         found = [search(generation, xq, 10, allowed, plan, "picture") for plan in plans]
         for one in found:
             check_collapsed(generation, xq, one, 10, allowed, "picture")

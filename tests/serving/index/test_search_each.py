@@ -28,24 +28,32 @@ def rows(generation: Generation, count: int) -> np.ndarray:
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
+def queries(generation: Generation, count: int) -> list[np.ndarray]:
+    """Of one, two, three and one row, and so on; float32 (n, dim) each."""
+    parts = np.cumsum([1 + number % 3 for number in range(count)])
+    return np.split(rows(generation, parts[-1]), parts[:-1])
+
+
 @pytest.mark.parametrize("k", [1, 3, 100])
 @pytest.mark.parametrize("collapse", ["product", "picture"])
-def test_each_row_finds_what_it_finds_by_itself(big: Generation, k: int, collapse: str) -> None:
+def test_each_query_finds_what_it_finds_by_itself(big: Generation, k: int, collapse: str) -> None:
     of_product = np.arange(big.manifest.products, dtype=np.int32) // 3 * 3
     groupings = big.groupings | {"picture": Grouping.of(of_product)}
-    generation, xq = replace(big, groupings=groupings), rows(big, 20)
-    found = search_each(generation, xq, k, collapse)
-    assert found == [search(generation, row[None], k, collapse=collapse) for row in xq]
+    generation, asked = replace(big, groupings=groupings), queries(big, 20)
+    found = search_each(generation, asked, k, collapse=collapse)
+    assert found == [search(generation, xq, k, collapse=collapse) for xq in asked]
     assert {one.plan for one in found} == {"graph" if k < 100 else "exact"}
 
 
 def test_a_list_that_is_too_short_is_asked_for_again(
     big: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    xq = rows(big, 5)
-    wanted = search_each(big, xq, 10)
+    asked = queries(big, 5)
+    wanted = search_each(big, asked, 10)
     monkeypatch.setattr(search_module, "_SLACK", 0.1)
-    short = search_each(big, xq, 10)
+    search_module.plan_search.cache_clear()
+    short = search_each(big, asked, 10)
+    search_module.plan_search.cache_clear()
     assert [len(one.hits) for one in short] == [10] * 5
     assert all(one.rows_scanned > 10 for one in short)
     assert short[0].hits[0] == wanted[0].hits[0]
@@ -53,9 +61,9 @@ def test_a_list_that_is_too_short_is_asked_for_again(
 
 def test_a_small_shop_is_searched_exactly(shop) -> None:
     generation = load(shop.store, shop.build())
-    xq = rows(generation, 4)
-    found = search_each(generation, xq, 100)
-    assert found == [search(generation, row[None], 100) for row in xq]
+    asked = queries(generation, 4)
+    found = search_each(generation, asked, 100)
+    assert found == [search(generation, xq, 100) for xq in asked]
     assert all(one.exhausted and one.plan == "exact" for one in found)
 
 
@@ -68,8 +76,8 @@ def test_the_graph_is_asked_once(big: Generation, monkeypatch: pytest.MonkeyPatc
         return real(index, xq, *args, **options)
 
     monkeypatch.setattr(faiss.IndexHNSWSQ, "search", count)
-    search_each(with_beams(big, (-1, 32)), rows(big, 16), 10)
-    assert asked == [16]
+    search_each(with_beams(big, (-1, 32)), queries(big, 9), 10)
+    assert asked == [18]
 
 
 def asked_beams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -81,8 +89,7 @@ def asked_beams(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(beam)
         return real(index, beam)
 
-    for module in (search_module, looked):
-        monkeypatch.setattr(module, "parameters", parameters)
+    monkeypatch.setattr(looked, "parameters", parameters)
     return asked
 
 
@@ -96,12 +103,10 @@ def test_the_beam_is_the_generations_own(big: Generation, monkeypatch: pytest.Mo
     asked = asked_beams(monkeypatch)
     own = with_beams(big, (-0.9, 77), (-1, 150))
     xq, everything = rows(own, 1), np.ones(own.manifest.products, bool)
-    search_each(own, xq, 1)
-    search(own, xq, 1)
-    search(own, xq, 1, everything, plan=search_module.Plan("graph", 10))
-    assert asked == [77, 77, 77]
-    search(own, xq, 1, plan=search_module.Plan("graph", 60))
-    assert asked[3:] == [140], "more for each row beyond ten"
+    search_each(own, [xq], 1)
+    search(own, xq, 1, everything)
+    search(own, xq, 3)  # of products of four rows each
+    assert asked == [77, 77, 89], "more for each row beyond ten"
 
 
 def test_a_query_that_is_far_off_is_asked_again_with_a_wider_beam(
@@ -109,11 +114,25 @@ def test_a_query_that_is_far_off_is_asked_again_with_a_wider_beam(
 ) -> None:
     asked = asked_beams(monkeypatch)
     own = with_beams(big, (1.1, 77), (-1, 150))  # nothing is as near as the first beam is for
-    xq, everything = rows(own, 3), np.ones(own.manifest.products, bool)
-    each = search_each(own, xq, 1)
+    queries_, everything = queries(own, 3), np.ones(own.manifest.products, bool)
+    each = search_each(own, queries_, 1)
     assert asked == [77, 150], "all of them at once"
-    one = search(own, xq[:1], 1)
-    again = search_module.Plan("graph", one.rows_scanned // 2)
-    masked = search(own, xq[:1], 1, everything, plan=again)
+    one = search(own, queries_[0], 1)
+    again = search_module.Plan("graph", one.rows_scanned // 2, 77)
+    masked = search(own, queries_[0], 1, everything, plan=again)
     assert asked[2:] == [77, 150] * 2
     assert each[0] == one == masked
+
+
+def test_only_the_query_that_is_far_off_is_asked_again(
+    big: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = rows(big, 30)
+    tenths = [search(big, xq[None], 10).hits[-1].score for xq in several]
+    near, far = (several[[place(tenths)]] for place in (np.argmax, np.argmin))
+    beams = asked_beams(monkeypatch)
+    own = with_beams(big, ((max(tenths) + min(tenths)) / 2, 77), (-1, 150))
+    found = search_each(own, [near, far, near], 1)
+    assert beams == [77, 150]
+    once = found[0].rows_scanned
+    assert [one.rows_scanned for one in found] == [once, 2 * once, once]

@@ -53,6 +53,17 @@ async def test_it_follows_the_alias(shop, milvus: Client) -> None:
     assert registry.get_sample_value("imgsearch_generation_products") == 60
 
 
+async def test_an_alias_that_vanished_leaves_what_is_served_and_is_told(shop, milvus: Client) -> None:
+    holder, _, registry = holder_of(milvus)
+    generation = release(shop, milvus)
+    await holder.look()
+    milvus.call("drop_alias", ALIAS)
+    await holder.look()
+    assert holder.current().about.generation == generation
+    assert holder.failure == Failure("", f"the alias {ALIAS} is gone")
+    assert registry.get_sample_value("imgsearch_generation_stale") == 1
+
+
 async def test_what_is_no_generation_is_not_served(shop, milvus: Client) -> None:
     holder, swaps, registry = holder_of(milvus)
     first = release(shop, milvus)

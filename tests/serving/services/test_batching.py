@@ -81,6 +81,26 @@ async def test_what_is_raised_is_of_those_that_raise_it() -> None:
         assert await batcher.ask(5) == 10, "the thread goes on"
 
 
+async def test_a_thread_that_cannot_begin_is_told_of_at_the_start() -> None:
+    def begin() -> None:
+        raise OSError("no cores")
+
+    batcher: Batcher[int, int] = Batcher(list, 4, "test", begin)
+    with pytest.raises(OSError, match="no cores"):
+        batcher.start()
+
+
+async def test_nobody_waits_where_nobody_answers() -> None:
+    batcher: Batcher[int, int] = Batcher(list, 4, "lonely")
+    with pytest.raises(RuntimeError, match="lonely is not running"):
+        batcher.ask(1)
+    batcher.start()
+    assert await batcher.ask(1) == 1
+    batcher.stop()
+    with pytest.raises(RuntimeError, match="lonely is not running"):
+        batcher.ask(1)
+
+
 async def test_who_gave_up_is_not_answered() -> None:
     gate = Gate()
     with running(gate) as batcher:

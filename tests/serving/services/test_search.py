@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -373,6 +374,8 @@ async def test_status_tells_what_is_served_and_what_failed(searching: Searching)
     shop = searching.shop
     manifest = shop.build("s1")
     reply = await searching.status()
+    assert time.time() - manifest.created_at - 10 < reply.age_s <= time.time() - manifest.created_at
+    reply.ClearField("age_s")
     assert reply == search_pb2.StatusReply(
         generation=manifest.id,
         embedder_version="embedder-1",
