@@ -25,7 +25,7 @@ from serving.index.filters import Filter
 from serving.index.generation import FORMAT, GRAPH, GROUPS, ITEMS, Manifest
 from serving.index.loaded import Generation
 from serving.index.part import rows_in
-from serving.index.search import search
+from serving.index.search import search_each
 from serving.object_store import ObjectStore
 
 # Rows of all deltas: comparing so many takes a search about as long as the graph. And their number of files.
@@ -141,9 +141,13 @@ class BuildPlan:
 
 def plan_build(before: Generation, wanted: Wanted) -> BuildPlan:
     """How ``before``, of the same models, becomes the index that is ``wanted``; no IO."""
-    present, live = before.present(), before.manifest
-    live_products = before.products.take(present)
-    live_items = before.items.take(rows_in(*before.spans(present)))
+    live, live_products, live_items = before.manifest, before.products, before.items
+    if before.alive is not None:
+        present = before.present()
+        live_products, live_items = (
+            live_products.take(present),
+            live_items.take(rows_in(*before.spans(present))),
+        )
     products, items = wanted.products, wanted.items
     shown = products.filter(pc.is_in(products["product_id"], value_set=_ids(items)))
     change = difference(shown, live_products)
@@ -152,10 +156,9 @@ def plan_build(before: Generation, wanted: Wanted) -> BuildPlan:
         for table in (change.new, change.removed, change.repictured, change.touched, change.reattributed)
         for name in table["product_id"].to_pylist()
     } | _with_other_items(items, live_items)
-    come = frozenset(changed & _set(_ids(shown)))
-    gone = frozenset(changed & _set(_ids(live_products)))
     if not changed:
         return BuildPlan("nothing", "the live generation is what is wanted")
+    come, gone = _among(changed, _ids(shown)), _among(changed, _ids(live_products))
     own = items.filter(pc.is_in(items["product_id"], value_set=pa.array(sorted(come), pa.string())))
     rows = own.num_rows + sum(delta.rows for delta in live.deltas)
     touched = len(changed) + sum(max(delta.products, delta.removed) for delta in live.deltas)
@@ -177,6 +180,11 @@ def _ids(table: pa.Table) -> Any:
 
 def _set(ids: Any) -> set[str]:
     return {str(name) for name in ids.to_pylist()}
+
+
+def _among(names: set[str], ids: Any) -> frozenset[str]:
+    """Those of a few ``names`` that are among many ``ids``."""
+    return frozenset(_set(ids.filter(pc.is_in(ids, value_set=pa.array(sorted(names), pa.string())))))
 
 
 def _with_other_items(items: pa.Table, live_items: pa.Table) -> set[str]:
@@ -248,10 +256,8 @@ def _near(
     live: Generation, vectors: NDArray[np.float32], there: NDArray[np.bool_] | None
 ) -> NDArray[np.int64]:
     """int64: the products of ``there`` nearest to each of ``vectors``, one of each group."""
-    found: set[int] = set()
-    for xq in vectors:
-        found |= {hit.product for hit in search(live, xq[None], _NEAREST, there, collapse="picture").hits}
-    return np.array(sorted(found), np.int64)
+    each = search_each(live, list(vectors[:, None]), _NEAREST, there, collapse="picture")
+    return np.array(sorted({hit.product for found in each for hit in found.hits}), np.int64)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
