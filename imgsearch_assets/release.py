@@ -4,17 +4,23 @@ The order is that of a careful hand: read the pointer, verify and load the gener
 run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
+import logging
 from contextlib import closing
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from serving.errors import NotFound, Unverified
 from serving.index.artifact import load, read_deltas
-from serving.index.store import Pointer, Release, list_manifests, point, read_manifest, read_pointer
+from serving.index.generation import Manifest
+from serving.index.store import Pointer, Release, list_generations, point, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 from serving.settings import Settings
 
 # Generations that stay loadable, for a roll-back.
 KEEP = 3
+# No build takes longer from its first segment to its manifest.
+_ABANDONED_S = 24 * 3600.0
+
+log = logging.getLogger(__name__)
 
 
 def publish(
@@ -106,22 +112,46 @@ def history(store: ObjectStore, environment: str) -> list[Release]:
     return list(pointer.history) if pointer else []
 
 
+def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, str]]:
+    """Every complete generation, the one made last first; and why those that cannot be read cannot, by id."""
+    found, unreadable = [], {}
+    for generation in list_generations(store):
+        try:
+            found.append(read_manifest(store, generation))
+        except (NotFound, Unverified) as error:
+            unreadable[generation] = str(error)
+    return sorted(found, key=lambda manifest: manifest.created_at, reverse=True), unreadable
+
+
+def environments(store: ObjectStore) -> list[str]:
+    """Those that had a release."""
+    return [key.removeprefix("environments/").removesuffix(".json") for key in store.list("environments")]
+
+
 def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
     """Remove generations that nobody can need, with the segments only they name; their ids.
 
-    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last. Call it
-    where no build is under way: segments that no manifest names yet are removed too.
+    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last, and for
+    a day what no manifest names: a build may be about to. Nothing is removed while a manifest or a pointer
+    cannot be read: it may be of a newer pipeline, and what it needs is not known here.
     """
-    manifests = sorted(list_manifests(store), key=lambda manifest: manifest.created_at, reverse=True)
+    manifests, unreadable = generations(store)
     kept = {manifest.id for manifest in manifests[:keep]}
-    for key in store.list("environments"):
-        environment = key.removeprefix("environments/").removesuffix(".json")
-        kept |= {release.generation for release in history(store, environment)[:keep]}
+    for environment in environments(store):
+        try:
+            kept |= {release.generation for release in history(store, environment)[:keep]}
+        except Unverified as error:
+            unreadable[environment] = str(error)
+    if unreadable:
+        log.warning("nothing is pruned: %s", "; ".join(unreadable.values()))
+        return []
     removed = [manifest for manifest in manifests if manifest.id not in kept]
     for manifest in removed:
         store.delete(manifest.key)
     named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
+    theirs = {segment.key for manifest in removed for segment in manifest.files}
     for key in list(store.list("segments")):
-        if key not in named:
+        if key not in named and (key in theirs or store.age_s(key) > _ABANDONED_S):
             store.delete(key)
+    store.tidy("segments", _ABANDONED_S)
     return [manifest.id for manifest in removed]

@@ -36,6 +36,31 @@ def status(home: Home, environment: Environment = "local") -> None:
         Console().print(table if releases else f"nothing was ever released in {environment}")
 
 
+@app.command("list")
+def list_(home: Home) -> None:
+    """Every generation in the store, the one made last first, and where it is live."""
+    from imgsearch_assets.release import environments, generations
+    from imgsearch_assets.release import status as live
+
+    with one_sentence():
+        store = objects_of(home)
+        found, unreadable = generations(store)
+        where: dict[str, list[str]] = {}
+        for environment in environments(store):
+            release = live(store, environment)
+            if release is not None:
+                where.setdefault(release.generation, []).append(environment)
+        table = Table("generation", "made", "products", "rows", "deltas", "MiB", "live in")
+        for manifest in found:
+            size = sum(segment.size_bytes for segment in manifest.files) / 2**20
+            counts = [f"{count:,}" for count in (manifest.products, manifest.rows, len(manifest.deltas))]
+            places = ", ".join(where.get(manifest.id, []))
+            table.add_row(manifest.id, _time(manifest.created_at), *counts, f"{size:,.1f}", places)
+        for generation, why in unreadable.items():
+            table.add_row(generation, f"unreadable: {why}", *[""] * 4, ", ".join(where.get(generation, [])))
+        Console().print(table if table.row_count else "there is no generation yet")
+
+
 @app.command()
 def promote(
     home: Home,

@@ -4,12 +4,14 @@ A key is ``/``-separated. ``put`` is atomic: a reader sees the whole object or n
 folder; the cloud one lives beside it when there is a bucket to speak to.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +20,8 @@ from serving.errors import BadSettings, Conflict, NotFound
 
 # Linux's own, which Python does not wrap: one file system at once, where os.sync() waits for all of them.
 _SYNCFS = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+# Of a file that is being written. Not ending in a legal key's character, so that no listing shows it.
+_HALF = ".half~"
 _KEY = re.compile(r"[A-Za-z0-9_=.-]+(/[A-Za-z0-9_=.-]+)*")
 
 
@@ -42,8 +46,14 @@ class ObjectStore(Protocol):
     def size(self, key: str) -> int:
         """Bytes. Raises ``NotFound``."""
 
+    def age_s(self, key: str) -> float:
+        """Seconds since the object was written. Raises ``NotFound``."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Every key below the folder ``prefix``, in order."""
+
+    def tidy(self, prefix: str, older_than_s: float) -> None:
+        """Remove what writers that were killed left below the folder ``prefix``."""
 
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
@@ -90,8 +100,7 @@ class LocalObjectStore:
     def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not ending in a legal key's character, so that no listing shows a half-written object.
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix="~")
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=_HALF)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -102,22 +111,31 @@ class LocalObjectStore:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+        if sync:
+            with _folder(path.parent) as folder:  # which has the name
+                os.fsync(folder)
 
     def sync(self) -> None:
-        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with _folder(self.root) as folder:
             if _SYNCFS is None:
                 os.sync()
             elif _SYNCFS(folder) != 0:
                 raise OSError(ctypes.get_errno(), "syncfs failed", str(self.root))
-        finally:
-            os.close(folder)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
     def size(self, key: str) -> int:
         return self.local_path(key).stat().st_size
+
+    def age_s(self, key: str) -> float:
+        return time.time() - self.local_path(key).stat().st_mtime
+
+    def tidy(self, prefix: str, older_than_s: float) -> None:
+        for path in self._path(prefix).rglob(f"*{_HALF}"):
+            with contextlib.suppress(FileNotFoundError):  # written to the end meanwhile
+                if path.is_file() and time.time() - path.stat().st_mtime > older_than_s:
+                    path.unlink()
 
     def list(self, prefix: str) -> Iterator[str]:
         top = self._path(prefix)
@@ -148,3 +166,13 @@ class LocalObjectStore:
                 raise Conflict(f"{key} was changed by another writer")
             self.put(key, data)
         return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    """A descriptor of it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

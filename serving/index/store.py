@@ -158,11 +158,6 @@ def list_generations(store: ObjectStore) -> Iterator[str]:
     return (key.split("/")[1] for key in store.list("generations") if key.endswith("/manifest.json"))
 
 
-def list_manifests(store: ObjectStore) -> Iterator[Manifest]:
-    """Every complete generation, in order of id. Raises ``Unverified`` at one that cannot be used."""
-    return (read_manifest(store, generation) for generation in list_generations(store))
-
-
 def _manifest_bytes(store: ObjectStore, generation: str) -> bytes:
     try:
         return store.get(manifest_key(generation))

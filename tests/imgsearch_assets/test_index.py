@@ -6,7 +6,7 @@ from imgsearch_assets.index import build_generation
 from serving.errors import BadInput
 from serving.index.artifact import load
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS
-from serving.index.store import list_manifests
+from serving.index.store import list_generations
 
 
 def keys(shop) -> set[str]:
@@ -161,4 +161,4 @@ def test_parts_that_do_not_fit_are_refused(shop, what: str, text: str) -> None:
     broken(shop, what)
     with pytest.raises(BadInput, match=text):
         shop.build()
-    assert list(list_manifests(shop.store)) == []
+    assert list(list_generations(shop.store)) == []

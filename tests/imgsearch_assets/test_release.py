@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pyarrow as pa
@@ -6,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgsearch_assets.index import build_delta
-from imgsearch_assets.release import history, prune, publish, rollback, status
+from imgsearch_assets.release import generations, history, prune, publish, rollback, status
 from imgsearch_assets.snapshot import live_manifest, live_products
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import GROUPS, Manifest
-from serving.index.store import list_manifests, point, pointer_key, read_manifest, read_pointer
+from serving.index.store import list_generations, point, pointer_key, read_manifest, read_pointer
 
 
 def test_releases_and_the_way_back(shop) -> None:
@@ -246,16 +247,72 @@ def test_what_nobody_can_need_is_removed(shop) -> None:
         shop.vectors = shop.vectors[:, ::-1].copy() * (1 + number * 1e-6)
         manifests.append(shop.build(f"s{number}"))
     publish(shop.store, "staging", manifests[0].id, "me", "why")
-    shop.store.put("segments/" + "0" * 64 + ".faiss", b"of a build that was killed")
+    killed, under_way = (f"segments/{digit * 64}.faiss" for digit in "01")
+    for key in (killed, under_way):
+        shop.store.put(key, b"of a build without its manifest")
+    os.utime(shop.store.local_path(killed), (0, 0))
     removed = prune(shop.store, keep=3)
     assert removed == [manifests[2].id, manifests[1].id]
-    left = list(list_manifests(shop.store))
+    left, unreadable = generations(shop.store)
+    assert not unreadable
     assert {manifest.id for manifest in left} == {manifests[place].id for place in (0, 3, 4, 5)}
     for manifest in left:
         load(shop.store, manifest)
     named = {segment.key for manifest in left for segment in manifest.segments}
-    assert set(shop.store.list("segments")) == named
+    assert set(shop.store.list("segments")) == named | {under_way}
     assert prune(shop.store, keep=3) == []
+
+
+@pytest.mark.parametrize("key", ["manifest", "pointer"])
+def test_nothing_is_removed_while_something_cannot_be_read(
+    shop, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifests = []
+    for number in range(3):
+        shop.vectors = shop.vectors[:, ::-1].copy() * (1 + number * 1e-6)
+        manifests.append(shop.build(f"s{number}"))
+    publish(shop.store, "local", manifests[2].id, "me", "why")
+    if key == "manifest":
+        newer = manifests[0].to_json().replace(b'"format": 3', b'"format": 4, "wings": 2')
+        shop.store.put(manifests[0].key, newer)
+    else:
+        shop.store.put(pointer_key("production"), b'{"live": {"generation": "x", "wings": 2}}')
+    there = sorted(shop.store.list("segments"))
+    assert prune(shop.store, keep=1) == []
+    assert sorted(shop.store.list("segments")) == there
+    assert len(list(list_generations(shop.store))) == 3
+    assert "nothing is pruned: " in caplog.text
+
+
+doings = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from(["build", "publish", "roll back", "prune"])),
+    min_size=3,
+    max_size=12,
+)
+
+
+@given(doings)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_two_operators_in_any_order_leave_what_loads(shop, doings) -> None:
+    """Each builds a catalogue of its own, publishes what it built last, goes back and prunes."""
+    shop.store.delete(pointer_key("local"))
+    built: dict[int, str] = {}
+    for turn, (who, what) in enumerate(doings):
+        try:
+            if what == "build":
+                shop.vectors = shop.vectors[:, ::-1].copy()
+                built[who] = shop.build(f"s{who}-{turn}").id
+            elif what == "publish" and who in built:
+                publish(shop.store, "local", built[who], f"operator {who}", "turns")
+            elif what == "roll back":
+                rollback(shop.store, "local", f"operator {who}", "turns")
+            elif what == "prune":
+                prune(shop.store, keep=2)
+        except NotFound:
+            assert what in ("publish", "roll back"), "what was pruned, or was never there"
+        live = status(shop.store, "local")
+        if live is not None:
+            load(shop.store, read_manifest(shop.store, live.generation, live.manifest_sha256))
 
 
 def test_a_live_generation_of_the_former_format_is_followed_by_a_new_one(shop, as_of_format_1) -> None:

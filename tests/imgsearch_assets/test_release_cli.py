@@ -17,6 +17,25 @@ def test_nothing_released_yet(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (0, "nothing was ever released in local\n")
 
 
+def test_every_generation_is_listed(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    (tmp_path / "objects").mkdir(exist_ok=True)
+    home = ["--home", str(tmp_path)]
+    assert run(app, ["release", "list", *home]).output == "there is no generation yet\n"
+    first, second = shop.build("s1"), shop.build("s2")
+    publish(shop.store, "local", first.id, "test", "test")
+    publish(shop.store, "staging", first.id, "test", "test")
+    lines = run(app, ["release", "list", *home]).output.splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert [(row[0], row[2], row[-1]) for row in rows] == [
+        (second.id, "60", ""),
+        (first.id, "60", "local, staging"),
+    ]
+    shop.store.put(second.key, b"{}")
+    rows = run(app, ["release", "list", *home]).output
+    assert f"unreadable: the manifest of generation {second.id} cannot be used" in rows
+
+
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     nowhere = run(app, ["release", "status", "--home", str(tmp_path / "typo")])
     assert nowhere.exit_code == 1

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,26 @@ def test_a_listing_is_in_order_and_shows_whole_objects_only(store: LocalObjectSt
     store.compare_and_set("t/pointer", b"x", None)
     assert list(store.list("t")) == ["t/a/y", "t/a/z", "t/b", "t/pointer"]
     assert list(store.list("nothing")) == []
+
+
+def test_what_killed_writers_left_is_removed_once_it_is_old(store: LocalObjectStore) -> None:
+    store.put("t/whole", b"x")
+    old, young = (store.root / "t" / f"{name}.half~" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"not done")
+    for path in (old, store.local_path("t/whole")):
+        os.utime(path, (0, 0))
+    store.tidy("t", 60)
+    assert sorted(path.name for path in (store.root / "t").iterdir()) == ["whole", "young.half~"]
+
+
+def test_an_object_has_an_age(store: LocalObjectStore) -> None:
+    store.put("a", b"x")
+    assert store.age_s("a") < 60
+    os.utime(store.local_path("a"), (0, 0))
+    assert store.age_s("a") > 1e9
+    with pytest.raises(NotFound, match="there is no object b"):
+        store.age_s("b")
 
 
 def test_a_failed_put_leaves_the_old_object_and_no_litter(store: LocalObjectStore) -> None:

@@ -4,7 +4,7 @@ from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.store import (
     REMEMBERED,
     PointerAt,
-    list_manifests,
+    list_generations,
     point,
     pointer_key,
     read_manifest,
@@ -14,7 +14,7 @@ from serving.index.store import (
 
 def test_nothing_is_live_at_first(shop) -> None:
     assert read_pointer(shop.store, "local") == PointerAt()
-    assert list(list_manifests(shop.store)) == []
+    assert list(list_generations(shop.store)) == []
     with pytest.raises(NotFound, match="there is no generation 0123"):
         read_manifest(shop.store, "0123")
 
