@@ -57,15 +57,11 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
     # A core a search: threads inside FAISS would fight over the same cores. How many it may use is a
     # property of each thread that calls it.
     faiss.omp_set_num_threads(1)
-    alone = partial(faiss.omp_set_num_threads, 1)
-    with (
-        ThreadPoolExecutor(_cores(), "search", alone) as executor,
-        SearchServicer(holder, settings, executor, alone) as servicer,
-    ):
+    with ThreadPoolExecutor(_cores(), "search", partial(faiss.omp_set_num_threads, 1)) as executor:
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],
             search_pb2_grpc.add_SearchServicer_to_server,
-            servicer,
+            SearchServicer(holder, settings, executor),
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
         # What is there by now stays, and need not be looked through after each swap: that stops all calls
@@ -89,15 +85,11 @@ async def _search_in_milvus(settings: Settings, port: int, metrics_port: int | N
         client, settings.environment, IndexMetrics(metrics.registry), on_swap=lambda: server.set_ready(True)
     )
     # Its searches wait for another machine, so a thread for each call that is let in.
-    with (
-        closing(client),
-        ThreadPoolExecutor(settings.max_concurrency, "search") as executor,
-        SearchServicer(holder, settings, executor) as servicer,
-    ):
+    with closing(client), ThreadPoolExecutor(settings.max_concurrency, "search") as executor:
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],
             search_pb2_grpc.add_SearchServicer_to_server,
-            servicer,
+            SearchServicer(holder, settings, executor),
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
         await holder.look()

@@ -64,8 +64,9 @@ def by_all(
 
 
 def _behind(generation: Generation, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    """What is allowed of the products of deltas."""
-    return None if allowed is None else allowed[generation.base.size :]
+    """What is allowed of the products of deltas; None where that is all."""
+    behind = None if allowed is None else allowed[generation.base.size :]
+    return None if behind is None or behind.all() else behind
 
 
 def _compared(

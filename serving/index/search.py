@@ -168,33 +168,51 @@ def search_each(
     if allowed is None:
         allowed = generation.alive
     figures = generation.manifest.figures
-    found: dict[int, Found] = {}
-    scanned = [0] * len(queries)
-    plans = {plan or plan_search(scope): list(range(len(queries)))}  # how to look, and for which of them
+    states = [_State(xq) for xq in queries]
+    # How to look, and for which rows of which queries.
+    plans = {plan or plan_search(scope): [(state, state.rows) for state in states]}
     while plans:
-        plan, numbers = plans.popitem()
-        xq = queries[numbers[0]] if len(numbers) == 1 else np.concatenate([queries[one] for one in numbers])
+        plan, asked = plans.popitem()
+        xq = np.concatenate([state.xq[rows] for state, rows in asked])
         if plan.kind == "graph":
             looked = by_graph(generation, xq, allowed, plan.fetch, plan.beam)
+            beams = [figures.beam(tenth) for tenth in looked.scores[:, _TENTH - 1].tolist()]
         else:
             looked = by_all(generation, xq, allowed, plan.fetch, scope.kept_rows)
-        ranked, bounds = _ranked(generation, grouping, looked), looked.bound.tolist()
-        tenths = looked.scores[:, _TENTH - 1].tolist() if plan.kind == "graph" else []
-        a_row, end = looked.scanned // len(xq), 0
-        for number in numbers:
-            start, end = end, end + len(queries[number])
-            scanned[number] += a_row * (end - start)
-            hits = _best(ranked[start:end], bounds[start:end], scope.groups)
+            beams = [0] * len(xq)
+        ranked, bounds, end = _ranked(generation, grouping, looked), looked.bound.tolist(), 0
+        for state, rows in asked:
+            start, end = end, end + len(rows)
+            state.scanned += looked.scanned * len(rows) // len(xq)
+            for place, row in enumerate(rows, start):
+                state.lists[row], state.bounds[row] = ranked[place], bounds[place]
+            hits = _best(state.lists, state.bounds, scope.groups)
             if hits is None:
                 share = float(looked.fits[start:end, : plan.fetch].mean(axis=1).min())
-                plans.setdefault(scope.farther(plan, share), []).append(number)
-            elif plan.kind == "graph" and (beam := figures.beam(min(tenths[start:end]))) > plan.beam:
-                plans.setdefault(plan._replace(beam=scope.beam(plan.fetch, beam)), []).append(number)
+                plans.setdefault(scope.farther(plan, share), []).append((state, state.rows))
+            elif (beam := max(beams[start:end])) > plan.beam:
+                # Some rows lie farther off than the beam is for.
+                far = [row for place, row in enumerate(rows, start) if beams[place] > plan.beam]
+                plans.setdefault(plan._replace(beam=scope.beam(plan.fetch, beam)), []).append((state, far))
             else:
                 if not grouping.alone:
-                    hits = _with_others(generation, grouping, queries[number], hits, allowed)
-                found[number] = Found(hits, plan.kind, scanned[number], exhausted)
-    return [found[number] for number in range(len(queries))]
+                    hits = _with_others(generation, grouping, state.xq, hits, allowed)
+                state.found = Found(hits, plan.kind, state.scanned, exhausted)
+    return [state.found for state in states]
+
+
+class _State:
+    """A query under way: of each of its rows what was found, and how good what was not may be."""
+
+    __slots__ = ("bounds", "found", "lists", "rows", "scanned", "xq")
+
+    def __init__(self, xq: NDArray[np.float32]) -> None:
+        self.xq = xq
+        self.rows = list(range(len(xq)))
+        self.lists: list[_Ranked] = [[]] * len(xq)
+        self.bounds = [0.0] * len(xq)
+        self.scanned = 0
+        self.found: Found
 
 
 def _scope(

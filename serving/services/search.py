@@ -3,10 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,8 @@ _RESULTS = search_pb2.SearchReply.DESCRIPTOR.fields_by_name["results"].number
 _FLOAT32 = np.dtype("<f4")
 # The chosen box of a picture, the whole, and as much again; a page of products.
 _QUICK_ROWS, _QUICK_K = 4, 50
+# So many of them at once: health and all others wait for as long as these take.
+_TOGETHER = 32
 
 _COLLAPSE: dict[int, Collapse] = {
     search_pb2.COLLAPSE_PRODUCT: "product",
@@ -37,30 +37,14 @@ _COLLAPSE: dict[int, Collapse] = {
 class SearchServicer(search_pb2_grpc.SearchServicer):
     """``executor`` runs what may take long.
 
-    Small searches of a graph in memory, which are nearly all, are made by one thread, which ``begin`` is the
-    first thing to run in. Works between ``with`` and its end.
+    Small searches of a graph in memory, which are nearly all, are made on the event loop, many at once.
     """
 
-    def __init__(
-        self,
-        holder: Source,
-        settings: Settings,
-        executor: Executor,
-        begin: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, holder: Source, settings: Settings, executor: Executor) -> None:
         self._holder = holder
         self._settings = settings
         self._executor = executor
-        self._small = Batcher(self._search_small, settings.max_batch, "small", begin)
-
-    def __enter__(self) -> Self:
-        self._small.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._small.stop()
+        self._small = Batcher(self._search_small, _TOGETHER)
 
     async def Search(  # type: ignore[override]  # encoded; see rpc.unary
         self, request: search_pb2.SearchRequest, context: Context

@@ -50,7 +50,7 @@ class Searchable(Protocol):
 
     @property
     def quick(self) -> bool:
-        """Whether small searches take so little that one thread makes those that wait together."""
+        """Whether small searches take so little that the event loop makes them."""
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """A ``search_pb2.Result`` for each of ``asked``, encoded.

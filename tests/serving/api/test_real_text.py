@@ -90,7 +90,8 @@ async def front(shop: Any, tmp_path: Path, reader: Bundle) -> AsyncIterator[Fron
     await embedders.start()
     settings = Settings()
     server = Server(settings, RpcMetrics())
-    with ThreadPoolExecutor(2) as executor, SearchServicer(index, settings, executor) as servicer:
+    with ThreadPoolExecutor(2) as executor:
+        servicer = SearchServicer(index, settings, executor)
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,

@@ -136,3 +136,8 @@ def test_only_the_query_that_is_far_off_is_asked_again(
     assert beams == [77, 150]
     once = found[0].rows_scanned
     assert [one.rows_scanned for one in found] == [once, 2 * once, once]
+    (both,) = search_each(own, [np.concatenate([near, far])], 1)
+    assert beams[2:] == [77, 150]
+    assert both.rows_scanned == 3 * once, "its near row is not asked again"
+    best = max(found[:2], key=lambda one: one.hits[0].score)
+    assert both.hits == best.hits

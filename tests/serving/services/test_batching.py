@@ -1,132 +1,105 @@
 """Answered together: everybody gets an own answer, or an own error, whoever else waits."""
 
 import asyncio
-import threading
+import gc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
 
 from serving.services.batching import Batcher
 
-Answered = Sequence[int | Exception]
 
-
-@contextmanager
-def running(answer: Callable[[Sequence[int]], Answered], most: int = 4) -> Iterator[Batcher[int, int]]:
-    batcher = Batcher(answer, most, "test")
-    batcher.start()
-    try:
-        yield batcher
-    finally:
-        batcher.stop()
-
-
-class Gate:
-    """Doubles numbers once it is opened, and remembers what it was asked at a time."""
+class Doubling:
+    """Remembers what it was asked at a time."""
 
     def __init__(self) -> None:
-        self.opened = threading.Event()
         self.batches: list[list[int]] = []
 
-    def __call__(self, numbers: Sequence[int]) -> Answered:
+    def __call__(self, numbers: Sequence[int]) -> Sequence[int | Exception]:
         self.batches.append(list(numbers))
-        assert self.opened.wait(10)
         return [2 * number for number in numbers]
-
-    async def reached(self, batches: int) -> None:
-        async with asyncio.timeout(10):
-            while len(self.batches) < batches:  # noqa: ASYNC110 they come in another thread
-                await asyncio.sleep(0.005)
 
 
 async def test_what_waits_is_answered_together_and_in_bounds() -> None:
-    gate = Gate()
-    with running(gate) as batcher:
-        first = batcher.ask(0)
-        await gate.reached(1)
-        later = [batcher.ask(number) for number in range(1, 10)]
-        gate.opened.set()
-        assert await first == 0
-        assert await asyncio.gather(*later) == [2 * number for number in range(1, 10)]
-    assert gate.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+    doubling = Doubling()
+    batcher: Batcher[int, int] = Batcher(doubling, 4)
+    asked = [batcher.ask(number) for number in range(10)]
+    assert await asyncio.gather(*asked) == [2 * number for number in range(10)]
+    assert doubling.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+async def test_what_comes_a_few_turns_later_is_waited_for() -> None:
+    doubling = Doubling()
+    batcher: Batcher[int, int] = Batcher(doubling, 64)
+    asked = []
+    for number in range(5):
+        asked.append(batcher.ask(number))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8]
+    assert doubling.batches == [[0, 1, 2, 3, 4]]
+
+
+async def test_who_asks_alone_does_not_wait_for_company() -> None:
+    doubling = Doubling()
+    batcher: Batcher[int, int] = Batcher(doubling, 64)
+    for number in range(3):
+        assert await batcher.ask(number) == 2 * number
+    assert doubling.batches == [[0], [1], [2]]
+
+
+async def test_what_is_asked_by_who_was_answered_is_answered() -> None:
+    batcher: Batcher[int, int] = Batcher(Doubling(), 2)
+
+    async def thrice(number: int) -> int:
+        for _ in range(3):
+            number = await batcher.ask(number)
+        return number
+
+    found = await asyncio.wait_for(asyncio.gather(*map(thrice, range(20))), 10)
+    assert found == [8 * number for number in range(20)]
 
 
 async def test_an_error_that_is_told_is_of_one() -> None:
-    def answer(numbers: Sequence[int]) -> Answered:
-        return [ValueError(f"not {number}") if number % 2 else number for number in numbers]
-
-    with running(answer) as batcher:
-        found = await asyncio.gather(*(batcher.ask(number) for number in range(4)), return_exceptions=True)
+    batcher: Batcher[int, int] = Batcher(
+        lambda numbers: [ValueError(f"not {number}") if number % 2 else number for number in numbers], 4
+    )
+    found = await asyncio.gather(*(batcher.ask(number) for number in range(4)), return_exceptions=True)
     assert [str(one) for one in found] == ["0", "not 1", "2", "not 3"]
 
 
 async def test_what_is_raised_is_of_those_that_raise_it() -> None:
-    gate = Gate()
+    doubling = Doubling()
 
-    def answer(numbers: Sequence[int]) -> Answered:
+    def answer(numbers: Sequence[int]) -> Sequence[int | Exception]:
         if 2 in numbers:
             raise RuntimeError("two")
-        return gate(numbers)
+        return doubling(numbers)
 
-    with running(answer) as batcher:
-        first = batcher.ask(0)
-        await gate.reached(1)
-        later = [batcher.ask(number) for number in (1, 2, 3)]
-        gate.opened.set()
-        assert await first == 0
-        found = await asyncio.gather(*later, return_exceptions=True)
-        assert [str(one) for one in found] == ["2", "two", "6"]
-        assert await batcher.ask(5) == 10, "the thread goes on"
+    batcher: Batcher[int, int] = Batcher(answer, 4)
+    found = await asyncio.gather(*(batcher.ask(number) for number in (1, 2, 3)), return_exceptions=True)
+    assert [str(one) for one in found] == ["2", "two", "6"]
+    assert await batcher.ask(5) == 10, "it goes on"
 
 
-async def test_a_thread_that_cannot_begin_is_told_of_at_the_start() -> None:
-    def begin() -> None:
-        raise OSError("no cores")
-
-    batcher: Batcher[int, int] = Batcher(list, 4, "test", begin)
-    with pytest.raises(OSError, match="no cores"):
-        batcher.start()
-
-
-async def test_nobody_waits_where_nobody_answers() -> None:
-    batcher: Batcher[int, int] = Batcher(list, 4, "lonely")
-    with pytest.raises(RuntimeError, match="lonely is not running"):
-        batcher.ask(1)
-    batcher.start()
-    assert await batcher.ask(1) == 1
-    batcher.stop()
-    with pytest.raises(RuntimeError, match="lonely is not running"):
-        batcher.ask(1)
+async def test_too_few_answers_are_an_error_of_each() -> None:
+    batcher: Batcher[int, int] = Batcher(lambda _: [], 4)
+    with pytest.raises(ValueError, match="0 answers to 1"):
+        await batcher.ask(1)
 
 
 async def test_who_gave_up_is_not_answered() -> None:
-    gate = Gate()
-    with running(gate) as batcher:
-        first = batcher.ask(0)
-        await gate.reached(1)
-        gone, stays = batcher.ask(1), batcher.ask(2)
-        gone.cancel()
-        gate.opened.set()
-        assert await first == 0
-        assert await stays == 4
-    assert gate.batches == [[0], [2]]
-
-
-async def test_a_hundred_at_once_are_all_answered() -> None:
-    with running(lambda numbers: [number + 1 for number in numbers], most=64) as batcher:
-        for _ in range(5):
-            found = await asyncio.gather(*(batcher.ask(number) for number in range(100)))
-            assert found == list(range(1, 101))
-
-
-async def test_what_was_asked_before_the_end_is_answered() -> None:
-    gate = Gate()
-    with running(gate) as batcher:
-        asked = [batcher.ask(number) for number in range(6)]
-        gate.opened.set()
-    assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8, 10]
+    doubling = Doubling()
+    batcher: Batcher[int, int] = Batcher(doubling, 4)
+    gone, stays = batcher.ask(1), batcher.ask(2)
+    gone.cancel()
+    assert await stays == 4
+    assert doubling.batches == [[2]]
+    gone = batcher.ask(1)
+    gone.cancel()
+    await asyncio.sleep(0.01)
+    assert doubling.batches == [[2]]
 
 
 class Held:
@@ -134,31 +107,13 @@ class Held:
 
 
 async def test_nothing_is_held_of_what_was_asked() -> None:
-    batcher: Batcher[Held, int] = Batcher(lambda held: [1] * len(held), 4, "test")
-    batcher.start()
+    batcher: Batcher[Held, int] = Batcher(lambda held: [1] * len(held), 4)
     asked = Held()
-    gone = asyncio.Event()
-    weakref.finalize(asked, asyncio.get_running_loop().call_soon_threadsafe, gone.set)
+    alive = weakref.ref(asked)
     assert await batcher.ask(asked) == 1
     del asked
-    await asyncio.wait_for(gone.wait(), 5)
-    batcher.stop()
-
-
-async def test_the_thread_begins_with_what_it_is_told() -> None:
-    begun: list[str] = []
-    batcher = Batcher(
-        lambda numbers: numbers, 4, "mine", lambda: begun.append(threading.current_thread().name)
-    )
-    batcher.start()
-    assert await batcher.ask(1) == 1
-    batcher.stop()
-    assert begun == ["mine"]
-    with pytest.raises(RuntimeError):
-        batcher.start()  # a thread runs once
-
-
-async def test_too_few_answers_are_an_error_of_each() -> None:
-    with running(lambda _: []) as batcher:
-        with pytest.raises(ValueError, match="0 answers to 1"):
-            await batcher.ask(1)
+    gc.disable()
+    try:
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -93,7 +93,8 @@ async def empty(shop, request: pytest.FixtureRequest) -> AsyncIterator[Searching
         milvus = request.getfixturevalue("milvus")
         holder = MilvusHolder(milvus, "local", metrics, nothing)
     server = Server(settings, RpcMetrics())
-    with ThreadPoolExecutor(2) as executor, SearchServicer(holder, settings, executor) as servicer:
+    with ThreadPoolExecutor(2) as executor:
+        servicer = SearchServicer(holder, settings, executor)
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],
             search_pb2_grpc.add_SearchServicer_to_server,
