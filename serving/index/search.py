@@ -99,26 +99,28 @@ class Scope(NamedTuple):
     def exact(self) -> Plan:
         return Plan("exact", self.rows_for())
 
-    def cheaper(self, fetch: int, worth: float = 1) -> Plan:
-        """The graph for ``fetch`` rows, where it costs less than ``worth`` of comparing all that is kept."""
+    def cheaper(self, fetch: int, worth: float = 1, beam: int = 0) -> Plan:
+        """The graph for ``fetch`` rows, where it costs less than ``worth`` of comparing all that is kept.
+
+        With ``beam``, or what so many rows of a query that is near want, whichever is more.
+        """
         fetch = max(fetch, _TENTH)
-        beam = self.beam(fetch, self.least)
+        beam = max(beam, self.least + math.ceil(_A_ROW * (fetch - _TENTH)))
         exact_us = cost.exact_us(self.kept_rows, self.rows, self.dim)
         if fetch < self.rows and cost.graph_us(beam, self.dim) < worth * exact_us:
             return Plan("graph", fetch, beam)
         return self.exact()
 
-    def farther(self, plan: Plan, share: float) -> Plan:
-        """After ``plan`` gave too few; of the rows that the graph gave, ``share`` fitted."""
+    def farther(self, plan: Plan, share: float, beam: int) -> Plan:
+        """After ``plan`` gave too few; of the rows that the graph gave, ``share`` fitted.
+
+        ``beam`` is for queries as far off as this one.
+        """
         if plan.kind == "exact":
             return plan._replace(fetch=_LONGER * plan.fetch)  # ends: all kept rows hold all kept groups
         # What was met is a few rows, perhaps an exception: the whole counts as much.
         share = (share + self.kept_rows / self.rows) / 2
-        return self.cheaper(max(self.rows_for(share), 2 * plan.fetch))
-
-    def beam(self, fetch: int, least: int) -> int:
-        """That finds ``fetch`` rows, where ``least`` finds ten."""
-        return least + math.ceil(_A_ROW * (fetch - _TENTH))
+        return self.cheaper(max(self.rows_for(share), 2 * plan.fetch), beam=beam)
 
 
 @lru_cache(4096)
@@ -186,14 +188,14 @@ def search_each(
             state.scanned += looked.scanned * len(rows) // len(xq)
             for place, row in enumerate(rows, start):
                 state.lists[row], state.bounds[row] = ranked[place], bounds[place]
-            hits = _best(state.lists, state.bounds, scope.groups)
+            hits, beam = _best(state.lists, state.bounds, scope.groups), max(beams[start:end])
             if hits is None:
                 share = float(looked.fits[start:end, : plan.fetch].mean(axis=1).min())
-                plans.setdefault(scope.farther(plan, share), []).append((state, state.rows))
-            elif (beam := max(beams[start:end])) > plan.beam:
+                plans.setdefault(scope.farther(plan, share, beam), []).append((state, state.rows))
+            elif beam > plan.beam:
                 # Some rows lie farther off than the beam is for.
                 far = [row for place, row in enumerate(rows, start) if beams[place] > plan.beam]
-                plans.setdefault(plan._replace(beam=scope.beam(plan.fetch, beam)), []).append((state, far))
+                plans.setdefault(plan._replace(beam=beam), []).append((state, far))
             else:
                 if not grouping.alone:
                     hits = _with_others(generation, grouping, state.xq, hits, allowed)

@@ -7,7 +7,7 @@ from imgsearch_assets import base
 
 def test_the_least_beam_that_finds_enough(shop) -> None:
     figures = shop.build().figures
-    assert [beam.rows for beam in figures.beams] == [16, 32, 32]
+    assert [beam.rows for beam in figures.beams] == [16, 32, 48]
     assert figures.recall_at_10 > 0.999
     cosines = [beam.cosine for beam in figures.beams]
     assert cosines == sorted(cosines, reverse=True)
