@@ -42,8 +42,9 @@ _SUFFIX: dict[Kind, str] = {"base": "faiss"}
 GOLDEN_TOLERANCE = 2e-3
 GOLDEN_BEAM = 128
 
-# Tables unpack to several times their size on disk; the graph to about its own.
-_TABLES_UNPACKED = 6
+# Tables unpack to several times their size on disk; the graph to about its own. What is made of the tables, for
+# filters, groups, answers, took up to three times as much as they do unpacked.
+_TABLES_UNPACKED, _BESIDE_TABLES = 6, 3
 _LIMITS = threading.Lock()
 _STORED_PRODUCTS = pa.unify_schemas([PRODUCTS, GROUPS])
 
@@ -112,9 +113,11 @@ def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = Non
 def _read_base(store: ObjectStore, manifest: Manifest) -> Part:
     for segment in manifest.segments:
         verify(store, segment)
-    index = _read_index(store, manifest)
     items = _read_table(store, manifest.segment("items"), ITEMS, manifest.base_rows)
     products = _read_table(store, manifest.segment("products"), _STORED_PRODUCTS, manifest.base_products)
+    unpacked = items.nbytes + products.nbytes  # what repeats itself is ten times smaller in its file
+    _check_free(manifest, manifest.segment("base").size_bytes, _BESIDE_TABLES * unpacked)
+    index = _read_index(store, manifest)
     return Part.of(index, products, items, row_products(items, products))
 
 
@@ -165,10 +168,15 @@ def _flat(vectors: Any, manifest: Manifest) -> faiss.IndexScalarQuantizer:
 
 
 def _check_headroom(manifest: Manifest, same_base: bool) -> None:
+    """By the sizes of the files, before any is read."""
     base = 0 if same_base else manifest.segment("base").size_bytes
     files = manifest.files[len(manifest.segments) :] if same_base else manifest.files
     tables = sum(segment.size_bytes for segment in files) - base
-    needed, free = int(base * 1.1) + tables * _TABLES_UNPACKED, memory.available_bytes()
+    _check_free(manifest, base, tables * _TABLES_UNPACKED)
+
+
+def _check_free(manifest: Manifest, base: int, others: int) -> None:
+    needed, free = int(base * 1.1) + others, memory.available_bytes()
     if needed > free:
         raise Unavailable(
             f"generation {manifest.id} needs {needed / 2**20:.0f} MiB of memory "

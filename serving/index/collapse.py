@@ -5,3 +5,6 @@ from typing import Literal, get_args
 # A product; one design in its colours; the products of one picture.
 Collapse = Literal["product", "variant", "picture"]
 COLLAPSES: tuple[Collapse, ...] = get_args(Collapse)
+
+# Named beside a group's best product: the members of a group hardly differ.
+MAX_ALSO = 8

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.index import cost
-from serving.index.collapse import Collapse
+from serving.index.collapse import MAX_ALSO, Collapse
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
 from serving.index.looked import Looked, by_all, by_graph
@@ -40,8 +40,7 @@ _WORTH_A_LOOK = 0.5
 _SLACK = 1.5
 # A list that turned out too short is made so many times as long.
 _LONGER = 4
-# Named beside a group's best product, and weighed for it: the members of a group hardly differ.
-MAX_ALSO = 8
+# Members of a group that are weighed for being named beside its best product.
 _WEIGHED = 64
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serving.errors import NotFound
 from serving.images.box import Box
-from serving.index.collapse import Collapse
+from serving.index.collapse import MAX_ALSO, Collapse
 from serving.milvus.collection import (
     PICTURE_FIELDS,
     PRODUCT_FIELDS,
@@ -23,8 +23,6 @@ from serving.milvus.table import MOST, Entity, Table, merged
 from serving.proto import geometry_pb2, search_pb2
 from serving.services.searchable import Asked
 
-# Named beside a group's best product, as in memory.
-MAX_ALSO = 8
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
 _LARGE = 32
 

@@ -1,5 +1,6 @@
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from serving.errors import NotFound, Unavailable, Unverified
@@ -138,6 +139,18 @@ def test_without_memory_for_two_the_second_is_not_loaded(shop, monkeypatch: pyte
     manifest = shop.build()
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_000)
     with pytest.raises(Unavailable, match=rf"generation {manifest.id} needs \d+ MiB of memory and 0 MiB are"):
+        load(shop.store, manifest)
+
+
+def test_without_memory_for_what_tables_unpack_to_it_is_not_loaded(
+    shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are small, for what they say repeats itself: that is seen once they are read."""
+    shop.products = shop.products.set_column(1, "name", pa.array(["the same long name " * 5_000] * 60))
+    manifest = shop.build()
+    free = sum(segment.size_bytes for segment in manifest.files) * 10
+    monkeypatch.setattr(memory, "available_bytes", lambda: free)
+    with pytest.raises(Unavailable, match=rf"generation {manifest.id} needs 17 MiB of memory and \d MiB are"):
         load(shop.store, manifest)
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from serving.index import cost
 from serving.index import search as search_module
 from serving.index.artifact import load
-from serving.index.collapse import Collapse
+from serving.index.collapse import MAX_ALSO, Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
-from serving.index.search import EXACT_ROWS, MAX_ALSO, Found, Plan, Scope, plan_search, search
+from serving.index.search import EXACT_ROWS, Found, Plan, Scope, plan_search, search
 
 
 @pytest.fixture(scope="module")

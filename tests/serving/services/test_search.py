@@ -244,6 +244,22 @@ async def test_an_unknown_value_is_an_empty_answer(searching: Searching) -> None
     assert (list(result.hits), result.exhausted) == ([], True)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        search_pb2.Filter(categories=["dress"], price_min=1_001, price_max=1_002),
+        search_pb2.Filter(price_min=1_000, price_max=1_000, in_stock_only=True),
+        search_pb2.Filter(price_max=1_001, excluded_product_ids=[f"p{number:05d}" for number in range(60)]),
+        search_pb2.Filter(categories=["dress"], brands=["nobody"], colours=["red"]),
+    ],
+)
+async def test_filters_that_nothing_fits_together_are_an_empty_answer(
+    searching: Searching, wanted: search_pb2.Filter
+) -> None:
+    result = await searching.one({"vectors": vectors(searching.shop, 0), "filter": wanted})
+    assert (list(result.hits), result.exhausted, result.rows_scanned) == ([], True, 0)
+
+
 def halved(shop: Any) -> bytes:
     data: bytes = (shop.vectors[:1] * 0.5).astype("<f4").tobytes()
     return data
