@@ -42,7 +42,7 @@ _SUFFIX: dict[Kind, str] = {"base": "faiss"}
 GOLDEN_TOLERANCE = 2e-3
 GOLDEN_BEAM = 128
 
-# Tables unpack to several times their size on disk; the graph to about its own. What is made of the tables, for
+# Tables unpack to several times their size on disk; the graph to about its own. What is made of tables, for
 # filters, groups, answers, took up to three times as much as they do unpacked.
 _TABLES_UNPACKED, _BESIDE_TABLES = 6, 3
 _LIMITS = threading.Lock()
