@@ -8,7 +8,7 @@ import logging
 from contextlib import closing
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
-from serving.errors import NotFound, Unverified
+from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import Manifest
 from serving.index.store import Pointer, Release, list_generations, point, read_manifest, read_pointer
@@ -133,8 +133,11 @@ def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
 
     Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last, and for
     a day what no manifest names: a build may be about to. Nothing is removed while a manifest or a pointer
-    cannot be read: it may be of a newer pipeline, and what it needs is not known here.
+    cannot be read: it may be of a newer pipeline, and what it needs is not known here. An older generation
+    that is promoted or gone back to at the same moment can be lost: leave that to one hand at a time.
     """
+    if keep < 1:
+        raise BadInput(f"keep is {keep}; at least 1 generation is kept")
     manifests, unreadable = generations(store)
     kept = {manifest.id for manifest in manifests[:keep]}
     for environment in environments(store):

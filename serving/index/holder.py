@@ -17,7 +17,7 @@ from serving.index import memory
 from serving.index.artifact import load
 from serving.index.following import Following
 from serving.index.loaded import Generation
-from serving.index.store import PointerAt, Release, read_manifest, read_pointer
+from serving.index.store import Failure, PointerAt, Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 from serving.telemetry import IndexMetrics
 
@@ -49,6 +49,7 @@ class Holder(Following[T]):
         self._current: Generation | None = None
         # The pointer that leads to a generation that must not be served: not tried again until it moves.
         self._refused: str | None = None
+        self._refusal: Failure | None = None
 
     async def look(self) -> None:
         """Look at the pointer once and, when it names another generation, take that into use."""
@@ -64,22 +65,27 @@ class Holder(Following[T]):
             self._went_well()
         elif seen.version != self._refused:
             await self._take(live, seen)
+        else:
+            self.failure = self._refusal  # whatever was wrong with the pointer meanwhile
 
     async def _take(self, live: Release, seen: PointerAt) -> None:
         try:
             generation, served = await asyncio.to_thread(self._load, live)
-        except (Unavailable, OSError) as error:  # the next look may find memory, or the store
+        except (Unavailable, NotFound, OSError) as error:  # the next look may find memory, or the store
             self._failed(live.generation, error)
             return
         except Exception as error:
             # Whatever a damaged file makes a reader raise, it is no reason to stop serving the old one.
             self._refused = seen.version
             self._failed(live.generation, error)
+            self._refusal = self.failure
             return
         self._went_well()
         before, gone = self._current, asyncio.Event()
         last_reader = asyncio.get_running_loop().call_soon_threadsafe
         ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
+        if ended is not None:
+            ended.atexit = False  # there is no loop then
         self._current = generation
         manifest = generation.manifest
         await self._exchange(served, manifest.id, manifest.products, manifest.rows, manifest.created_at)

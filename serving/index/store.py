@@ -144,7 +144,7 @@ def _check_format(generation: str, data: bytes) -> None:
     """By itself: what else a newer format holds is not known here."""
     try:
         found = json.loads(data).get("format")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return  # no manifest at all, which is said of it elsewhere
     if isinstance(found, int) and found > FORMAT:
         raise Unverified(

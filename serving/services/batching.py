@@ -1,4 +1,4 @@
-"""What is asked at about the same time is answered together, on the event loop.
+"""What is asked at about the same time is answered together, on the event loop while that is enough.
 
 Answered as they come, a call of gRPC and a look at vectors drive each other out of the processor's caches.
 A thread for the vectors helps less: handing a call over, and its answer back, takes as long as a small
@@ -7,6 +7,8 @@ search, and both want the interpreter's lock (docs/adr/0006).
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -20,20 +22,29 @@ _TURNS = 20
 class Batcher(Generic[Asked, Answer]):
     """``answer`` gives an answer, or an error, for each that it is asked, in their order; ``most`` at once.
 
-    For one event loop, which stands still while it answers.
+    For one event loop, which stands still while it answers few. As many as ``most`` are more than it can
+    answer: they go to ``executor``, one batch at a time, so that the loop sees what else comes, and can
+    refuse it.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]], most: int) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
+        most: int,
+        executor: Executor,
+    ) -> None:
         self._answer = answer
         self._most = most
+        self._executor = executor
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._away = False  # a batch is with the executor
 
     def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
         """To be awaited; raises the error that was the answer."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, future))
-        if len(self._waiting) == 1:
+        if len(self._waiting) == 1 and not self._away:
             loop.call_soon(self._turn, loop, 1, 0)
         return future
 
@@ -45,23 +56,42 @@ class Batcher(Generic[Asked, Answer]):
             loop.call_soon(self._turn, loop, count, quiet)
             return
         batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        if self._waiting:
-            loop.call_soon(self._turn, loop, 0, 0)
         wanted = [one for one in batch if not one[1].cancelled()]  # whoever asked may have given up
-        if wanted:
-            answers = self._answers([asked for asked, _ in wanted])
-            for (_, future), answer in zip(wanted, answers, strict=True):
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+        asked, futures = [one for one, _ in wanted], [future for _, future in wanted]
+        if count < self._most:
+            _tell(futures, self._answers(asked))
+            return
+        self._away = True
+        answers = loop.run_in_executor(self._executor, self._answers, asked)
+        answers.add_done_callback(partial(self._back, loop, futures))
+
+    def _back(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        futures: "list[asyncio.Future[Answer]]",
+        answers: "asyncio.Future[Sequence[Answer | Exception]]",
+    ) -> None:
+        self._away = False
+        if self._waiting:
+            loop.call_soon(self._turn, loop, len(self._waiting), 0)
+        _tell(futures, answers.result())
 
     def _answers(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
         """What is raised, and not told of one of them, is of those alone that it comes from."""
         try:
-            answers = self._answer(asked)
+            answers = self._answer(asked) if asked else []
             if len(answers) != len(asked):
                 raise ValueError(f"{len(answers)} answers to {len(asked)}")
             return answers
         except Exception as error:
             return [error] if len(asked) == 1 else [self._answers([one])[0] for one in asked]
+
+
+def _tell(futures: "list[asyncio.Future[Answer]]", answers: Sequence[Answer | Exception]) -> None:
+    for future, answer in zip(futures, answers, strict=True):
+        if future.done():  # given up meanwhile
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

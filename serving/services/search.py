@@ -24,8 +24,8 @@ _RESULTS = search_pb2.SearchReply.DESCRIPTOR.fields_by_name["results"].number
 _FLOAT32 = np.dtype("<f4")
 # The chosen box of a picture, the whole, and as much again; a page of products.
 _QUICK_ROWS, _QUICK_K = 4, 50
-# So many of them at once: health and all others wait for as long as these take.
-_TOGETHER = 32
+# Fewer of them at once are made on the event loop: health and all others wait for as long as these take.
+_TOGETHER = 64
 
 _COLLAPSE: dict[int, Collapse] = {
     search_pb2.COLLAPSE_PRODUCT: "product",
@@ -37,14 +37,15 @@ _COLLAPSE: dict[int, Collapse] = {
 class SearchServicer(search_pb2_grpc.SearchServicer):
     """``executor`` runs what may take long.
 
-    Small searches of a graph in memory, which are nearly all, are made on the event loop, many at once.
+    Small searches of a graph in memory, which are nearly all, are made many at once: on the event loop, while
+    that keeps up.
     """
 
     def __init__(self, holder: Source, settings: Settings, executor: Executor) -> None:
         self._holder = holder
         self._settings = settings
         self._executor = executor
-        self._small = Batcher(self._search_small, _TOGETHER)
+        self._small = Batcher(self._search_small, _TOGETHER, executor)
 
     async def Search(  # type: ignore[override]  # encoded; see rpc.unary
         self, request: search_pb2.SearchRequest, context: Context

@@ -220,6 +220,37 @@ async def test_a_pointer_to_nothing_leaves_what_is_served(shop, holder: Holder) 
     assert holder.failure == Failure(second.id, f"there is no generation {second.id}")
 
 
+async def test_what_was_not_there_is_taken_once_it_is(shop, holder: Holder) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, first)
+    await holder.look()
+    data = shop.store.get(second.key)
+    release(shop, second)
+    shop.store.delete(second.key)
+    await holder.look()
+    assert holder.current().manifest == first
+    shop.store.put(second.key, data)
+    await holder.look()
+    assert (holder.current().manifest, holder.failure) == (second, None)
+
+
+async def test_a_refusal_is_told_again_after_the_pointer_was_away(shop, holder: Holder) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, first)
+    await holder.look()
+    release(shop, second)
+    shop.store.put(second.key, second.to_json() + b" ")
+    await holder.look()
+    refusal, pointer = holder.failure, shop.store.get(pointer_key("local"))
+    assert refusal is not None
+    shop.store.delete(pointer_key("local"))
+    await holder.look()
+    assert holder.failure != refusal
+    shop.store.put(pointer_key("local"), pointer)
+    await holder.look()
+    assert holder.failure == refusal
+
+
 async def test_a_manifest_of_a_newer_format_is_refused_clearly(shop, holder: Holder) -> None:
     first, second = shop.build("s1"), shop.build("s2")
     release(shop, first)
