@@ -169,15 +169,18 @@ def search_each(
     if allowed is None:
         allowed = generation.alive
     figures = generation.manifest.figures
+    near = figures.beams[0].cosine  # for which the least beam is enough
     states = [_State(xq) for xq in queries]
     # How to look, and for which rows of which queries.
     plans = {plan or plan_search(scope): [(state, state.rows) for state in states]}
     while plans:
         plan, asked = plans.popitem()
-        xq = np.concatenate([state.xq[rows] for state, rows in asked])
+        parts = [state.xq if rows is state.rows else state.xq[rows] for state, rows in asked]
+        xq = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if plan.kind == "graph":
             looked = by_graph(generation, xq, allowed, plan.fetch, plan.beam)
-            beams = [figures.beam(tenth) for tenth in looked.scores[:, _TENTH - 1].tolist()]
+            tenths = looked.scores[:, _TENTH - 1].tolist()
+            beams = [scope.least if tenth >= near else figures.beam(tenth) for tenth in tenths]
         else:
             looked = by_all(generation, xq, allowed, plan.fetch, scope.kept_rows)
             beams = [0] * len(xq)
