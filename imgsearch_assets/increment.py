@@ -122,7 +122,7 @@ def _live(store: ObjectStore, environment: str, models: Models, graph: str) -> t
         if live.graph != graph:
             return None, f"what is live has a base {live.graph}, wanted is {graph}"
         return load(store, live), ""
-    except (NotFound, Unverified) as error:  # a new base is written whole, and so mends it
+    except (NotFound, Unverified) as error:  # of another catalogue, a new base is written whole
         return None, f"what is live cannot be built upon: {error}"
 
 
