@@ -58,12 +58,12 @@ def build_generation(
 
     ``items`` has the columns ``generation.ITEMS``; ``products`` those of ``generation.PRODUCTS``, and where
     they are known ``generation.GROUPS`` (else each product is a group of its own); any others are kept with
-    them. Products without an item are left out. The same content is the same generation:
-    nothing is written a second time, and a graph of the same vectors is taken over from an earlier
-    generation. ``graph`` is one of ``generation.FACTORY``. ``advance`` is told of every row,
-    ``len(vectors)`` in all.
+    them. Products without an item are left out. The same content is the same generation: what lies there
+    whole is not written a second time, what is damaged is written anew under the same id. A graph of the same
+    vectors is taken over from an earlier generation. ``graph`` is one of ``generation.FACTORY``. ``advance``
+    is told of every row, ``len(vectors)`` in all.
 
-    Raises ``BadInput`` when the parts do not fit together.
+    Raises ``BadInput`` when the parts do not fit together, ``Conflict`` when a file was removed meanwhile.
     """
     items, products, vectors = in_order(items, products, vectors)
     if not len(vectors):
@@ -85,9 +85,11 @@ def build_generation(
         "snapshot": snapshot,
     }
     generation = generation_id(items_sha256=parts[0].sha256, products_sha256=parts[1].sha256, **inputs)
-    if store.exists(manifest_key(generation)):
+    seen = store.version(manifest_key(generation))
+    whole = _whole(store, generation)
+    if whole is not None:
         advance(len(vectors))
-        return index_store.read_manifest(store, generation)
+        return whole
     base = _earlier_base(store, inputs)
     if base is None:
         base = _build_base(store, vectors, graph, advance)
@@ -106,6 +108,7 @@ def build_generation(
             "figures": base.figures,
             "golden": base.golden,
         },
+        seen,
     )
 
 
@@ -123,7 +126,8 @@ def build_delta(
 
     A product that changed is among both. Tables as ``build_generation``'s; a group has the name of a product
     that comes and names itself, or of one of ``parent`` that stays. What is written and what it takes follow
-    the change alone. Nothing to change is ``parent``. Raises ``BadInput``.
+    the change alone. Nothing to change is ``parent``. Raises ``BadInput``, ``Conflict`` when a file was
+    removed meanwhile.
     """
     items, products, vectors = in_order(items, products, vectors)
     if vectors.shape[1] != parent.dim:
@@ -159,15 +163,38 @@ def build_delta(
         products_sha256=parent.segment("products").sha256,
         **fields,
     )
-    if store.exists(manifest_key(fields["id"])):
-        return index_store.read_manifest(store, fields["id"])
-    return _written(store, fields)
+    seen = store.version(manifest_key(fields["id"]))
+    try:
+        before = index_store.read_manifest(store, fields["id"])
+    except (NotFound, Unverified):
+        return _written(store, fields, seen)
+    # Of the same content, and yet of other bytes where the base was damaged and is written anew.
+    return before if before.files == Manifest.model_validate(fields).files else _written(store, fields, seen)
 
 
-def _written(store: ObjectStore, fields: dict[str, Any]) -> Manifest:
+def _whole(store: ObjectStore, generation: str) -> Manifest | None:
+    """A generation as it lies in the store, None when it does not, or is damaged."""
+    try:
+        manifest = index_store.read_manifest(store, generation)
+        for segment in manifest.files:
+            store.renew(segment.key)
+            verify(store, segment)
+    except (NotFound, Unverified):
+        return None
+    return manifest
+
+
+def _written(store: ObjectStore, fields: dict[str, Any], seen: str | None) -> Manifest:
+    """A generation in place of what was ``seen`` under its id."""
     manifest = Manifest.model_validate(fields)
     try:
-        store.compare_and_set(manifest.key, manifest.to_json(), None)
+        for segment in manifest.files:  # some may be of a generation that is pruned this moment
+            store.renew(segment.key)
+        store.compare_and_set(manifest.key, manifest.to_json(), seen)
+        for segment in manifest.files:
+            store.size(segment.key)
+    except NotFound as error:
+        raise Conflict(f"{error}: removed while generation {manifest.id} was built; build it anew") from None
     except Conflict:  # built twice at the same time; the first is as good
         return index_store.read_manifest(store, manifest.id)
     return manifest
@@ -200,6 +227,7 @@ def _earlier_base(store: ObjectStore, inputs: dict[str, object]) -> _Base | None
         try:
             manifest = index_store.read_manifest(store, generation)
             if all(getattr(manifest, name) == inputs[name] for name in same):
+                store.renew(manifest.segment("base").key)
                 verify(store, manifest.segment("base"))
                 return _Base(manifest.segment("base"), manifest.figures, manifest.golden)
         except (NotFound, Unverified):

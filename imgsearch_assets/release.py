@@ -5,13 +5,22 @@ run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
 import logging
-from contextlib import closing
+from contextlib import closing, suppress
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, read_deltas
-from serving.index.generation import Manifest
-from serving.index.store import Pointer, Release, list_generations, point, read_manifest, read_pointer
+from serving.index.generation import Manifest, manifest_key
+from serving.index.store import (
+    Pointer,
+    PointerAt,
+    Release,
+    list_generations,
+    point,
+    pointer_key,
+    read_manifest,
+    read_pointer,
+)
 from serving.object_store import ObjectStore
 from serving.settings import Settings
 
@@ -33,16 +42,16 @@ def publish(
 ) -> Pointer:
     """Make a generation live in ``environment``; the pointer as it is then.
 
-    One that is live already is left as it is. Of one that differs from what is live by its deltas alone these
-    are loaded and gated, not its base. ``waive`` names gates whose verdict does not matter this time
-    (a shop that really drops half its products). Raises ``NotFound``, ``Unverified`` (the pointer stays) or
-    ``Conflict`` (another publisher was first).
+    One that is live already is left as it is, unless it was written anew since. Of one that differs from
+    what is live by its deltas alone these are loaded and gated, not its base. ``waive`` names gates whose
+    verdict does not matter this time (a shop that really drops half its products). Raises ``NotFound``,
+    ``Unverified`` (the pointer stays) or ``Conflict`` (another publisher was first).
     """
     seen = read_pointer(store, environment)
     manifest = read_manifest(store, manifest_id)
-    if seen.pointer is not None and seen.pointer.live.generation == manifest_id:
+    live = _live(store, seen)
+    if seen.pointer is not None and manifest == live:
         return seen.pointer
-    live = read_manifest(store, seen.pointer.live.generation) if seen.pointer else None
     if live is not None and manifest.deltas and manifest.segments == live.segments:
         # The base was loaded and passed its gates before it went live here.
         gates = run_gates_of_deltas(manifest, read_deltas(store, manifest)[0], live)
@@ -52,7 +61,39 @@ def publish(
     if failed:
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
-    return point(store, environment, manifest, who, why, seen)
+    return _point(store, environment, manifest, who, why, seen)
+
+
+def _live(store: ObjectStore, seen: PointerAt) -> Manifest | None:
+    """What ``seen`` names; None when that is nothing, or no longer what it was."""
+    if seen.pointer is None:
+        return None
+    try:
+        return read_manifest(store, seen.pointer.live.generation, seen.pointer.live.manifest_sha256)
+    except (NotFound, Unverified) as error:
+        log.warning("nothing is compared with what is live: %s", error)
+        return None
+
+
+def _point(
+    store: ObjectStore,
+    environment: str,
+    manifest: Manifest,
+    who: str,
+    why: str,
+    seen: PointerAt,
+    rolled_back_from: str | None = None,
+) -> Pointer:
+    """As ``store.point``, and what was pruned this moment does not stay live."""
+    pointer = point(store, environment, manifest, who, why, seen, rolled_back_from)
+    if store.exists(manifest.key):
+        return pointer
+    if seen.pointer is not None:
+        now = read_pointer(store, environment)
+        if now.pointer == pointer:
+            back = seen.pointer.model_dump_json(indent=1).encode()
+            store.compare_and_set(pointer_key(environment), back, now.version)
+    raise NotFound(f"generation {manifest.id} was pruned while it was made live in {environment}")
 
 
 def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None = None) -> Pointer:
@@ -82,7 +123,7 @@ def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str |
         )
     manifest = read_manifest(store, release.generation, release.manifest_sha256)
     load(store, manifest)
-    return point(store, environment, manifest, who, why, seen, rolled_back_from=left)
+    return _point(store, environment, manifest, who, why, seen, rolled_back_from=left)
 
 
 def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings) -> None:
@@ -131,30 +172,51 @@ def environments(store: ObjectStore) -> list[str]:
 def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
     """Remove generations that nobody can need, with the segments only they name; their ids.
 
-    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last, and for
-    a day what no manifest names: a build may be about to. Nothing is removed while a manifest or a pointer
-    cannot be read: it may be of a newer pipeline, and what it needs is not known here. An older generation
-    that is promoted or gone back to at the same moment can be lost: leave that to one hand at a time.
+    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last.
+    Segments are kept for a day after they were last written or taken over: a build may be about to name
+    them. Nothing is removed while a manifest or a pointer cannot be read: it may be of a newer pipeline, and
+    what it needs is not known here. A generation that is made live at the same moment stays, or is not made
+    live.
     """
     if keep < 1:
         raise BadInput(f"keep is {keep}; at least 1 generation is kept")
     manifests, unreadable = generations(store)
-    kept = {manifest.id for manifest in manifests[:keep]}
+    released, unknown = _released(store, keep)
+    if unreadable | unknown:
+        log.warning("nothing is pruned: %s", "; ".join((unreadable | unknown).values()))
+        return []
+    kept = released | {manifest.id for manifest in manifests[:keep]}
+    condemned: dict[str, bytes] = {}
+    for manifest in manifests:
+        if manifest.id not in kept:
+            with suppress(NotFound):  # somebody else prunes
+                condemned[manifest.id] = store.get(manifest.key)
+                store.delete(manifest.key)
+    # Whoever makes one live looks for its manifest once more when the pointer has moved; and here for the
+    # pointers when the manifests are gone. So one of the two sees the other.
+    released, unknown = _released(store, 1)
+    for generation, data in list(condemned.items()):
+        if generation in released or unknown:
+            store.put(manifest_key(generation), data)
+            del condemned[generation]
+    named = {
+        segment.key for manifest in manifests if manifest.id not in condemned for segment in manifest.files
+    }
+    for key in list(store.list("segments")):
+        with suppress(NotFound):
+            if key not in named and store.age_s(key) > _ABANDONED_S:
+                store.delete(key)
+    store.tidy("segments", _ABANDONED_S)
+    return list(condemned)
+
+
+def _released(store: ObjectStore, latest: int) -> tuple[set[str], dict[str, str]]:
+    """The generations of the ``latest`` releases of every environment; and why a pointer cannot be read."""
+    found: set[str] = set()
+    unreadable = {}
     for environment in environments(store):
         try:
-            kept |= {release.generation for release in history(store, environment)[:keep]}
+            found |= {release.generation for release in history(store, environment)[:latest]}
         except Unverified as error:
             unreadable[environment] = str(error)
-    if unreadable:
-        log.warning("nothing is pruned: %s", "; ".join(unreadable.values()))
-        return []
-    removed = [manifest for manifest in manifests if manifest.id not in kept]
-    for manifest in removed:
-        store.delete(manifest.key)
-    named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
-    theirs = {segment.key for manifest in removed for segment in manifest.files}
-    for key in list(store.list("segments")):
-        if key not in named and (key in theirs or store.age_s(key) > _ABANDONED_S):
-            store.delete(key)
-    store.tidy("segments", _ABANDONED_S)
-    return [manifest.id for manifest in removed]
+    return found, unreadable

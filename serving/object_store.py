@@ -49,6 +49,9 @@ class ObjectStore(Protocol):
     def age_s(self, key: str) -> float:
         """Seconds since the object was written. Raises ``NotFound``."""
 
+    def renew(self, key: str) -> None:
+        """Begin the object's age anew: it is needed once more. Raises ``NotFound``."""
+
     def list(self, prefix: str) -> Iterator[str]:
         """Every key below the folder ``prefix``, in order."""
 
@@ -126,10 +129,22 @@ class LocalObjectStore:
         return self._path(key).is_file()
 
     def size(self, key: str) -> int:
-        return self.local_path(key).stat().st_size
+        return self._stat(key).st_size
 
     def age_s(self, key: str) -> float:
-        return time.time() - self.local_path(key).stat().st_mtime
+        return time.time() - self._stat(key).st_mtime
+
+    def _stat(self, key: str) -> os.stat_result:
+        try:
+            return self.local_path(key).stat()
+        except FileNotFoundError:  # removed this moment
+            raise NotFound(f"there is no object {key}") from None
+
+    def renew(self, key: str) -> None:
+        try:
+            os.utime(self.local_path(key))
+        except FileNotFoundError:  # removed this moment
+            raise NotFound(f"there is no object {key}") from None
 
     def tidy(self, prefix: str, older_than_s: float) -> None:
         for path in self._path(prefix).rglob(f"*{_HALF}"):

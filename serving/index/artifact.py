@@ -50,7 +50,7 @@ _STORED_PRODUCTS = pa.unify_schemas([PRODUCTS, GROUPS])
 
 
 def write_segment(store: ObjectStore, kind: Kind, data: bytes) -> Segment:
-    """Store ``data`` under its hash and read it back.
+    """Store ``data`` under its hash and read it back; what lies there whole is kept, as new.
 
     Raises ``Unverified`` when the store does not give back what was written.
     """
@@ -62,7 +62,8 @@ def write_segment(store: ObjectStore, kind: Kind, data: bytes) -> Segment:
         size_bytes=len(data),
     )
     try:
-        verify(store, segment)  # written by an earlier build
+        store.renew(segment.key)  # written by an earlier build, whose generation may be pruned this moment
+        verify(store, segment)
     except (NotFound, Unverified):
         store.put(segment.key, data)
         verify(store, segment)
@@ -223,7 +224,7 @@ def _said(dim: int, rows: int, metric: int, kinds: str) -> str:
 def _read_table(store: ObjectStore, segment: Segment, schema: pa.Schema, rows: int) -> pa.Table:
     key = segment.key
     try:
-        table = pq.read_table(store.local_path(key)).combine_chunks()
+        table = pq.read_table(store.local_path(key), use_threads=False).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise Unverified(f"{key} is no Parquet table") from error
     for field in schema:

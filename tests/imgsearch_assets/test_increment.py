@@ -12,11 +12,12 @@ from imgsearch_assets import increment
 from imgsearch_assets.contract import PRODUCTS as CATALOGUE
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.increment import Built, Models, Wanted, build
-from imgsearch_assets.release import publish
+from imgsearch_assets.release import publish, status
 from serving.index.artifact import load
 from serving.index.generation import VECTOR
 from serving.index.loaded import Generation
 from serving.index.search import search
+from serving.index.store import read_manifest
 
 ALIKE = Alike()
 MODELS = Models("embedder-1", "pre-1", "detector-1")
@@ -176,14 +177,19 @@ def test_another_model_is_built_anew(shop) -> None:
     assert (built.plan.kind, built.plan.why) == ("full", "another model than that of what is live")
 
 
-def test_what_is_live_but_damaged_is_built_anew_and_mended(shop) -> None:
+@pytest.mark.parametrize("snapshot", ["s1", "s2"])
+def test_what_is_live_but_damaged_is_built_anew_and_mended(shop, snapshot: str) -> None:
     first = live(shop, wanted(shop, "s1"))
     base = first.manifest.segment("base")
     shop.store.put(base.key, shop.store.get(base.key)[:-1] + b"?")
-    built = live(shop, wanted(shop, "s2"))
+    built = live(shop, wanted(shop, snapshot))
     assert built.plan.kind == "full"
     assert "does not have the hash that its name says" in built.plan.why
-    load(shop.store, built.manifest)
+    assert (built.manifest.id == first.manifest.id) == (snapshot == "s1")
+    released = status(shop.store, "local")
+    assert released is not None
+    load(shop.store, read_manifest(shop.store, released.generation, released.manifest_sha256))
+    assert live(shop, wanted(shop, snapshot)).plan.kind == "nothing"
 
 
 def test_a_new_product_joins_the_group_of_its_picture(shop) -> None:

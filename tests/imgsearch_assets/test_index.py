@@ -3,10 +3,10 @@ import pyarrow as pa
 import pytest
 
 from imgsearch_assets.index import build_generation
-from serving.errors import BadInput
+from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS
-from serving.index.store import list_generations
+from serving.index.store import list_generations, read_manifest
 
 
 def keys(shop) -> set[str]:
@@ -63,6 +63,61 @@ def test_a_damaged_graph_is_not_taken_over(shop) -> None:
     load(shop.store, second)
     shop.store.put(second.key, b"{}")
     load(shop.store, shop.build("wednesday"))
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "missing"])
+@pytest.mark.parametrize("kind", ["base", "items", "products", "manifest"])
+def test_a_damaged_generation_is_mended_by_the_same_build(shop, kind: str, how: str) -> None:
+    first = shop.build()
+    key = first.key if kind == "manifest" else first.segment(kind).key
+    damage(shop.store, key, how)
+    with pytest.raises((NotFound, Unverified)):
+        load(shop.store, read_manifest(shop.store, first.id))
+    second = shop.build()
+    assert second.id == first.id
+    assert load(shop.store, read_manifest(shop.store, first.id)).products_there == first.products
+    assert shop.build() == second, "and once it is whole nothing is written"
+
+
+def damage(store, key: str, how: str) -> None:
+    whole = store.get(key)
+    if how == "missing":
+        store.delete(key)
+    else:
+        store.put(key, whole[:-9] + b"?" * 9 if how == "flipped" else whole[:-1])
+
+
+def test_a_delta_on_a_base_that_was_written_anew_names_that_one(shop) -> None:
+    first = shop.build()
+    gone = shop.without(first, shop.ids[:2])
+    damage(shop.store, first.segment("base").key, "missing")
+    again = shop.without(shop.build(), shop.ids[:2])
+    assert again.id == gone.id
+    assert load(shop.store, read_manifest(shop.store, again.id)).products_there == gone.products
+
+
+class Pruned:
+    """A store of which somebody prunes a file just before the manifest is written."""
+
+    def __init__(self, store, key: str) -> None:
+        self._store, self._key = store, key
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def compare_and_set(self, key, data, expected):
+        self._store.delete(self._key)
+        return self._store.compare_and_set(key, data, expected)
+
+
+@pytest.mark.parametrize("kind", ["base", "items", "products"])
+def test_a_file_that_is_removed_while_a_generation_is_built_is_noticed(shop, kind: str) -> None:
+    whole, key = shop.store, shop.build("monday").segment(kind).key
+    shop.store = Pruned(whole, key)
+    with pytest.raises(Conflict, match=f"{key}: removed while generation .* was built; build it anew"):
+        shop.build("tuesday")
+    shop.store = whole
+    load(shop.store, shop.build("tuesday"))
 
 
 def test_products_without_a_picture_stay_out_and_further_columns_stay_in(shop) -> None:

@@ -241,16 +241,28 @@ def test_the_same_generation_built_twice_at_once_is_one(shop) -> None:
     load(shop.store, read_manifest(shop.store, built[0].id))
 
 
-def test_what_nobody_can_need_is_removed(shop) -> None:
+def several(shop, count: int) -> list[Manifest]:
+    """Generations that have no file in common but those of items and products."""
     manifests = []
-    for number in range(6):
+    for number in range(count):
         shop.vectors = shop.vectors[:, ::-1].copy() * (1 + number * 1e-6)
         manifests.append(shop.build(f"s{number}"))
+    return manifests
+
+
+def age(store) -> None:
+    """As if everything were of long ago."""
+    for key in store.list("segments"):
+        os.utime(store.local_path(key), (0, 0))
+
+
+def test_what_nobody_can_need_is_removed(shop) -> None:
+    manifests = several(shop, 6)
     publish(shop.store, "staging", manifests[0].id, "me", "why")
     killed, under_way = (f"segments/{digit * 64}.faiss" for digit in "01")
-    for key in (killed, under_way):
-        shop.store.put(key, b"of a build without its manifest")
-    os.utime(shop.store.local_path(killed), (0, 0))
+    shop.store.put(killed, b"of a build that never wrote its manifest")
+    age(shop.store)
+    shop.store.put(under_way, b"of a build that did not write its manifest yet")
     removed = prune(shop.store, keep=3)
     assert removed == [manifests[2].id, manifests[1].id]
     left, unreadable = generations(shop.store)
@@ -267,11 +279,9 @@ def test_what_nobody_can_need_is_removed(shop) -> None:
 def test_nothing_is_removed_while_something_cannot_be_read(
     shop, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    manifests = []
-    for number in range(3):
-        shop.vectors = shop.vectors[:, ::-1].copy() * (1 + number * 1e-6)
-        manifests.append(shop.build(f"s{number}"))
+    manifests = several(shop, 3)
     publish(shop.store, "local", manifests[2].id, "me", "why")
+    age(shop.store)
     if key == "manifest":
         newer = manifests[0].to_json().replace(b'"format": 3', b'"format": 4, "wings": 2')
         shop.store.put(manifests[0].key, newer)
@@ -282,6 +292,73 @@ def test_nothing_is_removed_while_something_cannot_be_read(
     assert sorted(shop.store.list("segments")) == there
     assert len(list(list_generations(shop.store))) == 3
     assert "nothing is pruned: " in caplog.text
+
+
+def test_a_build_takes_over_what_is_about_to_be_removed(shop) -> None:
+    several(shop, 4)
+    vectors = shop.vectors
+    several(shop, 3)  # the last of the four is pruned
+    age(shop.store)
+    shop.vectors = vectors
+    prune(shop.store, keep=3)
+    taken = shop.build("another day")
+    prune(shop.store, keep=3)
+    load(shop.store, taken)
+
+
+class Meanwhile:
+    """A store in which something else happens once, before or after what is asked for."""
+
+    def __init__(self, store, name: str, happens, after: bool) -> None:
+        self._store, self._name, self._happens, self._after = store, name, happens, after
+
+    def __getattr__(self, name):
+        found = getattr(self._store, name)
+        if name != self._name or self._happens is None:
+            return found
+
+        def with_it(*args, **kwargs):
+            happens, self._happens = self._happens, None
+            if not self._after and happens:
+                happens()
+            answer = found(*args, **kwargs)
+            if self._after and happens:
+                happens()
+            return answer
+
+        return with_it
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first release", "a later one"])
+@pytest.mark.parametrize("after", [False, True], ids=["before it points", "after it pointed"])
+def test_what_is_pruned_while_it_is_made_live_does_not_stay_live(shop, first: bool, after: bool) -> None:
+    manifests = several(shop, 3)
+    if not first:
+        publish(shop.store, "local", manifests[2].id, "me", "why")
+    before = read_pointer(shop.store, "local").pointer
+    age(shop.store)
+    store = Meanwhile(shop.store, "compare_and_set", lambda: prune(shop.store, keep=1), after)
+    if after:  # the pruning sees the pointer
+        assert publish(store, "local", manifests[0].id, "me", "why").live.generation == manifests[0].id
+        load(shop.store, read_manifest(shop.store, manifests[0].id))
+        return
+    with pytest.raises(NotFound, match=f"{manifests[0].id} was pruned while it was made live in local"):
+        publish(store, "local", manifests[0].id, "me", "why")
+    if before is not None:
+        assert read_pointer(shop.store, "local").pointer == before
+    assert publish(shop.store, "local", manifests[2].id, "me", "why").live.generation == manifests[2].id
+
+
+@pytest.mark.parametrize("name", ["delete", "list"])
+def test_what_is_made_live_while_others_are_pruned_stays(shop, name: str) -> None:
+    manifests = several(shop, 3)
+    age(shop.store)
+
+    def publishing() -> None:
+        point(shop.store, "local", manifests[0], "me", "why", read_pointer(shop.store, "local"))
+
+    prune(Meanwhile(shop.store, name, publishing, after=False), keep=1)
+    load(shop.store, read_manifest(shop.store, manifests[0].id))
 
 
 doings = st.lists(
@@ -307,6 +384,7 @@ def test_two_operators_in_any_order_leave_what_loads(shop, doings) -> None:
             elif what == "roll back":
                 rollback(shop.store, "local", f"operator {who}", "turns")
             elif what == "prune":
+                age(shop.store)
                 prune(shop.store, keep=2)
         except NotFound:
             assert what in ("publish", "roll back"), "what was pruned, or was never there"

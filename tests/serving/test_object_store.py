@@ -65,8 +65,11 @@ def test_an_object_has_an_age(store: LocalObjectStore) -> None:
     assert store.age_s("a") < 60
     os.utime(store.local_path("a"), (0, 0))
     assert store.age_s("a") > 1e9
-    with pytest.raises(NotFound, match="there is no object b"):
-        store.age_s("b")
+    store.renew("a")
+    assert store.age_s("a") < 60
+    for ask in (store.age_s, store.renew):
+        with pytest.raises(NotFound, match="there is no object b"):
+            ask("b")
 
 
 def test_a_failed_put_leaves_the_old_object_and_no_litter(store: LocalObjectStore) -> None:
