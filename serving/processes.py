@@ -64,10 +64,10 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
             SearchServicer(holder, settings, executor),
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
-        # What is there by now stays, and need not be looked through after each swap: that stops all calls
-        # for as long as fifty searches take.
-        gc.freeze()
         await holder.look()
+        # What is there by now stays, and need not be looked through after each swap: that stops all calls
+        # for as long as fifty searches take. (Arrow imports pandas with the first column it reads.)
+        gc.freeze()
         ready(address)
         await _until_stopped(server, holder.follow(settings.poll_interval_s))
 

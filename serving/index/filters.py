@@ -1,6 +1,8 @@
 """Which products a search may answer with."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,23 +32,45 @@ class Filter:
             raise BadInput(f"filter: price_min {self.price_min} is above price_max {self.price_max}")
 
 
+# A column is compared with each of so many values; with more of them, a table of all is cheaper.
+_COMPARED = 16
+
+
 @dataclass(frozen=True)
 class Facet:
-    """A column as numbers: ``codes`` int32 (products,), the place of each product's value in ``values``."""
+    """A column as numbers: ``codes`` (products,) are the places of the products' values in ``values``.
+
+    Of as few bytes as there are values for: a comparison takes as long as the memory it reads, and is faster
+    than a bitmap of each value while a filter has a few of them (docs/adr/0006).
+    """
 
     values: list[str]
-    codes: NDArray[np.int32]
+    codes: NDArray[np.unsignedinteger[Any]]
 
     @classmethod
     def of(cls, column: "pa.ChunkedArray[pa.StringScalar]") -> "Facet":
         values = pc.unique(column).sort()
         codes = pc.index_in(column, value_set=values).to_numpy()
-        return cls([str(value) for value in values.to_pylist()], codes.astype(np.int32))
+        return cls(
+            [str(value) for value in values.to_pylist()], codes.astype(np.min_scalar_type(len(values)))
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {value: place for place, value in enumerate(self.values)}
 
     def mask(self, wanted: frozenset[str]) -> NDArray[np.bool_]:
         """bool (products,): has one of ``wanted``. A value that no product has fits nothing."""
-        has = np.fromiter((value in wanted for value in self.values), bool, len(self.values))
-        return has[self.codes]
+        places = [place for value in wanted if (place := self._places.get(value)) is not None]
+        if len(places) > _COMPARED:
+            has = np.zeros(len(self.values), bool)
+            has[places] = True
+            return has.take(self.codes)
+        found = np.zeros(len(self.codes), bool) if not places else self.codes == places[0]
+        has_one = np.empty_like(found)  # memory that is new each time takes as long as the comparison
+        for place in places[1:]:
+            found |= np.equal(self.codes, place, out=has_one)
+        return found
 
 
 @dataclass(frozen=True)
@@ -55,7 +79,7 @@ class Attributes:
 
     ids: "pa.Array[pa.StringScalar]"
     facets: dict[str, Facet]
-    price: NDArray[np.int64]
+    price: NDArray[np.signedinteger[Any]]
     in_stock: NDArray[np.bool_]
     _count: int = field(init=False)
 
@@ -68,7 +92,7 @@ class Attributes:
         return cls(
             ids=products["product_id"].combine_chunks(),
             facets={name: Facet.of(products[name]) for name in FACETS},
-            price=products["price"].to_numpy().astype(np.int64),
+            price=_narrow(products["price"].to_numpy()),
             in_stock=products["in_stock"].to_numpy().astype(bool),
         )
 
@@ -84,7 +108,10 @@ class Attributes:
         return low if low < self._count and self.ids[low].as_py() == product_id else None
 
     def mask(self, wanted: Filter) -> NDArray[np.bool_] | None:
-        """bool (products,) of those that fit, None when all do; ``excluded`` ids are the caller's."""
+        """bool (products,) of those that fit, the caller's own; None when all do.
+
+        ``excluded`` ids are the caller's to look at.
+        """
         parts: list[NDArray[np.bool_]] = [
             self.facets[name].mask(values) for name in FACETS if (values := getattr(wanted, name))
         ]
@@ -93,5 +120,16 @@ class Attributes:
         if wanted.price_max is not None:
             parts.append(self.price <= wanted.price_max)
         if wanted.in_stock_only:
-            parts.append(self.in_stock)
-        return np.logical_and.reduce(parts) if parts else None
+            parts.append(self.in_stock if parts else self.in_stock.copy())
+        if not parts:
+            return None
+        for part in parts[1:]:
+            parts[0] &= part
+        return parts[0]
+
+
+def _narrow(prices: NDArray[np.integer[Any]]) -> NDArray[np.signedinteger[Any]]:
+    """Of half the bytes, where they fit."""
+    wide = prices.astype(np.int64)
+    small = np.abs(wide).max(initial=0) <= np.iinfo(np.int32).max
+    return wide.astype(np.int32) if small else wide

@@ -162,11 +162,14 @@ class Generation:
         excluded = [place for name in wanted.excluded if (place := self.place(name)) is not None]
         masks = [part.attributes.mask(wanted) for part in self.parts]
         fits = [mask for mask in masks if mask is not None]  # all of them or none
-        if not fits and not excluded:
-            return None
-        allowed = self.everything()
-        if fits:
-            allowed &= np.concatenate(fits)
+        if not fits:
+            if not excluded:
+                return None
+            allowed = self.everything()
+        else:
+            allowed = fits[0] if len(fits) == 1 else np.concatenate(fits)
+            if self.alive is not None:
+                allowed &= self.alive
         allowed[excluded] = False
         return allowed
 

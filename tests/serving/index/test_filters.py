@@ -1,11 +1,12 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import BadInput
 from serving.index.artifact import load
-from serving.index.filters import Attributes, Filter
+from serving.index.filters import FACETS, Attributes, Facet, Filter
 from serving.index.loaded import Generation
 
 
@@ -63,6 +64,45 @@ def test_an_unknown_value_fits_nothing(attributes: Attributes) -> None:
     mask = attributes.mask(Filter(category=frozenset({"spaceship"})))
     assert mask is not None
     assert not mask.any()
+
+
+@pytest.mark.parametrize("values", [3, 300, 70_000])
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 200])
+def test_a_facet_keeps_what_has_one_of_the_values(values: int, count: int) -> None:
+    column = np.array([f"value {number * 7919 % values}" for number in range(2 * values)])
+    facet = Facet.of(pa.chunked_array([column]))
+    wanted = frozenset(f"value {number * 3}" for number in range(count))
+    assert np.array_equal(facet.mask(wanted), np.isin(column, list(wanted)))
+
+
+@pytest.mark.parametrize("far", [0, 2**31, -(2**62)])
+def test_a_price_of_any_size_is_compared(far: int) -> None:
+    prices = pa.array([5, 10, far, 20])
+    few = pa.table({name: ["x"] * 4 for name in ("product_id", *FACETS)} | {"in_stock": [True] * 4})
+    priced = Attributes.of(few.append_column("price", prices))
+    for least, most in ((6, 20), (-(2**63), 2**63 - 1), (2**31, 2**40), (-(2**62), 0)):
+        mask = priced.mask(Filter(price_min=least, price_max=most))
+        assert mask is not None
+        assert mask.tolist() == [least <= price <= most for price in prices.to_pylist()]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(in_stock_only=True),
+        Filter(price_min=0),
+        Filter(category=frozenset({"dress"}), in_stock_only=True),
+        Filter(excluded=frozenset({"p00001"})),
+    ],
+)
+def test_a_mask_is_the_callers_own(generation: Generation, wanted: Filter) -> None:
+    first = generation.mask(wanted)
+    assert first is not None
+    kept = first.copy()
+    first[:] = ~first
+    again = generation.mask(wanted)
+    assert again is not None
+    assert np.array_equal(again, kept)
 
 
 def test_a_product_has_its_place(shop, attributes: Attributes) -> None:
