@@ -40,6 +40,7 @@ from serving.proto import search_pb2_grpc
 
 POLL_S = 0.1
 LISTS = "IVF256,PQ64x4fs,Refine(SQfp16)"
+LEAST = 256 * 39  # rows that FAISS wants for each of so many lists
 PATIENCE_S = 60.0
 
 
@@ -163,6 +164,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.base == LISTS and min(options.sizes) < LEAST:
+        parser.error(f"--sizes: lists want {LEAST:,} products or more; `--base HNSW32,SQfp16` takes fewer")
     busy = os.getloadavg()[0]
     found = []
     for n in sorted(options.sizes):

@@ -35,6 +35,11 @@ class PipelineSettings(BaseSettings):
         description="What the base of an index is, as FAISS's factory says it: a graph; or lists of "
         "quantised vectors, `IVF4096,PQ64x4fs,Refine(SQfp16)`, for more vectors than fit into memory.",
     )
+    keep_generations: int = Field(
+        3,
+        ge=1,
+        description="Generations of the index that every environment can go back to; older ones are pruned.",
+    )
     same_picture_cosine: float = Field(
         Alike.picture,
         gt=0,

@@ -24,8 +24,6 @@ from serving.index.store import (
 from serving.object_store import ObjectStore
 from serving.settings import Settings
 
-# Generations that stay loadable, for a roll-back.
-KEEP = 3
 # No build takes longer from its first segment to its manifest.
 _ABANDONED_S = 24 * 3600.0
 
@@ -121,7 +119,13 @@ def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str |
             if to
             else f"there is no earlier generation in {environment} to go back to"
         )
-    manifest = read_manifest(store, release.generation, release.manifest_sha256)
+    try:
+        manifest = read_manifest(store, release.generation, release.manifest_sha256)
+    except NotFound:
+        raise NotFound(
+            f"generation {release.generation} was live in {environment}, and was pruned since; "
+            "what is left to go back to is shown by `imgsearch release list`"
+        ) from None
     load(store, manifest)
     return _point(store, environment, manifest, who, why, seen, rolled_back_from=left)
 
@@ -169,22 +173,23 @@ def environments(store: ObjectStore) -> list[str]:
     return [key.removeprefix("environments/").removesuffix(".json") for key in store.list("environments")]
 
 
-def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
+def prune(store: ObjectStore, keep: int) -> list[str]:
     """Remove generations that nobody can need, with the segments only they name; their ids.
 
-    Kept are the ``keep`` latest releases of every environment and the ``keep`` generations made last.
-    Segments are kept for a day after they were last written or taken over: a build may be about to name
-    them. Nothing is removed while a manifest or a pointer cannot be read: it may be of a newer pipeline, and
-    what it needs is not known here. A generation that is made live at the same moment stays, or is not made
-    live.
+    Kept are, of every environment, the latest releases until ``keep`` generations are among them that nobody
+    rolled back from; and the ``keep`` generations made last. Segments are kept for a day after they were last
+    written or taken over: a build may be about to name them. A generation that is made live at the same
+    moment stays, or is not made live.
+
+    Raises ``Unverified``, and removes nothing, while a manifest or a pointer cannot be read: it may be of a
+    newer pipeline, and what it needs is not known here.
     """
     if keep < 1:
         raise BadInput(f"keep is {keep}; at least 1 generation is kept")
     manifests, unreadable = generations(store)
     released, unknown = _released(store, keep)
     if unreadable | unknown:
-        log.warning("nothing is pruned: %s", "; ".join((unreadable | unknown).values()))
-        return []
+        raise Unverified(f"nothing is pruned: {'; '.join((unreadable | unknown).values())}")
     kept = released | {manifest.id for manifest in manifests[:keep]}
     condemned: dict[str, bytes] = {}
     for manifest in manifests:
@@ -210,13 +215,24 @@ def prune(store: ObjectStore, keep: int = KEEP) -> list[str]:
     return list(condemned)
 
 
-def _released(store: ObjectStore, latest: int) -> tuple[set[str], dict[str, str]]:
-    """The generations of the ``latest`` releases of every environment; and why a pointer cannot be read."""
+def _released(store: ObjectStore, keep: int) -> tuple[set[str], dict[str, str]]:
+    """What every environment may go back to, see ``prune``; and why a pointer cannot be read."""
     found: set[str] = set()
     unreadable = {}
     for environment in environments(store):
         try:
-            found |= {release.generation for release in history(store, environment)[:latest]}
+            found |= _kept(history(store, environment), keep)
         except Unverified as error:
             unreadable[environment] = str(error)
     return found, unreadable
+
+
+def _kept(releases: list[Release], keep: int) -> set[str]:
+    """What was released last, until ``keep`` generations are among it that nobody rolled back from."""
+    bad = {release.rolled_back_from for release in releases}
+    found: set[str] = set()
+    for release in releases:
+        found.add(release.generation)
+        if len(found - bad) == keep:
+            break
+    return found

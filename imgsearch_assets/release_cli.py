@@ -100,3 +100,25 @@ def rollback(
         pointer = rollback(objects_of(home), environment, getpass.getuser(), why, to)
         follow_in_milvus(objects_of(home), environment, read_settings())
         typer.echo(f"{pointer.live.generation} is live in {environment}")
+
+
+@app.command()
+def prune(
+    home: Home,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Generations that every environment can go back to.",
+            show_default="IMGSEARCH_KEEP_GENERATIONS",
+        ),
+    ] = None,
+) -> None:
+    """Remove generations that nobody can need; every run of the pipeline does so after its release."""
+    from imgsearch_assets.environment import PipelineSettings
+    from imgsearch_assets.release import prune
+    from serving.settings import read
+
+    with one_sentence():
+        removed = prune(objects_of(home), keep or read(PipelineSettings).keep_generations)
+        typer.echo("\n".join(f"{generation} is removed" for generation in removed) or "nothing is removed")

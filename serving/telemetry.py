@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from itertools import accumulate
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -173,7 +173,13 @@ class IndexMetrics:
         )
         self.stale = Gauge(
             "imgsearch_generation_stale",
-            "1 while the newest generation cannot be served, or the pointer cannot be read.",
+            "1 while the newest generation cannot be served, the pointer cannot be read, or there is none.",
+            registry=registry,
+        )
+        self.generation = Info("imgsearch_generation", "Which generation is served.", registry=registry)
+        self.failure = Info(
+            "imgsearch_generation_failure",
+            "The newest generation and why it is not served; both empty while it is.",
             registry=registry,
         )
         self.products = Gauge("imgsearch_generation_products", "Products served.", registry=registry)

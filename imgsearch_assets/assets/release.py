@@ -10,7 +10,7 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
 from imgsearch_assets.release import follow_in_milvus, prune, publish
 from imgsearch_assets.steps import RETRY, Stopwatch, step
-from serving.errors import Conflict
+from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
 from serving.index.store import read_manifest
@@ -81,7 +81,10 @@ def staging_release(
             store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
         )
         follow_in_milvus(store, environment.pointer, environment.serving)
-        pruned = prune(store)
+        try:
+            pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
+        except Unverified as error:  # no reason to take back a release
+            pruned, not_pruned = [], str(error)
     return dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),
@@ -90,6 +93,7 @@ def staging_release(
             "generation": pointer.live.generation,
             "previous": pointer.previous.generation if pointer.previous else "none",
             "generations_removed": len(pruned),
+            **({"not_pruned": not_pruned} if not_pruned else {}),
             "released_at": dg.MetadataValue.timestamp(pointer.live.at),
             "seconds": watch.seconds,
         },

@@ -40,8 +40,8 @@ _COMPARED = 16
 class Facet:
     """A column as numbers: ``codes`` (products,) are the places of the products' values in ``values``.
 
-    Of as few bytes as there are values for: a comparison takes as long as the memory it reads, and is faster
-    than a bitmap of each value while a filter has a few of them (docs/adr/0006).
+    Of as few bytes as there are values for: a comparison takes as long as the memory it reads, and no longer
+    than to unpack a bitmap of the value (docs/adr/0006).
     """
 
     values: list[str]

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Characters of a reason that its metric's label shows.
+_REASON = 300
+
 
 class Following(Generic[T]):
     """``on_swap`` is awaited after each exchange. A holder says how to ``look``."""
@@ -48,6 +51,7 @@ class Following(Generic[T]):
     ) -> None:
         self._served = served
         self._metrics.swaps.inc()
+        self._metrics.generation.info({"generation": generation})
         self._metrics.created.set(created_at)
         self._metrics.products.set(products)
         self._metrics.rows.set(rows)
@@ -56,8 +60,7 @@ class Following(Generic[T]):
         await self._on_swap()
 
     def _went_well(self) -> None:
-        self.failure = None
-        self._metrics.stale.set(0)
+        self._set_failure(None)
 
     def _failed(self, generation: str, error: Exception) -> None:
         """The old one is served on, and says why."""
@@ -68,5 +71,10 @@ class Following(Generic[T]):
             self._metrics.failures.inc()
             trace = None if known else error
             log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
+        self._set_failure(failure)
+
+    def _set_failure(self, failure: Failure | None) -> None:
         self.failure = failure
-        self._metrics.stale.set(1)
+        self._metrics.stale.set(failure is not None)
+        said = failure or Failure("", "")
+        self._metrics.failure.info({"generation": said.generation, "reason": said.reason[:_REASON]})

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from serving.telemetry import IndexMetrics
 
 # How long a swap waits for the old generation's last reader before its memory is given back.
 _LAST_READER_S = 10.0
+# A generation that must not be served is looked at again, if the pointer stays: its files may be mended.
+_REFUSED_S = 60.0
 # Linux gives a thread of this niceness a tenth of what a search gets while both want a core.
 _NICE = 10
 
@@ -53,8 +56,9 @@ class Holder(Following[T]):
         self._prepare = prepare
         self._current: Generation | None = None
         self._loader = ThreadPoolExecutor(1, "load", _behind_searches)
-        # The pointer that leads to a generation that must not be served: not tried again until it moves.
+        # The pointer that leads to what must not be served, and until when that is not tried again.
         self._refused: str | None = None
+        self._refused_until = 0.0
         self._refusal: Failure | None = None
 
     async def look(self) -> None:
@@ -65,14 +69,15 @@ class Holder(Following[T]):
             self._failed("", error)
             return
         live = seen.pointer.live if seen.pointer else None
-        if live is None and self._current is not None:
-            self._failed("", NotFound(f"the pointer of {self._environment} is gone"))
-        elif live is None or (self._current is not None and self._current.manifest.id == live.generation):
+        if live is None:
+            what = "was released yet" if self._current is None else "is released any more"
+            self._failed("", NotFound(f"nothing {what} in {self._environment}"))
+        elif self._current is not None and self._current.manifest.id == live.generation:
             self._went_well()
-        elif seen.version != self._refused:
+        elif seen.version != self._refused or time.monotonic() >= self._refused_until:
             await self._take(live, seen)
         else:
-            self.failure = self._refusal  # whatever was wrong with the pointer meanwhile
+            self._set_failure(self._refusal)  # whatever was wrong with the pointer meanwhile
 
     async def _take(self, live: Release, seen: PointerAt) -> None:
         try:
@@ -83,7 +88,7 @@ class Holder(Following[T]):
             return
         except Exception as error:
             # Whatever a damaged file makes a reader raise, it is no reason to stop serving the old one.
-            self._refused = seen.version
+            self._refused, self._refused_until = seen.version, time.monotonic() + _REFUSED_S
             self._failed(live.generation, error)
             self._refusal = self.failure
             return

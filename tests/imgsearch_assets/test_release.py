@@ -276,9 +276,7 @@ def test_what_nobody_can_need_is_removed(shop) -> None:
 
 
 @pytest.mark.parametrize("key", ["manifest", "pointer"])
-def test_nothing_is_removed_while_something_cannot_be_read(
-    shop, key: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_is_removed_while_something_cannot_be_read(shop, key: str) -> None:
     manifests = several(shop, 3)
     publish(shop.store, "local", manifests[2].id, "me", "why")
     age(shop.store)
@@ -288,10 +286,21 @@ def test_nothing_is_removed_while_something_cannot_be_read(
     else:
         shop.store.put(pointer_key("production"), b'{"live": {"generation": "x", "wings": 2}}')
     there = sorted(shop.store.list("segments"))
-    assert prune(shop.store, keep=1) == []
+    with pytest.raises(Unverified, match="nothing is pruned: "):
+        prune(shop.store, keep=1)
     assert sorted(shop.store.list("segments")) == there
     assert len(list(list_generations(shop.store))) == 3
-    assert "nothing is pruned: " in caplog.text
+
+
+def test_what_was_rolled_back_from_does_not_take_the_place_of_what_was_good(shop) -> None:
+    manifests = several(shop, 6)
+    ids = [manifest.id for manifest in manifests]
+    for generation in ids[:4]:
+        publish(shop.store, "local", generation, "me", "why")
+    assert rollback(shop.store, "local", "me", "bad").live.generation == ids[2]
+    age(shop.store)
+    assert prune(shop.store, keep=2) == [ids[0]]
+    assert rollback(shop.store, "local", "me", "bad too").live.generation == ids[1]
 
 
 def test_a_build_takes_over_what_is_about_to_be_removed(shop) -> None:

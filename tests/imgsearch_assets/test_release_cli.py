@@ -36,6 +36,24 @@ def test_every_generation_is_listed(shop, tmp_path: Path, monkeypatch: pytest.Mo
     assert f"unreadable: the manifest of generation {second.id} cannot be used" in rows
 
 
+def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir(exist_ok=True)
+    home = ["--home", str(tmp_path)]
+    ids = [shop.build(f"s{number}").id for number in range(5)]
+    for generation in ids:
+        publish(shop.store, "local", generation, "test", "test")
+    assert run(app, ["release", "prune", *home, "--keep", "0"]).exit_code == 2
+    done = run(app, ["release", "prune", *home])
+    assert done.output == f"{ids[1]} is removed\n{ids[0]} is removed\n"
+    assert run(app, ["release", "prune", *home]).output == "nothing is removed\n"
+    back = run(app, ["release", "rollback", *home, "--why", "test", "--to", ids[0]])
+    assert f"generation {ids[0]} was live in local, and was pruned since" in back.stderr
+    shop.store.put(f"generations/{ids[4]}/manifest.json", b"{}")
+    done = run(app, ["release", "prune", *home, "--keep", "1"])
+    assert done.exit_code == 1
+    assert f"nothing is pruned: the manifest of generation {ids[4]} cannot be used" in done.stderr
+
+
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     nowhere = run(app, ["release", "status", "--home", str(tmp_path / "typo")])
     assert nowhere.exit_code == 1

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from serving.errors import Unavailable
+from serving.index import holder as holding
 from serving.index import memory
 from serving.index.holder import Holder
 from serving.index.search import search
@@ -45,7 +46,8 @@ def release(shop, manifest: Any) -> None:
 
 async def test_nothing_is_served_before_the_first_release(holder: Holder, swaps: Swaps) -> None:
     await holder.look()
-    assert (holder.loaded, holder.failure, swaps.count) == (None, None, 0)
+    assert (holder.loaded, swaps.count) == (None, 0)
+    assert holder.failure == Failure("", "nothing was released yet in local")
     with pytest.raises(Unavailable, match="no generation is loaded yet"):
         holder.current()
 
@@ -105,6 +107,9 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     reason = f"{items.key} does not have the hash that its name says"
     assert holder.failure == Failure(bad.id, reason)
     assert registry.get_sample_value("imgsearch_generation_stale") == 1
+    assert registry.get_sample_value("imgsearch_generation_info", {"generation": good.id}) == 1
+    told = {"generation": bad.id, "reason": reason}
+    assert registry.get_sample_value("imgsearch_generation_failure_info", told) == 1
     looked = []
     monkeypatch.setattr(holder, "_load", looked.append)
     await holder.look()
@@ -114,7 +119,25 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     release(shop, bad)  # moves the pointer: there is a reason to look again
     await holder.look()
     assert (holder.current().manifest, holder.failure, swaps.count) == (bad, None, 2)
+    assert registry.get_sample_value("imgsearch_generation_info", {"generation": bad.id}) == 1
+    assert registry.get_sample_value("imgsearch_generation_failure_info", told) is None
     assert registry.get_sample_value("imgsearch_generation_stale") == 0
+
+
+async def test_a_bad_generation_that_was_mended_is_served(
+    shop, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = shop.build()
+    release(shop, manifest)
+    items = manifest.segment("items").key
+    data = shop.store.get(items)
+    shop.store.put(items, data[:-1] + b"?")
+    monkeypatch.setattr(holding, "_REFUSED_S", 0.0)
+    await holder.look()
+    assert holder.failure is not None
+    shop.store.put(items, data)
+    await holder.look()
+    assert (holder.current().manifest, holder.failure) == (manifest, None)
 
 
 async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Holder) -> None:
@@ -299,7 +322,7 @@ async def test_a_pointer_that_vanished_leaves_what_is_served_and_is_told(
     shop.store.delete(pointer_key("local"))
     await holder.look()
     assert holder.loaded is not None
-    assert holder.failure == Failure("", "the pointer of local is gone")
+    assert holder.failure == Failure("", "nothing is released any more in local")
     assert registry.get_sample_value("imgsearch_generation_stale") == 1
     shop.store.put(pointer_key("local"), data)
     await holder.look()
