@@ -8,6 +8,7 @@ import logging
 from contextlib import closing, suppress
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
+from imgsearch_assets.snapshot import if_readable
 from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import Manifest, manifest_key
@@ -47,9 +48,12 @@ def publish(
     """
     seen = read_pointer(store, environment)
     manifest = read_manifest(store, manifest_id)
-    live = _live(store, seen)
-    if seen.pointer is not None and manifest == live:
-        return seen.pointer
+    live = None
+    if seen.pointer is not None:
+        release = seen.pointer.live
+        live = if_readable(lambda: read_manifest(store, release.generation, release.manifest_sha256))
+        if manifest == live:
+            return seen.pointer
     if live is not None and manifest.deltas and manifest.segments == live.segments:
         # The base was loaded and passed its gates before it went live here.
         gates = run_gates_of_deltas(manifest, read_deltas(store, manifest)[0], live)
@@ -60,17 +64,6 @@ def publish(
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
     return _point(store, environment, manifest, who, why, seen)
-
-
-def _live(store: ObjectStore, seen: PointerAt) -> Manifest | None:
-    """What ``seen`` names; None when that is nothing, or no longer what it was."""
-    if seen.pointer is None:
-        return None
-    try:
-        return read_manifest(store, seen.pointer.live.generation, seen.pointer.live.manifest_sha256)
-    except (NotFound, Unverified) as error:
-        log.warning("nothing is compared with what is live: %s", error)
-        return None
 
 
 def _point(

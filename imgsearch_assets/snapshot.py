@@ -1,7 +1,9 @@
 """Snapshots of the catalogue and the tables that lead from one to an index: immutable, named by content."""
 
+import logging
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,12 +13,16 @@ from imgsearch_assets.contract import Checked, check_rows
 from imgsearch_assets.diff import Difference
 from imgsearch_assets.features import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
-from serving.errors import BadInput
+from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import verify
 from serving.index.generation import ITEMS, Manifest, Segment
 from serving.index.store import read_manifest, read_pointer
 from serving.models.detection import item_boxes
 from serving.object_store import ObjectStore
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 CHANGES = pa.schema([("product_id", pa.string()), ("change", pa.string())])
 PICTURES = pa.schema([(name, pa.string()) for name in ("product_id", "category", "image_url", "sha256")])
@@ -47,17 +53,32 @@ def take_snapshot(store: ObjectStore, location: str) -> tuple[str, Checked]:
 
 
 def live_manifest(store: ObjectStore, environment: str) -> Manifest | None:
-    """The manifest of what is live in ``environment``, None before the first release."""
+    """The manifest of what is live in ``environment``, None before the first release.
+
+    Raises ``Unverified`` or ``NotFound`` when it is not what was released.
+    """
     pointer = read_pointer(store, environment).pointer
     if pointer is None:
         return None
     return read_manifest(store, pointer.live.generation, pointer.live.manifest_sha256)
 
 
+def if_readable(read: Callable[[], T]) -> T | None:
+    """What ``read`` gives of what is live; None where that is damaged, as if nothing were.
+
+    So a run goes on, and writes it anew.
+    """
+    try:
+        return read()
+    except (NotFound, Unverified) as error:
+        log.warning("what is live is damaged, and is written anew: %s", error)
+        return None
+
+
 def live_products(store: ObjectStore, environment: str) -> pa.Table | None:
     """The products of the generation that is live in ``environment``, None before the first release.
 
-    Raises ``Unverified`` when they are not what was released.
+    Raises ``Unverified`` or ``NotFound`` when they are not what was released.
     """
     manifest = live_manifest(store, environment)
     if manifest is None:

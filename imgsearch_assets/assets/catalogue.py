@@ -8,7 +8,14 @@ from imgsearch_assets.diff import difference
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.references import Change, Snapshot
-from imgsearch_assets.snapshot import changes_of, keep, live_products, products_key, take_snapshot
+from imgsearch_assets.snapshot import (
+    changes_of,
+    if_readable,
+    keep,
+    live_products,
+    products_key,
+    take_snapshot,
+)
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.object_store import ObjectStore
@@ -67,7 +74,7 @@ def catalogue_diff(
     watch = Stopwatch()
     with step():
         rows = read_parquet(store, products_key(product_snapshot.id))
-        change = difference(rows, live_products(store, environment.pointer))
+        change = difference(rows, if_readable(lambda: live_products(store, environment.pointer)))
         changes = changes_of(change)
         key = keep(store, product_snapshot.id, "changes", changes)
     return dg.MaterializeResult(

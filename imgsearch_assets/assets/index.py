@@ -14,7 +14,7 @@ from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sheets import groups_of, neighbours_of
-from imgsearch_assets.snapshot import live_manifest, products_key, with_vectors
+from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from serving.index.groups import COLUMN
@@ -68,7 +68,7 @@ def ann_index(
                 advance,
             )
         manifest, generation = built.manifest, built.generation
-        gates = run_gates(generation, live_manifest(store, environment.pointer))
+        gates = run_gates(generation, if_readable(lambda: live_manifest(store, environment.pointer)))
         gates.append(parity(store, generation, environment.serving))
         neighbours = neighbours_of(store, generation)
         groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}

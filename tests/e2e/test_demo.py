@@ -18,9 +18,13 @@ from dagster import AssetKey, DagsterInstance
 from playwright.sync_api import expect, sync_playwright
 
 from imgsearch_assets.processes import free_port, port_is_free
+from imgsearch_assets.release import status
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
 from imgsearch_assets.sample.change import change_catalogue
 from imgsearch_assets.sample.evaluate import street_queries
+from serving.index.artifact import load
+from serving.index.store import read_manifest
+from serving.object_store import LocalObjectStore
 
 PRODUCTS = 40
 IMGSEARCH = Path(sys.executable).parent / "imgsearch"
@@ -223,3 +227,22 @@ def test_ctrl_c_stops_everything_and_a_second_start_reuses_what_is_there(demo: D
     assert demo.metadata("product_images")["downloaded"] == 0
     assert demo.metadata("item_embeddings")["embedded"] == 0
     assert figures["recall_at_10_vs_exact"] >= 0.95
+
+
+@pytest.mark.parametrize("kinds", [("base",), ("products", "manifest")])
+def test_a_damaged_index_is_mended_by_the_next_start(demo: Demo, kinds: tuple[str, ...]) -> None:
+    store = LocalObjectStore(demo.home / "objects")
+    release = status(store, "local")
+    assert release is not None
+    manifest = read_manifest(store, release.generation)
+    for kind in kinds:
+        key = manifest.key if kind == "manifest" else manifest.segment(kind).key  # type: ignore[arg-type]
+        store.put(key, store.get(key)[:-9] + b"?" * 9)
+    again = start(demo.home.parent, "--once", "--json", ports=demo.ports)
+    out, said = again.communicate(timeout=600)
+    assert again.returncode == 0, said
+    assert json.loads(out.splitlines()[-1])["generation"] == release.generation
+    mended = status(store, "local")
+    assert mended is not None
+    load(store, read_manifest(store, mended.generation, mended.manifest_sha256))
+    assert demo.metadata("product_images")["downloaded"] == 0
