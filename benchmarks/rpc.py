@@ -34,7 +34,7 @@ from benchmarks._h2load import Call, NoH2load, h2load, load
 from benchmarks._search_server import EMBEDDER, Catalogue, K, SearchServer, local_store, search_request
 from imgsearch_assets.index import build_delta
 from serving.index.artifact import load as load_generation
-from serving.index.generation import GROUPS, Manifest
+from serving.index.generation import Manifest
 from serving.index.loaded import Generation
 from serving.index.search import search
 from serving.index.store import point, read_pointer
@@ -174,14 +174,13 @@ def picture_request(box: NDArray[np.float32], whole: NDArray[np.float32]) -> sea
 def change(server: Server, store: ObjectStore, parent: Manifest, count: int) -> None:
     """Have ``count`` products come and as many go; returns when the server serves that."""
     new = Catalogue.made("q", count, parent.dim, seed=1)
-    products = new.products()
-    for column in GROUPS.names:
-        products = products.append_column(column, products["product_id"])
     gone = [
         server.catalogue.id(row)
         for row in range(0, len(server.catalogue.xb), len(server.catalogue.xb) // count)
     ]
-    manifest = build_delta(store, parent, products, new.items(), new.xb, gone[:count], snapshot="changed")
+    manifest = build_delta(
+        store, parent, new.products(), new.items(), new.xb, gone[:count], snapshot="changed"
+    )
     point(store, "local", manifest, "benchmark", "a change", read_pointer(store, "local"))
     ends = time.monotonic() + PATIENCE_S
     while server.answers([search_request(new.xb[:1])])[0].generation != manifest.id:

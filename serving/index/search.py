@@ -168,8 +168,6 @@ def search_each(
         return [Found([], "exact", 0, exhausted) for _ in queries]
     if allowed is None:
         allowed = generation.alive
-    figures = generation.manifest.figures
-    near = figures.beams[0].cosine  # for which the least beam is enough
     states = [_State(xq) for xq in queries]
     # How to look, and for which rows of which queries.
     plans = {plan or plan_search(scope): [(state, state.rows) for state in states]}
@@ -177,13 +175,7 @@ def search_each(
         plan, asked = plans.popitem()
         parts = [state.xq if rows is state.rows else state.xq[rows] for state, rows in asked]
         xq = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if plan.kind == "graph":
-            looked = by_graph(generation, xq, allowed, plan.fetch, plan.beam)
-            tenths = looked.scores[:, _TENTH - 1].tolist()
-            beams = [scope.least if tenth >= near else figures.beam(tenth) for tenth in tenths]
-        else:
-            looked = by_all(generation, xq, allowed, plan.fetch, scope.kept_rows)
-            beams = [0] * len(xq)
+        looked, beams = _look(generation, xq, allowed, plan, scope)
         ranked, bounds, end = _ranked(generation, grouping, looked), looked.bound.tolist(), 0
         for state, rows in asked:
             start, end = end, end + len(rows)
@@ -203,6 +195,23 @@ def search_each(
                     hits = _with_others(generation, grouping, state.xq, hits, allowed)
                 state.found = Found(hits, plan.kind, state.scanned, exhausted)
     return [state.found for state in states]
+
+
+def _look(
+    generation: Generation,
+    xq: NDArray[np.float32],
+    allowed: NDArray[np.bool_] | None,
+    plan: Plan,
+    scope: Scope,
+) -> tuple[Looked, list[int]]:
+    """What ``plan`` finds for each of ``xq``, and the beam that each turned out to want, 0 for none."""
+    if plan.kind == "exact":
+        return by_all(generation, xq, allowed, plan.fetch, scope.kept_rows), [0] * len(xq)
+    looked = by_graph(generation, xq, allowed, plan.fetch, plan.beam)
+    figures = generation.manifest.figures
+    near = figures.beams[0].cosine  # for which the least beam is enough
+    tenths = looked.scores[:, _TENTH - 1].tolist()
+    return looked, [scope.least if tenth >= near else figures.beam(tenth) for tenth in tenths]
 
 
 class _State:

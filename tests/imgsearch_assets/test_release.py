@@ -11,7 +11,7 @@ from imgsearch_assets.release import generations, history, prune, publish, rollb
 from imgsearch_assets.snapshot import live_manifest, live_products
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
-from serving.index.generation import GROUPS, Manifest
+from serving.index.generation import Manifest
 from serving.index.store import list_generations, point, pointer_key, read_manifest, read_pointer
 
 
@@ -140,8 +140,6 @@ def test_a_publisher_of_a_delta_killed_after_any_write_leaves_the_old_or_the_new
     name = shop.ids[0]
     own = shop.items["product_id"].to_numpy(zero_copy_only=False) == name
     products = shop.products.slice(0, 1)
-    for column in GROUPS.names:
-        products = products.append_column(column, products["product_id"])
 
     def changed(store) -> Manifest:
         items, vectors = shop.items.filter(pa.array(own)), shop.vectors[own]

@@ -1,3 +1,7 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import permutations
+
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -6,7 +10,7 @@ import pytest
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import artifact, memory
 from serving.index.artifact import load, verify, write_segment
-from serving.index.generation import Manifest
+from serving.index.generation import Manifest, Segment
 
 
 def test_what_was_built_is_loaded(shop) -> None:
@@ -25,6 +29,15 @@ def test_what_was_built_is_loaded(shop) -> None:
         assert generation.base.first_row[product + 1] - generation.base.first_row[product] == len(own)
 
 
+@contextmanager
+def instead(store, segment: Segment, data: bytes) -> Iterator[None]:
+    """``data`` in place of what a file holds."""
+    good = store.get(segment.key)
+    store.put(segment.key, data)
+    yield
+    store.put(segment.key, good)
+
+
 def test_every_flipped_byte_is_refused(shop) -> None:
     manifest = shop.build()
     rng = np.random.default_rng(0)
@@ -33,10 +46,11 @@ def test_every_flipped_byte_is_refused(shop) -> None:
         for place in rng.integers(len(good), size=20):
             bad = bytearray(good)
             bad[place] ^= 1 << int(rng.integers(8))
-            shop.store.put(segment.key, bytes(bad))
-            with pytest.raises(Unverified, match=f"{segment.key} does not have the hash that its name says"):
+            with (
+                instead(shop.store, segment, bytes(bad)),
+                pytest.raises(Unverified, match=f"{segment.key} does not have the hash that its name says"),
+            ):
                 load(shop.store, manifest)
-        shop.store.put(segment.key, good)
     load(shop.store, manifest)
 
 
@@ -44,27 +58,23 @@ def test_a_file_cut_short_or_gone_is_refused(shop) -> None:
     manifest = shop.build()
     for segment in manifest.segments:
         data = shop.store.get(segment.key)
-        shop.store.put(segment.key, data[:-1])
-        with pytest.raises(Unverified, match=f"has {len(data) - 1} bytes, not {len(data)}"):
-            load(shop.store, manifest)
-        shop.store.delete(segment.key)
-        with pytest.raises(NotFound, match=f"there is no object {segment.key}"):
-            load(shop.store, manifest)
-        shop.store.put(segment.key, data)
+        with instead(shop.store, segment, data[:-1]):
+            with pytest.raises(Unverified, match=f"has {len(data) - 1} bytes, not {len(data)}"):
+                load(shop.store, manifest)
+            shop.store.delete(segment.key)
+            with pytest.raises(NotFound, match=f"there is no object {segment.key}"):
+                load(shop.store, manifest)
     load(shop.store, manifest)
 
 
 def test_files_in_each_others_place_are_refused(shop) -> None:
     manifest = shop.build()
-    for segment in manifest.segments:
-        good = shop.store.get(segment.key)
-        for other in manifest.segments:
-            if other is not segment:
-                shop.store.put(segment.key, shop.store.get(other.key))
-                with pytest.raises(Unverified, match=segment.key):
-                    load(shop.store, manifest)
-        shop.store.put(segment.key, good)
-    load(shop.store, manifest)
+    for segment, other in permutations(manifest.segments, 2):
+        with (
+            instead(shop.store, segment, shop.store.get(other.key)),
+            pytest.raises(Unverified, match=segment.key),
+        ):
+            load(shop.store, manifest)
 
 
 def with_base(shop, manifest: Manifest, data: bytes) -> Manifest:

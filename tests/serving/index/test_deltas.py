@@ -9,17 +9,15 @@ from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, write_segment
 from serving.index.filters import Filter
-from serving.index.generation import GROUPS, VECTOR, Delta, Kind, Manifest, generation_id
+from serving.index.generation import VECTOR, Delta, Kind, Manifest, generation_id
 from serving.index.search import search, search_each
 
 
 def part(shop, names: list[str]) -> tuple[pa.Table, pa.Table, np.ndarray]:
-    """The products of these names, with groups of their own, their items and vectors."""
+    """The products of these names, their items and vectors."""
     places = [shop.ids.index(name) for name in names]
     rows = [row for row, name in enumerate(shop.items["product_id"].to_pylist()) if name in names]
     products = shop.products.take(pa.array(places, pa.int64()))
-    for column in GROUPS.names:
-        products = products.append_column(column, products["product_id"])
     return products, shop.items.take(pa.array(rows, pa.int64())), shop.vectors[rows]
 
 
@@ -107,8 +105,6 @@ def test_the_graph_and_the_deltas_are_merged(big_shop) -> None:
     far = -shop.vectors[:40]
     names = [f"q{number:03d}" for number in range(40)]
     products = shop.products.slice(0, 40).set_column(0, "product_id", pa.array(names))
-    for column in GROUPS.names:
-        products = products.append_column(column, pa.array(names))
     items = shop.items.slice(0, 40).set_column(0, "product_id", pa.array(names))
     gone = shop.ids[100:200]
     generation = load(
