@@ -1,5 +1,6 @@
 import logging
 
+import grpc
 import pytest
 
 from serving.errors import (
@@ -92,3 +93,15 @@ async def test_a_long_text_of_the_caller_is_cut(opened) -> None:
         with pytest.raises(NotFound) as error:
             await line.call()
         assert str(error.value) == "ü" * 500 + "..."
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"GET / HTTP/1.1"])
+async def test_bytes_that_are_no_message_are_told_as_that(opened, data: bytes) -> None:
+    async with opened() as line:
+        call = line.channel.unary_unary("/imgsearch.v1.Embed/Embed")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(data)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert refused.value.details() == "the request is no message of the kind that this method takes"
+        assert line.servicer.calls == 0
+        assert await line.call() == "done"
