@@ -16,11 +16,13 @@ from serving.index.store import (
     Pointer,
     PointerAt,
     Release,
+    environments,
     list_generations,
     point,
     pointer_key,
     read_manifest,
     read_pointer,
+    to_go_back_to,
 )
 from serving.object_store import ObjectStore
 from serving.settings import Settings
@@ -123,11 +125,11 @@ def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str |
     return _point(store, environment, manifest, who, why, seen, rolled_back_from=left)
 
 
-def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings) -> None:
+def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings, keep: int) -> None:
     """Make Milvus serve what the pointer of ``environment`` names, where it is what searches.
 
     Its alias knows no compare-and-set, so it follows the pointer; after a failure the next call makes up for
-    it. Raises as ``serving.milvus.publish.follow``.
+    it. ``keep`` as ``prune``'s. Raises as ``serving.milvus.publish.follow``.
     """
     if settings.search_backend != "milvus":
         return
@@ -135,7 +137,7 @@ def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings) -
     from serving.milvus.publish import follow
 
     with closing(client_of(settings)) as client:
-        follow(store, environment, client)
+        follow(store, environment, client, keep)
 
 
 def status(store: ObjectStore, environment: str) -> Release | None:
@@ -159,11 +161,6 @@ def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, str]]:
         except (NotFound, Unverified) as error:
             unreadable[generation] = str(error)
     return sorted(found, key=lambda manifest: manifest.created_at, reverse=True), unreadable
-
-
-def environments(store: ObjectStore) -> list[str]:
-    """Those that had a release."""
-    return [key.removeprefix("environments/").removesuffix(".json") for key in store.list("environments")]
 
 
 def prune(store: ObjectStore, keep: int) -> list[str]:
@@ -214,18 +211,7 @@ def _released(store: ObjectStore, keep: int) -> tuple[set[str], dict[str, str]]:
     unreadable = {}
     for environment in environments(store):
         try:
-            found |= _kept(history(store, environment), keep)
+            found |= set(to_go_back_to(history(store, environment), keep))
         except Unverified as error:
             unreadable[environment] = str(error)
     return found, unreadable
-
-
-def _kept(releases: list[Release], keep: int) -> set[str]:
-    """What was released last, until ``keep`` generations are among it that nobody rolled back from."""
-    bad = {release.rolled_back_from for release in releases}
-    found: set[str] = set()
-    for release in releases:
-        found.add(release.generation)
-        if len(found - bad) == keep:
-            break
-    return found

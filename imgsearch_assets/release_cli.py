@@ -23,6 +23,14 @@ def _time(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
 
 
+def _kept() -> int:
+    """Generations that an environment can go back to, as the pipeline is told."""
+    from imgsearch_assets.environment import PipelineSettings
+    from serving.settings import read
+
+    return read(PipelineSettings).keep_generations
+
+
 @app.command()
 def status(home: Home, environment: Environment = "local") -> None:
     """The releases that are remembered, the live one first."""
@@ -39,26 +47,38 @@ def status(home: Home, environment: Environment = "local") -> None:
 @app.command("list")
 def list_(home: Home) -> None:
     """Every generation in the store, the one made last first, and where it is live."""
-    from imgsearch_assets.release import environments, generations
+    from imgsearch_assets.release import generations
     from imgsearch_assets.release import status as live
+    from serving.errors import Unverified
+    from serving.index.store import environments
 
     with one_sentence():
         store = objects_of(home)
         found, unreadable = generations(store)
+        why = list(unreadable.values())
         where: dict[str, list[str]] = {}
         for environment in environments(store):
-            release = live(store, environment)
+            try:
+                release = live(store, environment)
+            except Unverified as error:
+                why.append(str(error))
+                continue
             if release is not None:
                 where.setdefault(release.generation, []).append(environment)
-        table = Table("generation", "made", "products", "rows", "deltas", "MiB", "live in")
+        table = Table()
+        table.add_column("generation", no_wrap=True, min_width=16)
+        for name in ("made", "products", "rows", "deltas", "MiB", "live in"):
+            table.add_column(name)
         for manifest in found:
             size = sum(segment.size_bytes for segment in manifest.files) / 2**20
             counts = [f"{count:,}" for count in (manifest.products, manifest.rows, len(manifest.deltas))]
             places = ", ".join(where.get(manifest.id, []))
             table.add_row(manifest.id, _time(manifest.created_at), *counts, f"{size:,.1f}", places)
-        for generation, why in unreadable.items():
-            table.add_row(generation, f"unreadable: {why}", *[""] * 4, ", ".join(where.get(generation, [])))
+        for generation in unreadable:
+            table.add_row(generation, "unreadable", *[""] * 4, ", ".join(where.get(generation, [])))
         Console().print(table if table.row_count else "there is no generation yet")
+        for reason in why:
+            typer.echo(reason, err=True)
 
 
 @app.command()
@@ -79,7 +99,7 @@ def promote(
         if release is None:
             raise NotFound(f"nothing was ever released in {source}")
         pointer = publish(objects_of(home), to, release.generation, getpass.getuser(), why)
-        follow_in_milvus(objects_of(home), to, read_settings())
+        follow_in_milvus(objects_of(home), to, read_settings(), _kept())
         typer.echo(f"{pointer.live.generation} is live in {to}")
 
 
@@ -98,7 +118,7 @@ def rollback(
 
     with one_sentence():
         pointer = rollback(objects_of(home), environment, getpass.getuser(), why, to)
-        follow_in_milvus(objects_of(home), environment, read_settings())
+        follow_in_milvus(objects_of(home), environment, read_settings(), _kept())
         typer.echo(f"{pointer.live.generation} is live in {environment}")
 
 
@@ -115,10 +135,8 @@ def prune(
     ] = None,
 ) -> None:
     """Remove generations that nobody can need; every run of the pipeline does so after its release."""
-    from imgsearch_assets.environment import PipelineSettings
     from imgsearch_assets.release import prune
-    from serving.settings import read
 
     with one_sentence():
-        removed = prune(objects_of(home), keep or read(PipelineSettings).keep_generations)
+        removed = prune(objects_of(home), keep or _kept())
         typer.echo("\n".join(f"{generation} is removed" for generation in removed) or "nothing is removed")

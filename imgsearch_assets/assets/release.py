@@ -80,9 +80,10 @@ def staging_release(
         pointer = publish(
             store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
         )
-        follow_in_milvus(store, environment.pointer, environment.serving)
+        keep = environment.pipeline.keep_generations
+        follow_in_milvus(store, environment.pointer, environment.serving, keep)
         try:
-            pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
+            pruned, not_pruned = prune(store, keep), ""
         except Unverified as error:  # no reason to take back a release
             pruned, not_pruned = [], str(error)
     return dg.MaterializeResult(

@@ -64,8 +64,11 @@ class Following(Generic[T]):
 
     def _failed(self, generation: str, error: Exception) -> None:
         """The old one is served on, and says why."""
-        known = isinstance(error, ImgsearchError)
-        reason = str(error) if known else f"{type(error).__name__} while reading it"
+        known = isinstance(error, ImgsearchError | OSError)
+        if isinstance(error, OSError):
+            reason = f"the object store cannot be read: {error.strerror or error}"
+        else:
+            reason = str(error) if known else f"{type(error).__name__} while reading it"
         failure = Failure(generation, reason)
         if failure != self.failure:  # a look a second would fill the log with the same sentence
             self._metrics.failures.inc()

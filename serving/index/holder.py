@@ -20,6 +20,7 @@ from serving.errors import ImgsearchError, NotFound, Unavailable
 from serving.index import memory
 from serving.index.artifact import load
 from serving.index.following import Following
+from serving.index.generation import Manifest
 from serving.index.loaded import Generation
 from serving.index.store import Failure, PointerAt, Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
@@ -55,6 +56,8 @@ class Holder(Following[T]):
         self._environment = environment
         self._prepare = prepare
         self._current: Generation | None = None
+        # Of what is served: the hash of its manifest, and which file its base is mapped from.
+        self._loaded: tuple[str, int | None] = "", None
         self._loader = ThreadPoolExecutor(1, "load", _behind_searches)
         # The pointer that leads to what must not be served, and until when that is not tried again.
         self._refused: str | None = None
@@ -64,7 +67,7 @@ class Holder(Following[T]):
     async def look(self) -> None:
         """Look at the pointer once and, when it names another generation, take that into use."""
         try:
-            seen = await asyncio.to_thread(read_pointer, self._store, self._environment)
+            seen, base_file = await asyncio.to_thread(self._see)
         except (ImgsearchError, OSError) as error:
             self._failed("", error)
             return
@@ -72,17 +75,28 @@ class Holder(Following[T]):
         if live is None:
             what = "was released yet" if self._current is None else "is released any more"
             self._failed("", NotFound(f"nothing {what} in {self._environment}"))
-        elif self._current is not None and self._current.manifest.id == live.generation:
+        elif (live.manifest_sha256, base_file) == self._loaded:
             self._went_well()
         elif seen.version != self._refused or time.monotonic() >= self._refused_until:
             await self._take(live, seen)
         else:
             self._set_failure(self._refusal)  # whatever was wrong with the pointer meanwhile
 
+    def _see(self) -> tuple[PointerAt, int | None]:
+        """The pointer; and the file that lies where the base of what is served was, another once mended."""
+        seen = read_pointer(self._store, self._environment)
+        return seen, None if self._current is None else self._base_file(self._current.manifest)
+
+    def _base_file(self, manifest: Manifest) -> int | None:
+        try:
+            return self._store.local_path(manifest.segment("base").key).stat().st_ino
+        except (NotFound, FileNotFoundError):
+            return self._loaded[1]  # what is mapped stays whole
+
     async def _take(self, live: Release, seen: PointerAt) -> None:
         try:
             loop = asyncio.get_running_loop()
-            generation, served = await loop.run_in_executor(self._loader, self._load, live)
+            generation, served, loaded = await loop.run_in_executor(self._loader, self._load, live)
         except (Unavailable, NotFound, OSError) as error:  # the next look may find memory, or the store
             self._failed(live.generation, error)
             return
@@ -98,7 +112,7 @@ class Holder(Following[T]):
         ended = None if before is None else weakref.finalize(before, last_reader, gone.set)
         if ended is not None:
             ended.atexit = False  # there is no loop then
-        self._current = generation
+        self._current, self._loaded = generation, loaded
         manifest = generation.manifest
         await self._exchange(served, manifest.id, manifest.products, manifest.rows, manifest.created_at)
         if ended is not None:
@@ -106,10 +120,13 @@ class Holder(Following[T]):
             await _give_back(gone)
             ended.detach()
 
-    def _load(self, live: Release) -> tuple[Generation, T]:
+    def _load(self, live: Release) -> tuple[Generation, T, tuple[str, int | None]]:
         manifest = read_manifest(self._store, live.generation, live.manifest_sha256)
-        generation = load(self._store, manifest, self._current)
-        return generation, self._prepare(generation)
+        base_file, beside = self._base_file(manifest), self._current
+        if beside is not None and self._base_file(beside.manifest) != self._loaded[1]:
+            beside = None  # its base was written anew: what is mapped is the damaged one
+        generation = load(self._store, manifest, beside)
+        return generation, self._prepare(generation), (live.manifest_sha256, base_file)
 
     def _went_well(self) -> None:
         super()._went_well()

@@ -7,8 +7,9 @@ wins and the other learns it.
 
 import hashlib
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,6 +20,8 @@ from serving.object_store import ObjectStore
 
 # Releases a pointer remembers: what `release status` shows and a roll-back can go back to.
 REMEMBERED = 20
+
+_ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 class Release(BaseModel):
@@ -71,7 +74,28 @@ class Failure:
 
 
 def pointer_key(environment: str) -> str:
+    """Raises ``BadInput`` when that is no name of an environment."""
+    if not _ENVIRONMENT.fullmatch(environment):
+        raise BadInput(
+            f"{environment!r} is no name of an environment: small letters, digits and dashes, as in staging"
+        )
     return f"environments/{environment}.json"
+
+
+def environments(store: ObjectStore) -> list[str]:
+    """Those that had a release."""
+    return [key.removeprefix("environments/").removesuffix(".json") for key in store.list("environments")]
+
+
+def to_go_back_to(releases: Sequence[Release], keep: int) -> list[str]:
+    """The generations that were released last, until ``keep`` are among them that nobody rolled back from."""
+    bad = {release.rolled_back_from for release in releases}
+    found: list[str] = []
+    for generation in dict.fromkeys(release.generation for release in releases):
+        found.append(generation)
+        if len(set(found) - bad) == keep:
+            break
+    return found
 
 
 def read_pointer(store: ObjectStore, environment: str) -> PointerAt:
@@ -83,7 +107,9 @@ def read_pointer(store: ObjectStore, environment: str) -> PointerAt:
     try:
         pointer = Pointer.model_validate_json(store.get(key))
     except ValidationError as error:
-        raise Unverified(f"{key} is no pointer: {_first(error)}") from None
+        raise Unverified(
+            f"{key} is no pointer: {_first(error)}; put back what it was, or remove it and release again"
+        ) from None
     return PointerAt(pointer=pointer, version=version)
 
 
@@ -112,7 +138,7 @@ def point(
         rolled_back_from=rolled_back_from,
     )
     earlier = seen.pointer.history if seen.pointer else ()
-    pointer = Pointer(live=release, earlier=earlier[:REMEMBERED])
+    pointer = Pointer(live=release, earlier=earlier[: REMEMBERED - 1])
     store.compare_and_set(pointer_key(environment), pointer.model_dump_json(indent=1).encode(), seen.version)
     return pointer
 

@@ -34,9 +34,10 @@ class Holder(Following[InMilvus]):
         collection = None
         try:
             collection = await asyncio.to_thread(self._client.target_of, self._alias)
-            if collection is None and self._served is not None:
-                raise NotFound(f"the alias {self._alias} is gone")
-            if collection is not None and (self._served is None or self._served.collection != collection):
+            if collection is None:
+                none = self._served is None
+                raise NotFound(f"the alias {self._alias} is {'not there yet' if none else 'gone'}")
+            if self._served is None or self._served.collection != collection:
                 served = await asyncio.to_thread(opened, self._client, collection)
                 about = served.about
                 await self._exchange(served, about.generation, about.products, about.rows, about.created_at)

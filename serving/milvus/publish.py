@@ -15,7 +15,7 @@ from serving.errors import Unverified
 from serving.index.artifact import GOLDEN_TOLERANCE, load
 from serving.index.filters import FACETS
 from serving.index.loaded import Generation
-from serving.index.store import read_manifest, read_pointer
+from serving.index.store import environments, read_manifest, read_pointer, to_go_back_to
 from serving.milvus.client import Client
 from serving.milvus.collection import (
     ABOUT,
@@ -38,9 +38,6 @@ from serving.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
 
-# Generations that stay, for a roll-back.
-KEEP = 3
-
 # A batch on a busy cluster; a graph of a hundred million rows. Whole: pymilvus ignores others where it waits.
 _WRITE_S, _BUILD_S = 60, 6 * 3600
 _SAMPLE = 8
@@ -55,7 +52,7 @@ class Followed:
     dropped: list[str] = field(default_factory=list)
 
 
-def follow(store: ObjectStore, environment: str, client: Client, keep: int = KEEP) -> Followed | None:
+def follow(store: ObjectStore, environment: str, client: Client, keep: int = 3) -> Followed | None:
     """Make the alias of ``environment`` lead to what its pointer names; None before its first release.
 
     A roll-back is the same: the older collection is still there, or is written again. Raises
@@ -177,15 +174,15 @@ def _verify(client: Client, generation: Generation, collection: str) -> None:
 def _tidy(store: ObjectStore, client: Client, keep: int) -> list[str]:
     """Drop our collections that nobody can need, half-written ones too; their names.
 
-    Kept are those that an alias names and those of the ``keep`` latest generations of every environment. Of
-    these the live and the one before stay in Milvus's memory; readers may not have left it yet.
+    Kept are those that an alias names and what every environment can go back to (``to_go_back_to``). Of these
+    the live and the one before stay in Milvus's memory; readers may not have left it yet.
     """
     kept, loaded = set(), set()
-    for key in store.list("environments"):
-        pointer = read_pointer(store, key.removeprefix("environments/").removesuffix(".json")).pointer
+    for environment in environments(store):
+        pointer = read_pointer(store, environment).pointer
         history = pointer.history if pointer else ()
-        names = list(dict.fromkeys(collection_name(release.generation) for release in history))
-        kept.update(names[:keep])
+        names = [collection_name(generation) for generation in to_go_back_to(history, keep)]
+        kept.update(names)
         loaded.update(names[:2])
     dropped = []
     for collection in client.call("list_collections"):

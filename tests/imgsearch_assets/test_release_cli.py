@@ -32,8 +32,15 @@ def test_every_generation_is_listed(shop, tmp_path: Path, monkeypatch: pytest.Mo
         (first.id, "60", "local, staging"),
     ]
     shop.store.put(second.key, b"{}")
-    rows = run(app, ["release", "list", *home]).output
-    assert f"unreadable: the manifest of generation {second.id} cannot be used" in rows
+    shop.store.put("environments/production.json", b"{}")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = run(app, ["release", "list", *home])
+    assert done.exit_code == 0
+    assert f"│ {first.id} │" in done.output
+    assert f"│ {second.id} │ unreadable" in done.output
+    assert f"the manifest of generation {second.id} cannot be used" in done.stderr
+    assert "environments/production.json is no pointer: " in done.stderr
+    assert "put back what it was, or remove it and release again" in done.stderr
 
 
 def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
@@ -62,6 +69,12 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "objects").mkdir()
     back = run(app, ["release", "rollback", "--home", str(tmp_path), "--why", "worse shoes"])
     assert (back.exit_code, back.stderr) == (1, "imgsearch: nothing was ever released in local\n")
+    for name in ("", "../x", "Staging", "a/b"):
+        wrong = run(
+            app, ["release", "rollback", "--home", str(tmp_path), "--why", "x", "--environment", name]
+        )
+        assert wrong.exit_code == 1
+        assert f"{name!r} is no name of an environment: small letters" in wrong.stderr
     on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine"])
     assert (on.exit_code, on.stderr) == (1, "imgsearch: nothing was ever released in local\n")
 

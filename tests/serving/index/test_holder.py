@@ -140,6 +140,31 @@ async def test_a_bad_generation_that_was_mended_is_served(
     assert (holder.current().manifest, holder.failure) == (manifest, None)
 
 
+@pytest.mark.parametrize("delta", [False, True], ids=["the same again", "a delta on it"])
+async def test_a_base_that_rots_while_it_is_served_is_exchanged_once_mended(
+    shop, holder: Holder, delta: bool
+) -> None:
+    manifest = shop.build()
+    release(shop, manifest)
+    await holder.look()
+    path = shop.store.local_path(manifest.segment("base").key)
+    whole = path.read_bytes()
+    with path.open("r+b") as file:  # in place, under the mapping
+        file.write(bytes(len(whole)))
+    rotten = holder.current()
+    mended = shop.build()
+    release(shop, shop.without(mended, shop.ids[:1]) if delta else mended)
+    await holder.look()
+    assert holder.failure is None
+    assert holder.current() is not rotten
+    place = holder.current().place(shop.ids[5])
+    found = search(holder.current(), holder.current().vectors(place), 1)
+    assert found.hits[0].score > 0.99
+    served = holder.current()
+    await holder.look()
+    assert holder.current() is served
+
+
 async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Holder) -> None:
     good = shop.build("s1")
     shop.products, shop.items = shop.products.slice(1), shop.items.slice(6)
@@ -185,7 +210,7 @@ async def test_a_store_that_is_away_leaves_what_is_served(
     monkeypatch.setattr(shop.store, "version", away)
     await holder.look()
     assert holder.loaded is not None
-    assert holder.failure == Failure("", "OSError while reading it")
+    assert holder.failure == Failure("", "the object store cannot be read: cut off")
 
 
 async def test_a_store_that_goes_away_during_a_swap_is_asked_again(
@@ -208,7 +233,7 @@ async def test_a_store_that_goes_away_during_a_swap_is_asked_again(
     monkeypatch.setattr(shop.store, "local_path", going)
     await holder.look()
     assert holder.current().manifest == first
-    assert holder.failure == Failure(second.id, "OSError while reading it")
+    assert holder.failure == Failure(second.id, "the object store cannot be read: cut off")
     monkeypatch.undo()
     await holder.look()
     assert (holder.current().manifest, holder.failure) == (second, None)

@@ -48,7 +48,7 @@ def test_a_pointer_forgets_what_is_long_ago(shop) -> None:
         point(shop.store, "local", manifests[number % 2], "me", "why", read_pointer(shop.store, "local"))
     pointer = read_pointer(shop.store, "local").pointer
     assert pointer is not None
-    assert len(pointer.earlier) == REMEMBERED
+    assert len(pointer.history) == REMEMBERED
 
 
 def test_a_release_has_an_author_and_a_reason(shop) -> None:
