@@ -188,11 +188,10 @@ def _written(store: ObjectStore, fields: dict[str, Any], seen: str | None) -> Ma
     """A generation in place of what was ``seen`` under its id."""
     manifest = Manifest.model_validate(fields)
     try:
-        for segment in manifest.files:  # some may be of a generation that is pruned this moment
-            store.renew(segment.key)
-        store.compare_and_set(manifest.key, manifest.to_json(), seen)
-        for segment in manifest.files:
-            store.size(segment.key)
+        with index_store.changing(store):
+            for segment in manifest.files:  # some may be of a generation that was pruned meanwhile
+                store.renew(segment.key)
+            store.compare_and_set(manifest.key, manifest.to_json(), seen)
     except NotFound as error:
         raise Conflict(f"{error}: removed while generation {manifest.id} was built; build it anew") from None
     except Conflict:  # built twice at the same time; the first is as good

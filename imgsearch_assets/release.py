@@ -5,7 +5,7 @@ run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
 import logging
-from contextlib import closing, suppress
+from contextlib import closing
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from imgsearch_assets.snapshot import if_readable
@@ -13,13 +13,13 @@ from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import Manifest, manifest_key
 from serving.index.store import (
+    NewerFormat,
     Pointer,
-    PointerAt,
     Release,
+    changing,
     environments,
     list_generations,
     point,
-    pointer_key,
     read_manifest,
     read_pointer,
     to_go_back_to,
@@ -65,32 +65,11 @@ def publish(
     if failed:
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
-    return _point(store, environment, manifest, who, why, seen)
-
-
-def _point(
-    store: ObjectStore,
-    environment: str,
-    manifest: Manifest,
-    who: str,
-    why: str,
-    seen: PointerAt,
-    rolled_back_from: str | None = None,
-) -> Pointer:
-    """As ``store.point``, and what was pruned this moment does not stay live."""
-    pointer = point(store, environment, manifest, who, why, seen, rolled_back_from)
-    if store.exists(manifest.key):
-        return pointer
-    if seen.pointer is not None:
-        now = read_pointer(store, environment)
-        if now.pointer == pointer:
-            back = seen.pointer.model_dump_json(indent=1).encode()
-            store.compare_and_set(pointer_key(environment), back, now.version)
-    raise NotFound(f"generation {manifest.id} was pruned while it was made live in {environment}")
+    return point(store, environment, manifest, who, why, seen)
 
 
 def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None = None) -> Pointer:
-    """Make an earlier generation live again: the latest that nobody rolled back from, or ``to``.
+    """Make an earlier generation live again: the latest whole one that nobody rolled back from, or ``to``.
 
     Verified and loaded before, but past no gate: it was live. Raises ``NotFound`` when there is none to
     go back to, ``Unverified`` or ``Conflict``.
@@ -100,29 +79,27 @@ def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str |
         raise NotFound(f"nothing was ever released in {environment}")
     left = seen.pointer.live.generation
     bad = {left, *(release.rolled_back_from for release in seen.pointer.history)}
-    release = next(
-        (
-            found
-            for found in seen.pointer.earlier
-            if found.generation == to or (to is None and found.generation not in bad)
-        ),
-        None,
+    earlier = dict.fromkeys(release.generation for release in seen.pointer.earlier)
+    candidates = [name for name in earlier if name == to or (to is None and name not in bad)]
+    for generation in candidates:
+        try:
+            # Of the same content, though it may have been written anew since.
+            manifest = read_manifest(store, generation)
+            load(store, manifest)
+            return point(store, environment, manifest, who, why, seen, rolled_back_from=left)
+        except (NotFound, Unverified) as error:
+            sentence = (
+                f"generation {generation} cannot be gone back to: {error}; "
+                "`imgsearch release list` shows what there is"
+            )
+            if generation == candidates[-1]:
+                raise type(error)(sentence) from None
+            log.warning(sentence)
+    raise NotFound(
+        f"generation {to} was not live in {environment} before"
+        if to
+        else f"there is no earlier generation in {environment} to go back to"
     )
-    if release is None:
-        raise NotFound(
-            f"generation {to} was not live in {environment} before"
-            if to
-            else f"there is no earlier generation in {environment} to go back to"
-        )
-    try:
-        manifest = read_manifest(store, release.generation, release.manifest_sha256)
-    except NotFound:
-        raise NotFound(
-            f"generation {release.generation} was live in {environment}, and was pruned since; "
-            "what is left to go back to is shown by `imgsearch release list`"
-        ) from None
-    load(store, manifest)
-    return _point(store, environment, manifest, who, why, seen, rolled_back_from=left)
 
 
 def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings, keep: int) -> None:
@@ -152,14 +129,16 @@ def history(store: ObjectStore, environment: str) -> list[Release]:
     return list(pointer.history) if pointer else []
 
 
-def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, str]]:
+def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, Unverified]]:
     """Every complete generation, the one made last first; and why those that cannot be read cannot, by id."""
     found, unreadable = [], {}
     for generation in list_generations(store):
         try:
             found.append(read_manifest(store, generation))
-        except (NotFound, Unverified) as error:
-            unreadable[generation] = str(error)
+        except NotFound:
+            continue  # removed this moment
+        except Unverified as error:
+            unreadable[generation] = error
     return sorted(found, key=lambda manifest: manifest.created_at, reverse=True), unreadable
 
 
@@ -168,50 +147,37 @@ def prune(store: ObjectStore, keep: int) -> list[str]:
 
     Kept are, of every environment, the latest releases until ``keep`` generations are among them that nobody
     rolled back from; and the ``keep`` generations made last. Segments are kept for a day after they were last
-    written or taken over: a build may be about to name them. A generation that is made live at the same
-    moment stays, or is not made live.
+    written or taken over: a build may be about to name them. So is a manifest that nobody can read.
 
-    Raises ``Unverified``, and removes nothing, while a manifest or a pointer cannot be read: it may be of a
-    newer pipeline, and what it needs is not known here.
+    Raises ``Unverified``, and removes nothing, while a pointer cannot be read, or a manifest that one names,
+    or one of a newer pipeline: what they need is not known here.
     """
     if keep < 1:
         raise BadInput(f"keep is {keep}; at least 1 generation is kept")
-    manifests, unreadable = generations(store)
-    released, unknown = _released(store, keep)
-    if unreadable | unknown:
-        raise Unverified(f"nothing is pruned: {'; '.join((unreadable | unknown).values())}")
-    kept = released | {manifest.id for manifest in manifests[:keep]}
-    condemned: dict[str, bytes] = {}
-    for manifest in manifests:
-        if manifest.id not in kept:
-            with suppress(NotFound):  # somebody else prunes
-                condemned[manifest.id] = store.get(manifest.key)
-                store.delete(manifest.key)
-    # Whoever makes one live looks for its manifest once more when the pointer has moved; and here for the
-    # pointers when the manifests are gone. So one of the two sees the other.
-    released, unknown = _released(store, 1)
-    for generation, data in list(condemned.items()):
-        if generation in released or unknown:
-            store.put(manifest_key(generation), data)
-            del condemned[generation]
-    named = {
-        segment.key for manifest in manifests if manifest.id not in condemned for segment in manifest.files
-    }
-    for key in list(store.list("segments")):
-        with suppress(NotFound):
+    with changing(store):
+        manifests, unreadable = generations(store)
+        kept = _released(store, keep) | {manifest.id for manifest in manifests[:keep]}
+        for generation, error in unreadable.items():
+            if generation in kept or isinstance(error, NewerFormat):
+                raise Unverified(f"nothing is pruned: {error}")
+        removed = [manifest.id for manifest in manifests if manifest.id not in kept]
+        removed += [name for name in unreadable if store.age_s(manifest_key(name)) > _ABANDONED_S]
+        for generation in removed:
+            store.delete(manifest_key(generation))
+        named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
+        for key in list(store.list("segments")):
             if key not in named and store.age_s(key) > _ABANDONED_S:
                 store.delete(key)
     store.tidy("segments", _ABANDONED_S)
-    return list(condemned)
+    return removed
 
 
-def _released(store: ObjectStore, keep: int) -> tuple[set[str], dict[str, str]]:
-    """What every environment may go back to, see ``prune``; and why a pointer cannot be read."""
+def _released(store: ObjectStore, keep: int) -> set[str]:
+    """What every environment may go back to, see ``prune``. Raises ``Unverified``."""
     found: set[str] = set()
-    unreadable = {}
     for environment in environments(store):
         try:
             found |= set(to_go_back_to(history(store, environment), keep))
         except Unverified as error:
-            unreadable[environment] = str(error)
-    return found, unreadable
+            raise Unverified(f"nothing is pruned: {error}") from None
+    return found

@@ -55,7 +55,7 @@ def list_(home: Home) -> None:
     with one_sentence():
         store = objects_of(home)
         found, unreadable = generations(store)
-        why = list(unreadable.values())
+        why = [str(error) for error in unreadable.values()]
         where: dict[str, list[str]] = {}
         for environment in environments(store):
             try:

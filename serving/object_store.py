@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -72,6 +73,9 @@ class ObjectStore(Protocol):
 
         Raises ``Conflict`` when somebody else was first.
         """
+
+    def exclusive(self, key: str) -> AbstractContextManager[None]:
+        """A block that one thread of all processes is in at a time. It ends with its process, however."""
 
 
 class LocalObjectStore:
@@ -172,11 +176,16 @@ class LocalObjectStore:
         except NotFound:
             return None
 
-    def compare_and_set(self, key: str, data: bytes, expected: str | None) -> str:
+    @contextlib.contextmanager
+    def exclusive(self, key: str) -> Iterator[None]:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with (path.parent / f".{path.name}.lock~").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def compare_and_set(self, key: str, data: bytes, expected: str | None) -> str:
+        with self.exclusive(key):
             if self.version(key) != expected:
                 raise Conflict(f"{key} was changed by another writer")
             self.put(key, data)

@@ -6,7 +6,7 @@ order of loading is size, hash, FAISS within limits, shape, and searches whose a
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,12 +72,20 @@ def write_segment(store: ObjectStore, kind: Kind, data: bytes) -> Segment:
 
 def verify(store: ObjectStore, segment: Segment) -> None:
     """Hold a file to its size and hash. Raises ``NotFound`` or ``Unverified``."""
+    _check_size(store, segment)
+    try:
+        with store.local_path(segment.key).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:  # removed this moment
+        raise NotFound(f"there is no object {segment.key}") from None
+    if found != segment.sha256:
+        raise Unverified(f"{segment.key} does not have the hash that its name says")
+
+
+def _check_size(store: ObjectStore, segment: Segment) -> None:
     size = store.size(segment.key)
     if size != segment.size_bytes:
         raise Unverified(f"{segment.key} has {size} bytes, not {segment.size_bytes}")
-    with store.local_path(segment.key).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != segment.sha256:
-            raise Unverified(f"{segment.key} does not have the hash that its name says")
 
 
 def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = None) -> Generation:
@@ -93,7 +101,10 @@ def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = Non
             "a run of the pipeline builds it anew"
         )
     same_base = beside is not None and beside.manifest.segments == manifest.segments
-    _check_headroom(manifest, same_base)
+    files = manifest.files[len(manifest.segments) :] if same_base else manifest.files
+    _check_headroom(manifest, files)
+    for segment in files:  # of all, before any of them is read
+        _check_size(store, segment)
     if beside is not None and same_base:
         base, of_base = beside.base, beside.base_groupings
     else:
@@ -168,10 +179,9 @@ def _flat(vectors: Any, manifest: Manifest) -> faiss.IndexScalarQuantizer:
     return index
 
 
-def _check_headroom(manifest: Manifest, same_base: bool) -> None:
-    """By the sizes of the files, before any is read."""
-    base = 0 if same_base else manifest.segment("base").size_bytes
-    files = manifest.files[len(manifest.segments) :] if same_base else manifest.files
+def _check_headroom(manifest: Manifest, files: Sequence[Segment]) -> None:
+    """By the sizes of the ``files`` that are to be read, before any is."""
+    base = sum(segment.size_bytes for segment in files if segment.kind == "base")
     tables = sum(segment.size_bytes for segment in files) - base
     _check_free(manifest, base, tables * _TABLES_UNPACKED)
 
@@ -225,6 +235,8 @@ def _read_table(store: ObjectStore, segment: Segment, schema: pa.Schema, rows: i
     key = segment.key
     try:
         table = pq.read_table(store.local_path(key), use_threads=False).combine_chunks()
+    except FileNotFoundError:  # removed this moment
+        raise NotFound(f"there is no object {key}") from None
     except (pa.ArrowException, OSError) as error:
         raise Unverified(f"{key} is no Parquet table") from error
     for field in schema:

@@ -130,6 +130,6 @@ class Attributes:
 
 def _narrow(prices: NDArray[np.integer[Any]]) -> NDArray[np.signedinteger[Any]]:
     """Of half the bytes, where they fit."""
-    wide = prices.astype(np.int64)
-    small = np.abs(wide).max(initial=0) <= np.iinfo(np.int32).max
+    wide, limit = prices.astype(np.int64), np.iinfo(np.int32)
+    small = wide.min(initial=0) >= limit.min and wide.max(initial=0) <= limit.max
     return wide.astype(np.int32) if small else wide

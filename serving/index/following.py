@@ -25,6 +25,7 @@ class Following(Generic[T]):
         self._on_swap = on_swap
         self._served: T | None = None
         self.failure: Failure | None = None
+        self._told: tuple[str, str] | None = None
 
     def current(self) -> T:
         """What to search. Raises ``Unavailable`` before the first generation."""
@@ -70,7 +71,10 @@ class Following(Generic[T]):
         else:
             reason = str(error) if known else f"{type(error).__name__} while reading it"
         failure = Failure(generation, reason)
-        if failure != self.failure:  # a look a second would fill the log with the same sentence
+        # A look a second would fill the log with the same sentence; how much memory is free always differs.
+        same = (generation, error.code if isinstance(error, Unavailable) else reason)
+        if same != self._told:
+            self._told = same
             self._metrics.failures.inc()
             trace = None if known else error
             log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
@@ -78,6 +82,8 @@ class Following(Generic[T]):
 
     def _set_failure(self, failure: Failure | None) -> None:
         self.failure = failure
+        if failure is None:
+            self._told = None
         self._metrics.stale.set(failure is not None)
         said = failure or Failure("", "")
         self._metrics.failure.info({"generation": said.generation, "reason": said.reason[:_REASON]})

@@ -164,7 +164,7 @@ def search_each(
     """
     grouping = generation.groupings[collapse]
     scope, exhausted = _scope(generation, grouping, k, allowed)
-    if not scope.groups:
+    if not scope.groups or not queries:
         return [Found([], "exact", 0, exhausted) for _ in queries]
     if allowed is None:
         allowed = generation.alive

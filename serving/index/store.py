@@ -2,7 +2,8 @@
 
 A pointer, ``environments/<environment>.json``, is the only object that moves: it names the live generation,
 the hash of its manifest and what was live before. It moves by compare-and-set, so of two publishers one
-wins and the other learns it.
+wins and the other learns it. Whatever adds a manifest, removes one or makes one live does so in
+``changing``: what is named is there, at every moment, whoever is killed.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,6 +24,10 @@ from serving.object_store import ObjectStore
 REMEMBERED = 20
 
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+class NewerFormat(Unverified):
+    """Written by a newer pipeline: what it is and needs is not known here."""
 
 
 class Release(BaseModel):
@@ -98,6 +104,11 @@ def to_go_back_to(releases: Sequence[Release], keep: int) -> list[str]:
     return found
 
 
+def changing(store: ObjectStore) -> AbstractContextManager[None]:
+    """Around a change of which generations there are, or are live; short, for all others wait."""
+    return store.exclusive("generations")
+
+
 def read_pointer(store: ObjectStore, environment: str) -> PointerAt:
     """What is live in ``environment``. Raises ``Unverified`` when the pointer is not one."""
     key = pointer_key(environment)
@@ -124,22 +135,24 @@ def point(
 ) -> Pointer:
     """Make ``manifest`` live if ``seen`` is still the state of ``environment``; the new pointer.
 
-    Verifies nothing: ``imgsearch_assets.release.publish`` does. Raises ``Conflict`` when another
-    publisher was first.
+    Verifies nothing: ``imgsearch_assets.release.publish`` does. Raises ``NotFound`` when it was pruned,
+    ``Conflict`` when another publisher was first.
     """
     if not who or not why:
         raise BadInput("a release says who makes it and why")
-    release = Release(
-        generation=manifest.id,
-        manifest_sha256=manifest_sha256(store, manifest.id),
-        who=who,
-        why=why,
-        at=time.time(),
-        rolled_back_from=rolled_back_from,
-    )
     earlier = seen.pointer.history if seen.pointer else ()
-    pointer = Pointer(live=release, earlier=earlier[: REMEMBERED - 1])
-    store.compare_and_set(pointer_key(environment), pointer.model_dump_json(indent=1).encode(), seen.version)
+    with changing(store):
+        release = Release(
+            generation=manifest.id,
+            manifest_sha256=manifest_sha256(store, manifest.id),
+            who=who,
+            why=why,
+            at=time.time(),
+            rolled_back_from=rolled_back_from,
+        )
+        pointer = Pointer(live=release, earlier=earlier[: REMEMBERED - 1])
+        data = pointer.model_dump_json(indent=1).encode()
+        store.compare_and_set(pointer_key(environment), data, seen.version)
     return pointer
 
 
@@ -155,7 +168,10 @@ def read_manifest(store: ObjectStore, generation: str, sha256: str | None = None
     """
     data = _manifest_bytes(store, generation)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise Unverified(f"the manifest of generation {generation} is not the one that was released")
+        raise Unverified(
+            f"the manifest of generation {generation} is not the one that was released; release it again, "
+            "or roll back"
+        )
     _check_format(generation, data)
     try:
         manifest = Manifest.model_validate_json(data)
@@ -173,7 +189,7 @@ def _check_format(generation: str, data: bytes) -> None:
     except (ValueError, AttributeError, RecursionError):
         return  # no manifest at all, which is said of it elsewhere
     if isinstance(found, int) and found > FORMAT:
-        raise Unverified(
+        raise NewerFormat(
             f"generation {generation} is of format {found}, newer than format {FORMAT} that is read here; "
             "upgrade what reads it, or roll back to an earlier generation"
         )

@@ -112,6 +112,13 @@ def test_what_went_is_not_found_and_what_changed_is_as_it_is_now(shop) -> None:
         assert sorted(found) == sorted(shop.ids[2:]), "each once, none that went"
 
 
+def test_a_change_that_only_takes_away_is_a_delta(shop) -> None:
+    live(shop, wanted(shop, "s1"))
+    built = live(shop, wanted(shop, "s2", slice(3, None)))
+    assert (built.plan.kind, built.plan.why) == ("delta", "0 products come, 3 of before go")
+    assert sorted(ids(built.generation)) == sorted(shop.ids[3:])
+
+
 def test_a_product_with_another_picture_comes_anew(shop) -> None:
     live(shop, wanted(shop, "s1"))
     want = wanted(shop, "s2")

@@ -105,9 +105,9 @@ class Pruned:
     def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def compare_and_set(self, key, data, expected):
+    def exclusive(self, key):
         self._store.delete(self._key)
-        return self._store.compare_and_set(key, data, expected)
+        return self._store.exclusive(key)
 
 
 @pytest.mark.parametrize("kind", ["base", "items", "products"])

@@ -54,7 +54,7 @@ def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
     assert done.output == f"{ids[1]} is removed\n{ids[0]} is removed\n"
     assert run(app, ["release", "prune", *home]).output == "nothing is removed\n"
     back = run(app, ["release", "rollback", *home, "--why", "test", "--to", ids[0]])
-    assert f"generation {ids[0]} was live in local, and was pruned since" in back.stderr
+    assert f"generation {ids[0]} cannot be gone back to: there is no generation {ids[0]}" in back.stderr
     shop.store.put(f"generations/{ids[4]}/manifest.json", b"{}")
     done = run(app, ["release", "prune", *home, "--keep", "1"])
     assert done.exit_code == 1

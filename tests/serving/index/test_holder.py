@@ -176,7 +176,9 @@ async def test_a_roll_back_to_what_is_served_ends_the_failure(shop, holder: Hold
     shop.store.put(bad.key, b"{}")
     await holder.look()
     assert holder.failure == Failure(
-        bad.id, f"the manifest of generation {bad.id} is not the one that was released"
+        bad.id,
+        f"the manifest of generation {bad.id} is not the one that was released; release it again, "
+        "or roll back",
     )
     release(shop, good)
     await holder.look()
