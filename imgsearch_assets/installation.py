@@ -58,7 +58,9 @@ def objects_of(home: Path) -> LocalObjectStore:
     """
     objects = home.resolve() / "objects"
     if not objects.is_dir():
-        raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home)")
+        there = sorted(str(folder.parent) for folder in home.resolve().glob("*/objects"))
+        which = f": {' or '.join(there)}" if there else ""
+        raise BadInput(f"{objects} is not there; expected is the folder of an installation (--home){which}")
     return LocalObjectStore(objects)
 
 

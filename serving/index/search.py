@@ -106,7 +106,7 @@ class Scope(NamedTuple):
         fetch = max(fetch, _TENTH)
         beam = max(beam, self.least + math.ceil(_A_ROW * (fetch - _TENTH)))
         exact_us = cost.exact_us(self.kept_rows, self.rows, self.dim)
-        if fetch < self.rows and cost.graph_us(beam, self.dim) < worth * exact_us:
+        if fetch < self.rows and cost.graph_us(beam, self.rows, self.dim) < worth * exact_us:
             return Plan("graph", fetch, beam)
         return self.exact()
 

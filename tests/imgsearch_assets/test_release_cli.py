@@ -66,6 +66,9 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     assert nowhere.exit_code == 1
     assert "typo/objects is not there; expected is the folder of an installation" in nowhere.stderr
     assert not (tmp_path / "typo").exists()
+    (tmp_path / "drawn-100-7" / "objects").mkdir(parents=True)
+    above = run(app, ["release", "status", "--home", str(tmp_path)])
+    assert f"of an installation (--home): {tmp_path.resolve() / 'drawn-100-7'}\n" in above.stderr
     (tmp_path / "objects").mkdir()
     back = run(app, ["release", "rollback", "--home", str(tmp_path), "--why", "worse shoes"])
     assert (back.exit_code, back.stderr) == (1, "imgsearch: nothing was ever released in local\n")
