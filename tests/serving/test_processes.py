@@ -115,7 +115,7 @@ def test_search_in_milvus_waits_for_it(shop, tmp_path: Path, start: Start) -> No
         assert (status.generation, status.last_error) == ("", "Milvus does not answer: describe alias")
         milvus, database, _ = start_server_in_thread(str(tmp_path / "milvus"), port=port)
         settings = Settings(search_backend="milvus", milvus_uri=SecretStr(uri))
-        follow_in_milvus(shop.store, "local", settings)
+        follow_in_milvus(shop.store, "local", settings, keep=3)
         while not stub.Status(search_pb2.StatusRequest(), timeout=10).generation:
             time.sleep(0.05)
         request = search_pb2.SearchRequest(queries=[search_pb2.Query(product_id="p00001", k=3)])
