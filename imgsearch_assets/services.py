@@ -68,8 +68,11 @@ class Services:
         self.group.start("pictures", python_module("imgsearch_assets.sample.server", *where))
         self.group.wait_address("pictures", _START_S)
 
-    def start_search(self) -> None:
-        """The search platform: three gRPC services on free ports, and the HTTP front before them."""
+    def start_search(self) -> dict[str, str]:
+        """The search platform: three gRPC services on free ports, and the HTTP front before them.
+
+        The settings by which another front finds these services.
+        """
         names = ("search", "detect", "embed")
         for name in names:
             self.group.start(name, python_module("serving", name, "--port", "0"))
@@ -77,6 +80,7 @@ class Services:
         addresses = {f"IMGSEARCH_{name.upper()}_ADDRESS": address for name, address in at.items()}
         self.group.start("api", python_module("serving", "api", "--port", str(self.ports.api)), **addresses)
         self.group.wait_ready("api", lambda: _ok(f"{self.api_url}/readyz"), _START_S)
+        return addresses
 
     def start_dagster(self, home: Path) -> None:
         """The UI and the daemon, with one code server between them."""

@@ -43,6 +43,9 @@ class Settings(EngineSettings):
         None, description="Feature store; without it features are computed anew."
     )
     redis_timeout_s: float = Field(0.05, gt=0, le=5, description="Past it the feature store counts as empty.")
+    result_ttl_s: int = Field(
+        60, ge=0, le=86_400, description="How long an answer is kept for who asks the same; 0 for not at all."
+    )
 
     host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
     search_address: str = Field("127.0.0.1:50051", description="host:port of the search service.")

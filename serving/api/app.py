@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from serving.api import errors, pages, routes
+from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
 from serving.api.telemetry import Metrics, Telemetry
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Backends.open(settings) as backends:
             app.state.backends = backends
+            app.state.answers = Answers(backends, settings.result_ttl_s)
             yield
 
     app = FastAPI(

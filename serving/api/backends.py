@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
@@ -33,8 +33,8 @@ from serving.telemetry import REQUEST_ID, request_id
 SERVICES = ("search", "detect", "embed")
 
 _HEALTH_TIMEOUT_S = 0.5
-# How long a generation's embedder is taken to be still served; a wrong guess costs one more search.
-_EMBEDDER_FOR_S = 1.0
+# How long a generation is taken to be still served; a wrong guess of its embedder costs one more search.
+SERVED_FOR_S = 1.0
 _ATTEMPTS = 3
 
 Request = TypeVar("Request")
@@ -59,8 +59,8 @@ class Backends:
         self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
         self._features = features
         self._fetcher = fetcher
-        self._embedder = ""
-        self._embedder_until_s = 0.0
+        self._served = search_pb2.StatusReply()
+        self._served_until_s = 0.0
         self._writes: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -136,15 +136,16 @@ class Backends:
             raise Unavailable("nothing is indexed yet")
         return status
 
-    async def embedder(self, clock: Clock) -> str:
-        """The version of the embedder that the served generation was made with, at most a moment old.
+    async def served_lately(self, clock: Clock) -> search_pb2.StatusReply:
+        """The same, at most a moment old. Raises as ``served``."""
+        if time.monotonic() >= self._served_until_s:
+            self._served = await self.served(clock)
+            self._served_until_s = time.monotonic() + SERVED_FOR_S
+        return self._served
 
-        Raises ``Unavailable`` while there is no generation.
-        """
-        if time.monotonic() >= self._embedder_until_s:
-            self._embedder = (await self.served(clock)).embedder_version
-            self._embedder_until_s = time.monotonic() + _EMBEDDER_FOR_S
-        return self._embedder
+    async def embedder(self, clock: Clock) -> str:
+        """The version of the embedder that the served generation was made with. Raises as ``served``."""
+        return (await self.served_lately(clock)).embedder_version
 
     async def of_the_served(self, attempt: Callable[[str], Awaitable[Answered]], clock: Clock) -> Answered:
         """``attempt(embedder)`` with the version of the served generation.
@@ -156,7 +157,7 @@ class Backends:
             try:
                 return await attempt(await self.embedder(clock))
             except ModelMismatch:
-                self._embedder_until_s = 0.0
+                self._served_until_s = 0.0
         return await attempt(await self.embedder(clock))
 
     async def fetch(self, url: str) -> bytes:
@@ -172,9 +173,20 @@ class Backends:
     def store_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
         """Keeps what was computed, beside the answer rather than before it."""
         if self._features is not None:
-            write = asyncio.create_task(self._features.put_url(embedder, url, features))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
+            self._beside(self._features.put_url(embedder, url, features))
+
+    async def kept(self, key: str) -> bytes | None:
+        return None if self._features is None else await self._features.values.get(key)
+
+    def keep(self, key: str, data: bytes, ttl_s: int) -> None:
+        """For ``ttl_s`` seconds, beside the answer as well."""
+        if self._features is not None:
+            self._beside(self._features.values.set(key, data, ttl_s))
+
+    def _beside(self, write: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
 
     async def health(self, name: str) -> Health:
         """What a service says of itself; never raises for one that is down."""

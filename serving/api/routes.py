@@ -1,10 +1,13 @@
 """The routes under ``/v1/``: read what was asked, run the query, answer."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 
 from serving.api import query, readiness
+from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
 from serving.api.schemas import (
@@ -71,46 +74,53 @@ def _wanted(
     )
 
 
-def _sent(answer: Answer, request: Request, response: Response) -> Answer:
-    response.headers["Server-Timing"] = server_timing(answer.timings_ms)
-    metrics: Metrics = request.app.state.metrics
-    metrics.searched(answer.features, answer.timings_ms)
-    return answer
+@dataclass(frozen=True)
+class Asking:
+    """A request on its way to an answer."""
+
+    request: Request
+    response: Response
+    settings: SettingsOf
+    backends: BackendsOf
+    clock: ClockOf
+
+    async def answer(
+        self, asked: tuple[str, str | bytes], wanted: query.Wanted, make: Callable[..., Awaitable[Answer]]
+    ) -> Answer:
+        """What ``make`` makes of what was ``asked`` (its kind, and what it is), or what is known of it."""
+        answers: Answers = self.request.app.state.answers
+
+        def made() -> Awaitable[Answer]:
+            return make(self.backends, asked[1], wanted, self.clock)
+
+        answer, origin = await answers.answer(asked, wanted, made, self.clock)
+        self.response.headers["Server-Timing"] = server_timing(answer.timings_ms)
+        metrics: Metrics = self.request.app.state.metrics
+        metrics.searched(answer, origin)
+        return answer
+
+
+AskingOf = Annotated[Asking, Depends()]
 
 
 @router.post("/search", summary="Search by a picture's address, a product, a picture as base64 or words")
-async def search(
-    body: SearchBody,
-    request: Request,
-    response: Response,
-    settings: SettingsOf,
-    backends: BackendsOf,
-    clock: ClockOf,
-) -> Answer:
-    wanted = _wanted(body.filters, body.k, body.box, body.collapse, settings)
+async def search(body: SearchBody, asking: AskingOf) -> Answer:
+    wanted = _wanted(body.filters, body.k, body.box, body.collapse, asking.settings)
     if body.product_id is not None:
-        answer = await query.by_product(backends, body.product_id, wanted, clock)
-    elif body.image_url is not None:
-        answer = await query.by_url(backends, body.image_url, wanted, clock)
-    elif body.text is not None:
-        answer = await query.by_text(backends, body.text, wanted, clock)
-    else:
-        answer = await query.by_picture(backends, body.image_base64 or b"", wanted, clock)
-    return _sent(answer, request, response)
+        return await asking.answer(("product", body.product_id), wanted, query.by_product)
+    if body.image_url is not None:
+        return await asking.answer(("url", body.image_url), wanted, query.by_url)
+    if body.text is not None:
+        return await asking.answer(("text", body.text), wanted, query.by_text)
+    return await asking.answer(("picture", body.image_base64 or b""), wanted, query.by_picture)
 
 
 @router.post("/search/image", summary="Search by a picture")
 async def search_image(
-    form: Annotated[PictureForm, Form(media_type="multipart/form-data")],
-    request: Request,
-    response: Response,
-    settings: SettingsOf,
-    backends: BackendsOf,
-    clock: ClockOf,
+    form: Annotated[PictureForm, Form(media_type="multipart/form-data")], asking: AskingOf
 ) -> Answer:
-    wanted = _wanted(form.filters, form.k, form.box, form.collapse, settings)
-    answer = await query.by_picture(backends, await form.image.read(), wanted, clock)
-    return _sent(answer, request, response)
+    wanted = _wanted(form.filters, form.k, form.box, form.collapse, asking.settings)
+    return await asking.answer(("picture", await form.image.read()), wanted, query.by_picture)
 
 
 @router.get("/products/{product_id}", summary="A product of the served generation")
@@ -124,16 +134,12 @@ async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf)
 @router.get("/products/{product_id}/similar", summary="Products that look like this one")
 async def similar(
     product_id: ProductIdOf,
-    request: Request,
-    response: Response,
-    settings: SettingsOf,
-    backends: BackendsOf,
-    clock: ClockOf,
+    asking: AskingOf,
     k: Annotated[int, Query(ge=1)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
 ) -> Answer:
-    wanted = _wanted(Filters(), k, None, collapse, settings)
-    return _sent(await query.by_product(backends, product_id, wanted, clock), request, response)
+    wanted = _wanted(Filters(), k, None, collapse, asking.settings)
+    return await asking.answer(("product", product_id), wanted, query.by_product)
 
 
 @router.get("/status", summary="What is served now, and what the filters can be set to")

@@ -218,7 +218,8 @@ class Answer(BaseModel):
         description="Fewer than k products, or groups of them, exist under these filters."
     )
     features: Literal["computed", "stored", "index"] = Field(description="Where the vectors came from.")
-    timings_ms: dict[str, float]
+    cached: bool = Field(default=False, description="Whether this answer was made for an earlier request.")
+    timings_ms: dict[str, float] = {}
 
 
 class ProductAnswer(BaseModel):

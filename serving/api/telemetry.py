@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api.answers import Origin
 from serving.api.errors import unknown
+from serving.api.schemas import Answer
 from serving.telemetry import REQUEST_ID, accepted_id, request_id
 
 access = logging.getLogger("serving.api.access")
@@ -49,15 +51,23 @@ class Metrics:
             ("source",),
             registry=self.registry,
         )
+        self.answers = Counter(
+            "imgsearch_api_answers",
+            "Searches by where the answer came from: made, kept from before, or shared with one under way.",
+            ("origin",),
+            registry=self.registry,
+        )
         self.in_work = Gauge(
             "imgsearch_api_requests_in_work", "Requests being answered now.", registry=self.registry
         )
 
-    def searched(self, source: str, timings_ms: dict[str, float]) -> None:
-        """Counts one search by where its vectors came from, and each stage's time."""
-        self.features.labels(source).inc()
-        for stage, took_ms in timings_ms.items():
-            self.stage_seconds.labels(stage).observe(took_ms / 1000)
+    def searched(self, answer: Answer, origin: Origin) -> None:
+        """Counts one search; where it was made for it, by where its vectors came from, and each stage."""
+        self.answers.labels(origin).inc()
+        if origin == "made":
+            self.features.labels(answer.features).inc()
+            for stage, took_ms in answer.timings_ms.items():
+                self.stage_seconds.labels(stage).observe(took_ms / 1000)
 
 
 class Telemetry:

@@ -1,42 +1,31 @@
 """Features that are known already, in Redis: of a picture by its URL, of a product by its id.
 
-A cache on the way of a request must never be the reason that it fails: what is slow, down, damaged or of
-another layout reads as absent, and for a moment after a failure nobody waits for Redis at all. The
-pipeline, which has to know whether its writes arrived, uses the methods that raise.
+On the way of a request what is damaged or of another layout reads as absent, as does everything when Redis
+is away (``cache.values``). The pipeline, which has to know whether its writes arrived, uses the methods that
+raise.
 """
 
-import asyncio
 import hashlib
-import logging
 import struct
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import redis
-import redis.asyncio
 from numpy.typing import NDArray
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from serving.cache.values import Values
 from serving.errors import Unavailable
 from serving.images.box import GRID, Box
 
-log = logging.getLogger(__name__)
-
 # How long what a shopper's request computed is kept; what the pipeline wrote stays until it is replaced.
 URL_TTL_S = 7 * 86_400
-# After a failure Redis counts as down for so long.
-DOWN_FOR_S = 1.0
-
 _LAYOUT = 1
 _HEADER = struct.Struct("<BxHH")  # layout, boxes, dim; then the boxes as uint16 x 4, the rows as float16
 _BATCH = 1_000
 _PIPELINE_TIMEOUT_S = 30.0
-_CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -91,15 +80,7 @@ class FeatureStore:
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
         self._url = redis_url
-        self._timeout_s = timeout_s
-        self._down_until_s = 0.0
-        self._client = redis.asyncio.Redis.from_url(
-            redis_url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=_CONNECTIONS,
-        )
+        self.values = Values(redis_url, timeout_s)
 
     async def get_url(self, embedder: str, url: str) -> CachedFeatures | None:
         return await self._get(url_key(embedder, url))
@@ -109,34 +90,14 @@ class FeatureStore:
 
     async def put_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
         """Keep what a request computed, for ``URL_TTL_S``."""
-        if self._down():
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._client.set(url_key(embedder, url), features.to_bytes(), ex=URL_TTL_S)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+        await self.values.set(url_key(embedder, url), features.to_bytes(), URL_TTL_S)
 
     async def _get(self, key: str) -> CachedFeatures | None:
-        if self._down():
-            return None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                data: Any = await self._client.get(key)  # bytes: nothing is decoded
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
-            return None
+        data = await self.values.get(key)
         return None if data is None else CachedFeatures.from_bytes(data)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
-
-    def _down(self) -> bool:
-        return time.monotonic() < self._down_until_s
-
-    def _failed(self, error: Exception) -> None:
-        self._down_until_s = time.monotonic() + DOWN_FOR_S
-        log.warning("the feature store does not answer (%s); features are computed", type(error).__name__)
+        await self.values.aclose()
 
     def put_many(
         self, features: Mapping[str, CachedFeatures], advance: Callable[[int], None] | None = None

@@ -438,7 +438,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def running_house(redis_url: str) -> Iterator[House]:
-    with _run_house(redis_url=redis_url, redis_timeout_s=1.0) as house:
+    with _run_house(redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=0) as house:
         yield house
 
 

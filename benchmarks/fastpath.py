@@ -1,0 +1,153 @@
+"""A search by product against one by an uploaded picture, through the HTTP front; and one that is kept.
+
+    python -m benchmarks.fastpath [--products 300] [--seconds 10] [--json]
+
+A catalogue of drawn products becomes searchable as ``imgsearch demo`` makes it, with its Redis, its three
+services and its front, each a process of its own. "upload": different street pictures, each detected and
+embedded. "product": the products like each of the catalogue's in turn, whose features lie in Redis; no
+network runs. Both through a front that keeps no answers. "kept": the same as "product" through a front that
+does, which every answer has gone through before. The load generator is h2load, on the same machine; callers
+wait for their answer. Turn by turn; medians of rounds. ``speedup`` is requests a second by product against
+by upload.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import httpx
+
+from benchmarks._h2load import NoH2load, h2load
+from benchmarks._http_load import Answered, Upload, gets, posts
+from imgsearch_assets.demo import Drawn
+from imgsearch_assets.installation import Ports, python_module
+from imgsearch_assets.processes import ProcessGroup, free_port
+from imgsearch_assets.refresh import run_refresh
+from imgsearch_assets.services import Services, dagster_home
+
+SEED = 7
+CALLERS = 8
+PICTURES = 8
+KINDS = ("upload", "product", "kept")
+_START_S = 60.0
+_UNTIL_KEPT = 5  # times that everything is asked at most until all of it is kept
+
+
+def uploads(pictures: list[bytes]) -> list[Upload]:
+    """As a browser sends them."""
+    found = []
+    for data in pictures:
+        request = httpx.Request("POST", "http://x/", files={"image": ("street.jpg", data, "image/jpeg")})
+        found.append(Upload(request.read(), request.headers["content-type"]))
+    return found
+
+
+def all_kept(base: str, paths: list[str]) -> None:
+    """Ask until every answer is one that was kept. Raises ``SystemExit`` when that never is so."""
+    with httpx.Client(base_url=base, timeout=30) as client:
+        for _ in range(_UNTIL_KEPT):
+            if all(client.get(path).json()["cached"] for path in paths):
+                return
+    raise SystemExit("answers are not kept")
+
+
+def measure(products: int, seconds: float, rounds: int, home: Path) -> dict[str, list[Answered]]:
+    ports = Ports(*(free_port() for _ in range(3)))
+    prepared = Drawn(products, SEED).prepare(home, ports)
+    assert prepared.pictures is not None
+    assert prepared.yardstick is not None
+    os.environ.update(
+        IMGSEARCH_HOME=str(home / "installation"),
+        IMGSEARCH_CATALOGUE=prepared.catalogue,
+        IMGSEARCH_FETCH_ALLOW_HOSTS=json.dumps(sorted(prepared.allow_hosts)),
+        IMGSEARCH_RESULT_TTL_S="0",
+    )
+    dagster_home(home)
+    pictures = [picture for picture, _ in prepared.yardstick.queries(PICTURES)]
+    street = uploads(pictures)
+    found: dict[str, list[Answered]] = {kind: [] for kind in KINDS}
+    with ProcessGroup(home / "logs", {}) as group:
+        services = Services(group, ports)
+        os.environ["IMGSEARCH_REDIS_URL"] = services.start_redis()
+        services.start_pictures(prepared.pictures)
+        run_refresh()
+        addresses = services.start_search()
+        front = python_module("serving", "api", "--port", "0")
+        group.start("keeping", front, **addresses, IMGSEARCH_RESULT_TTL_S="86400")
+        keeping = f"http://{group.wait_address('keeping', _START_S)}"
+        catalogue = httpx.get(f"{services.api_url}/v1/status", timeout=30).json()
+        print(f"{catalogue['products']} products are searchable", file=sys.stderr)
+        paths = [f"/v1/products/{name}/similar" for name in product_ids(services.api_url, pictures[0])]
+        all_kept(keeping, paths)
+        sides: dict[str, Callable[[int], Answered]] = {
+            "upload": lambda each: posts(f"{services.api_url}/v1/search/image", street, each, home),
+            "product": lambda each: gets(services.api_url, paths, each * CALLERS, CALLERS, home),
+            "kept": lambda each: gets(keeping, paths, each * CALLERS, CALLERS, home),
+        }
+        for round_ in range(rounds):
+            for kind in KINDS:
+                # A first few say how many fill the time.
+                few = sides[kind](max(1, len(paths) // CALLERS) if kind != "upload" else 2)
+                each = max(1, round(few.per_s * seconds / CALLERS))
+                found[kind].append(sides[kind](each))
+                one = found[kind][-1]
+                print(f"round {round_ + 1}: {kind} {one.per_s:,.1f}/s, {one.failed} failed", file=sys.stderr)
+    return found
+
+
+def product_ids(base: str, picture: bytes) -> list[str]:
+    """Products of the served generation, the hundred most like a picture."""
+    files = {"image": ("street.jpg", picture)}
+    reply = httpx.post(f"{base}/v1/search/image", files=files, data={"k": "100"}, timeout=30)
+    return [hit["product_id"] for hit in reply.json()["results"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--products", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each kind and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    try:
+        h2load()
+    except NoH2load as error:
+        raise SystemExit(str(error)) from None
+    busy = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="imgsearch-bench-") as folder:
+        found = measure(options.products, options.seconds, options.rounds, Path(folder))
+
+    def middle(kind: str, of: Callable[[Answered], float]) -> float:
+        return median(of(one) for one in found[kind])
+
+    print(f"\n{options.products} products, {CALLERS} callers, medians of {options.rounds} rounds")
+    print(f"{'':<12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}")
+    figures: dict[str, object] = {}
+    for kind in KINDS:
+        per_s, p50, p99 = (
+            middle(kind, of) for of in (lambda one: one.per_s, lambda one: one.ms(50), lambda one: one.ms(99))
+        )
+        failed = sum(one.failed for one in found[kind])
+        print(f"{kind:<12}{per_s:>12,.1f}{p50:>9.1f}{p99:>9.1f}{failed:>8}")
+        figures[kind] = {
+            "per_s": round(per_s, 1),
+            "p50_ms": round(p50, 2),
+            "p99_ms": round(p99, 2),
+            "failed": failed,
+        }
+    pairs = list(zip(*(found[kind] for kind in KINDS), strict=True))
+    speedup = median(product.per_s / upload.per_s for upload, product, _ in pairs)
+    kept = median(one.per_s / upload.per_s for upload, _, one in pairs)
+    print(f"by product {speedup:.1f} times as many as by upload; kept answers {kept:.1f} times")
+    if options.json:
+        said = {"speedup": round(speedup, 1), "speedup_kept": round(kept, 1), "load_before": round(busy, 1)}
+        print(json.dumps({**said, "products": options.products, "callers": CALLERS, **figures}))
+
+
+if __name__ == "__main__":
+    main()

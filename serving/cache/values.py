@@ -1,0 +1,68 @@
+"""Bytes by key in Redis, for what can do without.
+
+A cache on the way of a request must never be the reason that it fails: what is slow, down or not there reads
+as absent, and for a moment after a failure nobody waits for Redis at all.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+# After a failure Redis counts as down for so long.
+DOWN_FOR_S = 1.0
+
+_CONNECTIONS = 64
+
+
+class Values:
+    """What lies at ``redis_url``. The methods never raise and take ``timeout_s`` at most."""
+
+    def __init__(self, redis_url: str, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._down_until_s = 0.0
+        self._client = redis.asyncio.Redis.from_url(
+            redis_url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=_CONNECTIONS,
+        )
+
+    async def get(self, key: str) -> bytes | None:
+        if self._down():
+            return None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                data: Any = await self._client.get(key)  # bytes: nothing is decoded
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+            return None
+        return data  # type: ignore[no-any-return]
+
+    async def set(self, key: str, data: bytes, ttl_s: int) -> None:
+        """Keep ``data`` for ``ttl_s`` seconds."""
+        if self._down():
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.set(key, data, ex=ttl_s)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    def _down(self) -> bool:
+        return time.monotonic() < self._down_until_s
+
+    def _failed(self, error: Exception) -> None:
+        self._down_until_s = time.monotonic() + DOWN_FOR_S
+        log.warning("Redis does not answer (%s); its part is done anew", type(error).__name__)
