@@ -56,6 +56,8 @@ def posts(url: str, uploads: Sequence[Upload], each: int, folder: Path) -> Answe
 
 def _answered(commands: Sequence[list[str]], folder: Path) -> Answered:
     logs = [folder / f"requests-{number}.log" for number in range(len(commands))]
+    for log in logs:
+        log.unlink(missing_ok=True)  # h2load writes behind what is there
     running = [
         subprocess.Popen(
             [h2load(), "--h1", "--log-file", str(log), *command],

@@ -51,7 +51,8 @@ def all_kept(base: str, paths: list[str]) -> None:
     """Ask until every answer is one that was kept. Raises ``SystemExit`` when that never is so."""
     with httpx.Client(base_url=base, timeout=30) as client:
         for _ in range(_UNTIL_KEPT):
-            if all(client.get(path).json()["cached"] for path in paths):
+            kept = [client.get(path).json()["cached"] for path in paths]
+            if all(kept):
                 return
     raise SystemExit("answers are not kept")
 

@@ -169,7 +169,9 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    listener = socket.socket()
+    # Named as TCP: else asyncio does not see that it is, and the end of an answer waits 40 ms for the
+    # acknowledgement of its head.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, port))
