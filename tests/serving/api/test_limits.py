@@ -80,11 +80,11 @@ def test_one_search_too_many_is_told_to_come_back(small_house: Any, patches: Any
     small_house.detect.delay_s = 1.0
     replies: list[int] = []
 
-    def search() -> None:
-        reply = small_house.http.post("/v1/search/image", files={"image": patches("red")})
+    def search(colour: str) -> None:
+        reply = small_house.http.post("/v1/search/image", files={"image": patches(colour)})
         replies.append(reply.status_code)
 
-    running = [threading.Thread(target=search) for _ in range(2)]
+    running = [threading.Thread(target=search, args=(colour,)) for colour in ("red", "blue")]
     for thread in running:
         thread.start()
     until = time.monotonic() + 10
