@@ -22,7 +22,7 @@ PRODUCT_FIELDS = tuple(PRODUCTS.names)
 # Of a row.
 PICTURE_FIELDS = ("image_url", "sha256", "box")
 
-# So few rows are compared one by one, as ``index.search.EXACT_ROWS`` are in memory.
+# So few rows are compared one by one, as ``index.plan.EXACT_ROWS`` are in memory.
 FLAT_ROWS = 2_000
 # M as in ``index.generation.GRAPH``.
 _LINKS, _BUILD_BEAM = 32, 200

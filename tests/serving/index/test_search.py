@@ -14,7 +14,8 @@ from serving.index.collapse import MAX_ALSO, Collapse
 from serving.index.filters import Filter
 from serving.index.groups import Grouping
 from serving.index.loaded import Generation
-from serving.index.search import EXACT_ROWS, Found, Plan, Scope, plan_search, search
+from serving.index.plan import EXACT_ROWS, Plan, Scope, plan_search
+from serving.index.search import Found, search
 
 
 @pytest.fixture(scope="module")

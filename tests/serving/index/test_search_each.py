@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.index import kinds, looked
-from serving.index import search as search_module
+from serving.index import plan as planning
 from serving.index.artifact import load
 from serving.index.generation import Beam
 from serving.index.groups import Grouping
@@ -50,10 +50,10 @@ def test_a_list_that_is_too_short_is_asked_for_again(
 ) -> None:
     asked = queries(big, 5)
     wanted = search_each(big, asked, 10)
-    monkeypatch.setattr(search_module, "_SLACK", 0.1)
-    search_module.plan_search.cache_clear()
+    monkeypatch.setattr(planning, "_SLACK", 0.1)
+    planning.plan_search.cache_clear()
     short = search_each(big, asked, 10)
-    search_module.plan_search.cache_clear()
+    planning.plan_search.cache_clear()
     assert [len(one.hits) for one in short] == [10] * 5
     assert all(one.rows_scanned > 10 for one in short)
     assert short[0].hits[0] == wanted[0].hits[0]
@@ -118,7 +118,7 @@ def test_a_query_that_is_far_off_is_asked_again_with_a_wider_beam(
     each = search_each(own, queries_, 1)
     assert asked == [77, 150], "all of them at once"
     one = search(own, queries_[0], 1)
-    again = search_module.Plan("graph", one.rows_scanned // 2, 77)
+    again = planning.Plan("graph", one.rows_scanned // 2, 77)
     masked = search(own, queries_[0], 1, everything, plan=again)
     assert asked[2:] == [77, 150] * 2
     assert each[0] == one == masked
