@@ -55,19 +55,28 @@ def h2load() -> str:
     return found
 
 
+def run(commands: Sequence[Sequence[str]], limit_s: float) -> list[str]:
+    """What h2load said to each of ``commands``, its options, all of them side by side."""
+    running = [
+        subprocess.Popen([h2load(), *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for command in commands
+    ]
+    return [process.communicate(timeout=limit_s)[0] for process in running]
+
+
 def load(address: str, calls: Sequence[Call], times: int, folder: Path) -> Load:
     """Each of ``calls`` ``times`` over, all of them side by side, ``STREAMS`` at once of each."""
-    program, running = h2load(), []
+    commands = []
     for number, call in enumerate(calls):
         body = folder / f"{number}.grpc"
         body.write_bytes(struct.pack(">BI", 0, len(call.message)) + call.message)
         command = [
-            *(program, "-n", str(times), "-c", "1", "-m", str(min(STREAMS, times)), "-d", str(body)),
+            *("-n", str(times), "-c", "1", "-m", str(min(STREAMS, times)), "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),
             *("-H", f"grpc-timeout: {DEADLINE_S}S", f"http://{address}{call.method}"),
         ]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    said = [process.communicate(timeout=RUN_LIMIT_S)[0] for process in running]
+        commands.append(command)
+    said = run(commands, RUN_LIMIT_S)
     loads = [_read(text, call, times) for text, call in zip(said, calls, strict=True)]
     return Load(
         calls=sum(one.calls for one in loads),

@@ -1,13 +1,12 @@
 """HTTP/1.1 requests by h2load, a load generator in C, each with the time that it took."""
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks._h2load import h2load
+from benchmarks._h2load import run
 
 RUN_LIMIT_S = 300
 
@@ -58,16 +57,10 @@ def _answered(commands: Sequence[list[str]], folder: Path) -> Answered:
     logs = [folder / f"requests-{number}.log" for number in range(len(commands))]
     for log in logs:
         log.unlink(missing_ok=True)  # h2load writes behind what is there
-    running = [
-        subprocess.Popen(
-            [h2load(), "--h1", "--log-file", str(log), *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for log, command in zip(logs, commands, strict=True)
+    options = [
+        ["--h1", "--log-file", str(log), *command] for log, command in zip(logs, commands, strict=True)
     ]
-    said = [process.communicate(timeout=RUN_LIMIT_S)[0] for process in running]
+    said = run(options, RUN_LIMIT_S)
     rows = []
     for log, text in zip(logs, said, strict=True):
         lines = log.read_text().split("\n")[:-1]

@@ -24,7 +24,7 @@ import httpx
 
 from benchmarks._h2load import NoH2load, h2load
 from benchmarks._http_load import Answered, Upload, gets, posts
-from imgsearch_assets.demo import Drawn
+from imgsearch_assets.demo import Drawn, environment_of
 from imgsearch_assets.installation import Ports, python_module
 from imgsearch_assets.processes import ProcessGroup, free_port
 from imgsearch_assets.refresh import run_refresh
@@ -62,12 +62,7 @@ def measure(products: int, seconds: float, rounds: int, home: Path) -> dict[str,
     prepared = Drawn(products, SEED).prepare(home, ports)
     assert prepared.pictures is not None
     assert prepared.yardstick is not None
-    os.environ.update(
-        IMGSEARCH_HOME=str(home / "installation"),
-        IMGSEARCH_CATALOGUE=prepared.catalogue,
-        IMGSEARCH_FETCH_ALLOW_HOSTS=json.dumps(sorted(prepared.allow_hosts)),
-        IMGSEARCH_RESULT_TTL_S="0",
-    )
+    os.environ.update(environment_of(prepared, home / "installation"), IMGSEARCH_RESULT_TTL_S="0")
     dagster_home(home)
     pictures = [picture for picture, _ in prepared.yardstick.queries(PICTURES)]
     street = uploads(pictures)

@@ -168,7 +168,7 @@ def _run(
     clock = Stopwatch()
     with clock.stage("sample"):
         prepared = source.prepare(home, ports)
-    environment = _environment(prepared, home)
+    environment = environment_of(prepared, home)
     os.environ.update(environment)  # the refresh runs in this very process
     dagster = dagster_home(home)
     with ProcessGroup(home / "logs", environment) as group:
@@ -203,7 +203,7 @@ def _run(
         print(json.dumps(figures | {"seconds": seconds}), flush=True)
 
 
-def _environment(prepared: Prepared, home: Path) -> dict[str, str]:
+def environment_of(prepared: Prepared, home: Path) -> dict[str, str]:
     """What every process of the installation is told; where Redis is comes to it when that is known."""
     return {
         "IMGSEARCH_HOME": str(home),

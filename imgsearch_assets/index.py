@@ -18,7 +18,7 @@ from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import parquet_bytes
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index import store as index_store
-from serving.index.artifact import GOLDEN_BEAM, verify, write_segment
+from serving.index.artifact import GOLDEN_BEAM, take_over, write_segment
 from serving.index.generation import (
     FORMAT,
     GRAPH,
@@ -85,31 +85,27 @@ def build_generation(
         "snapshot": snapshot,
     }
     generation = generation_id(items_sha256=parts[0].sha256, products_sha256=parts[1].sha256, **inputs)
-    seen = store.version(manifest_key(generation))
-    whole = _whole(store, generation)
-    if whole is not None:
+    before, seen = _there(store, generation)
+    if before is not None and _is_whole(store, before.segment("base")):  # the others are as of just now
         advance(len(vectors))
-        return whole
+        return before
     base = _earlier_base(store, inputs)
     if base is None:
         base = _build_base(store, vectors, graph, advance)
     else:
         advance(len(vectors))
-    return _written(
-        store,
-        {
-            **inputs,
-            "id": generation,
-            "created_at": time.time(),
-            "segments": (base.segment, *parts),
-            "products": products.num_rows,
-            "rows": items.num_rows,
-            "dim": vectors.shape[1],
-            "figures": base.figures,
-            "golden": base.golden,
-        },
-        seen,
-    )
+    fields: dict[str, Any] = {
+        **inputs,
+        "id": generation,
+        "created_at": time.time(),
+        "segments": (base.segment, *parts),
+        "products": products.num_rows,
+        "rows": items.num_rows,
+        "dim": vectors.shape[1],
+        "figures": base.figures,
+        "golden": base.golden,
+    }
+    return _written(store, Manifest.model_validate(fields), seen)
 
 
 def build_delta(
@@ -163,30 +159,33 @@ def build_delta(
         products_sha256=parent.segment("products").sha256,
         **fields,
     )
-    seen = store.version(manifest_key(fields["id"]))
-    try:
-        before = index_store.read_manifest(store, fields["id"])
-    except (NotFound, Unverified):
-        return _written(store, fields, seen)
-    # Of the same content, and yet of other bytes where the base was damaged and is written anew.
-    return before if before.files == Manifest.model_validate(fields).files else _written(store, fields, seen)
-
-
-def _whole(store: ObjectStore, generation: str) -> Manifest | None:
-    """A generation as it lies in the store, None when it does not, or is damaged."""
-    try:
-        manifest = index_store.read_manifest(store, generation)
-        for segment in manifest.files:
-            store.renew(segment.key)
-            verify(store, segment)
-    except (NotFound, Unverified):
-        return None
-    return manifest
-
-
-def _written(store: ObjectStore, fields: dict[str, Any], seen: str | None) -> Manifest:
-    """A generation in place of what was ``seen`` under its id."""
     manifest = Manifest.model_validate(fields)
+    before, seen = _there(store, manifest.id)
+    # Of the same content, and yet of other bytes where the base was damaged and is written anew.
+    if before is not None and before.files == manifest.files:
+        return before
+    return _written(store, manifest, seen)
+
+
+def _there(store: ObjectStore, generation: str) -> tuple[Manifest | None, str | None]:
+    """A generation's manifest as it lies in the store, None where nobody can read it; and its version."""
+    seen = store.version(manifest_key(generation))
+    try:
+        return index_store.read_manifest(store, generation), seen
+    except (NotFound, Unverified):
+        return None, seen
+
+
+def _is_whole(store: ObjectStore, segment: Segment) -> bool:
+    try:
+        take_over(store, segment)
+    except (NotFound, Unverified):
+        return False
+    return True
+
+
+def _written(store: ObjectStore, manifest: Manifest, seen: str | None) -> Manifest:
+    """A generation in place of what was ``seen`` under its id."""
     try:
         with index_store.changing(store):
             for segment in manifest.files:  # some may be of a generation that was pruned meanwhile
@@ -225,12 +224,12 @@ def _earlier_base(store: ObjectStore, inputs: dict[str, object]) -> _Base | None
     for generation in index_store.list_generations(store):
         try:
             manifest = index_store.read_manifest(store, generation)
-            if all(getattr(manifest, name) == inputs[name] for name in same):
-                store.renew(manifest.segment("base").key)
-                verify(store, manifest.segment("base"))
-                return _Base(manifest.segment("base"), manifest.figures, manifest.golden)
         except (NotFound, Unverified):
             continue  # damaged, or of another format: nothing to take over, and no reason not to build
+        if all(getattr(manifest, name) == inputs[name] for name in same):
+            base = manifest.segment("base")
+            if _is_whole(store, base):
+                return _Base(base, manifest.figures, manifest.golden)
     return None
 
 

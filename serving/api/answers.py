@@ -9,20 +9,17 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from pydantic import ValidationError
 
 from serving.api.backends import Backends
 from serving.api.clock import Clock
 from serving.api.query import Wanted
-from serving.api.schemas import Answer
+from serving.api.schemas import Answer, Origin
 from serving.errors import DeadlinePassed
 
 # What of an answer is of its request alone.
 _OWN = {"timings_ms", "cached"}
-
-Origin = Literal["made", "kept", "shared"]
 
 
 class Answers:
@@ -92,14 +89,10 @@ def _key(asked: tuple[str, str | bytes], wanted: Wanted, *of: str) -> str:
     kind, what = asked
     data = what.encode() if isinstance(what, str) else what
     box = "" if wanted.box is None else wanted.box.key
+    # Of what is a list the order does not matter.
     filters = {
-        field.name: sorted(value) if isinstance(value, tuple) else value
-        for field, value in ((field, _plain(value)) for field, value in wanted.filter.ListFields())
+        field.name: value if isinstance(value, bool | int) else sorted(value)
+        for field, value in wanted.filter.ListFields()
     }
     said = [kind, hashlib.sha256(data).hexdigest(), filters, wanted.k, box, wanted.collapse, *of]
     return f"answers:1:{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
-
-
-def _plain(value: object) -> object:
-    """A repeated field as a tuple; the order of its values does not matter."""
-    return value if isinstance(value, bool | int | str) else tuple(value)  # type: ignore[arg-type]

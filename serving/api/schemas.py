@@ -222,6 +222,10 @@ class Answer(BaseModel):
     timings_ms: dict[str, float] = {}
 
 
+# Of an answer: made for this request, kept from an earlier one, or shared with an equal one under way.
+Origin = Literal["made", "kept", "shared"]
+
+
 class ProductAnswer(BaseModel):
     product: Product
     generation: str

@@ -7,9 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.answers import Origin
 from serving.api.errors import unknown
-from serving.api.schemas import Answer
+from serving.api.schemas import Answer, Origin
 from serving.telemetry import REQUEST_ID, accepted_id, request_id
 
 access = logging.getLogger("serving.api.access")

@@ -62,12 +62,20 @@ def write_segment(store: ObjectStore, kind: Kind, data: bytes) -> Segment:
         size_bytes=len(data),
     )
     try:
-        store.renew(segment.key)  # written by an earlier build, whose generation may be pruned this moment
-        verify(store, segment)
+        take_over(store, segment)
     except (NotFound, Unverified):
         store.put(segment.key, data)
         verify(store, segment)
     return segment
+
+
+def take_over(store: ObjectStore, segment: Segment) -> None:
+    """Verify a file of an earlier build, which is as new then: its generation may be pruned this moment.
+
+    Raises as ``verify``.
+    """
+    store.renew(segment.key)
+    verify(store, segment)
 
 
 def verify(store: ObjectStore, segment: Segment) -> None:

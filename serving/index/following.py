@@ -65,18 +65,19 @@ class Following(Generic[T]):
 
     def _failed(self, generation: str, error: Exception) -> None:
         """The old one is served on, and says why."""
-        known = isinstance(error, ImgsearchError | OSError)
-        if isinstance(error, OSError):
+        trace = None
+        if isinstance(error, ImgsearchError):
+            reason = str(error)
+        elif isinstance(error, OSError):
             reason = f"the object store cannot be read: {error.strerror or error}"
         else:
-            reason = str(error) if known else f"{type(error).__name__} while reading it"
+            reason, trace = f"{type(error).__name__} while reading it", error
         failure = Failure(generation, reason)
         # A look a second would fill the log with the same sentence; how much memory is free always differs.
         same = (generation, error.code if isinstance(error, Unavailable) else reason)
         if same != self._told:
             self._told = same
             self._metrics.failures.inc()
-            trace = None if known else error
             log.error("generation %s is not served: %s", generation or "?", reason, exc_info=trace)
         self._set_failure(failure)
 
