@@ -126,6 +126,14 @@ class Shop:
             self.store, self.products, self.items, self.vectors, snapshot=snapshot, **models
         )
 
+    def several(self, count: int) -> list[Manifest]:
+        """Generations that have no file in common but those of items and products."""
+        manifests = []
+        for number in range(count):
+            self.vectors = self.vectors[:, ::-1].copy() * (1 + number * 1e-6)
+            manifests.append(self.build(f"s{number}"))
+        return manifests
+
     def without(self, parent: Manifest, ids: list[str]) -> Manifest:
         """``parent`` with a delta that takes ``ids`` away."""
         nothing = self.products.slice(0, 0), self.items.slice(0, 0), self.vectors[:0]
