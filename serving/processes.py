@@ -26,8 +26,6 @@ from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
 
 Ready = Callable[[str], None]
 
-_MAX_HEADER_BYTES = 64 * 1024
-
 
 async def search(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     """The search service. Ready for searches, as its health says, from the first generation on."""
@@ -156,6 +154,7 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     import uvicorn
 
     from serving.api.app import create_app
+    from serving.api.protocol import BoundedHttp
 
     class Front(uvicorn.Server):
         """Says when it listens, and leaves the signals to us: uvicorn itself would end with the signal."""
@@ -181,8 +180,8 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     front = Front(
         uvicorn.Config(
             create_app(settings),
-            http="h11",  # the one of uvicorn's two parsers that bounds the request line and headers
-            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+            http=BoundedHttp,
+            ws="none",
             log_config=None,  # its records go where all others go
             access_log=False,  # the application writes its own, with request ids
             timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,

@@ -7,19 +7,25 @@ generation is never answered with what an old one found; for the moment until th
 
 import asyncio
 import hashlib
-import json
+import zlib
 from collections.abc import Awaitable, Callable
+from typing import get_args
 
-from pydantic import ValidationError
+import orjson
+from cachetools import TTLCache
 
+from serving.api.answer import Answered
 from serving.api.backends import Backends
 from serving.api.clock import Clock
 from serving.api.query import Wanted
-from serving.api.schemas import Answer, Origin
+from serving.api.schemas import FeaturesFrom, Origin
 from serving.errors import DeadlinePassed
 
-# What of an answer is of its request alone.
-_OWN = {"timings_ms", "cached"}
+# Of the answers that are kept, those asked for most lately lie in this process too.
+NEAR_BYTES = 32 * 2**20
+
+_FEATURES: tuple[FeaturesFrom, ...] = get_args(FeaturesFrom)
+_CHECK_BYTES = 4
 
 
 class Answers:
@@ -28,15 +34,16 @@ class Answers:
     def __init__(self, backends: Backends, ttl_s: int) -> None:
         self._backends = backends
         self._ttl_s = ttl_s
-        self._under_way: dict[str, asyncio.Task[Answer]] = {}
+        self._near: TTLCache[str, Answered] = TTLCache(NEAR_BYTES, ttl_s, getsizeof=_size)
+        self._under_way: dict[str, asyncio.Task[Answered]] = {}
 
     async def answer(
         self,
         asked: tuple[str, str | bytes],
         wanted: Wanted,
-        make: Callable[[], Awaitable[Answer]],
+        make: Callable[[], Awaitable[Answered]],
         clock: Clock,
-    ) -> tuple[Answer, Origin]:
+    ) -> tuple[Answered, Origin]:
         """To what was ``asked`` (its kind, and what it is), from where there is one, else by ``make``.
 
         Those who ask the same meanwhile wait for the same. Raises as ``make``.
@@ -47,9 +54,11 @@ class Answers:
             served = await self._backends.served_lately(clock)
             models = (served.embedder_version, served.detector_version)
             key = _key(asked, wanted, served.generation, *models)
-            kept = _of_kept(await self._backends.kept(key))
+            kept = self._near.get(key)
+            if kept is None:
+                kept = _of_kept(await self._backends.kept(key), served.generation)
         if kept is not None:
-            return kept.model_copy(update={"timings_ms": clock.timings_ms, "cached": True}), "kept"
+            return kept, "kept"
         task = self._under_way.get(key)
         if task is not None:
             return await _before(asyncio.shield(task), clock), "shared"
@@ -57,27 +66,40 @@ class Answers:
         task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task), "made"  # whoever else waits for it may be left when we are not
 
-    async def _made(self, key: str, generation: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _made(self, key: str, generation: str, make: Callable[[], Awaitable[Answered]]) -> Answered:
         answer = await make()
         if answer.generation == generation:  # else it belongs under another key
-            self._backends.keep(key, answer.model_dump_json(exclude=_OWN).encode(), self._ttl_s)
+            if _size(answer) <= NEAR_BYTES:
+                self._near[key] = answer
+            self._backends.keep(key, _to_keep(answer), self._ttl_s)
         return answer
 
-    def _ended(self, key: str, task: asyncio.Task[Answer]) -> None:
+    def _ended(self, key: str, task: asyncio.Task[Answered]) -> None:
         del self._under_way[key]
         if not task.cancelled():
             task.exception()  # told to whoever waits; when nobody does it is nobody's
 
 
-def _of_kept(data: bytes | None) -> Answer | None:
-    """None, too, for what is damaged, or of a front that knows another answer than this one."""
-    try:
-        return None if data is None else Answer.model_validate_json(data)
-    except ValidationError:
+def _size(answer: Answered) -> int:
+    return len(answer.body)
+
+
+def _to_keep(answer: Answered) -> bytes:
+    data = bytes([_FEATURES.index(answer.features)]) + answer.body
+    return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
+
+
+def _of_kept(kept: bytes | None, generation: str) -> Answered | None:
+    """None, too, for what is damaged."""
+    if kept is None or len(kept) <= _CHECK_BYTES:
         return None
+    data = kept[_CHECK_BYTES:]
+    if zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != kept[:_CHECK_BYTES]:
+        return None
+    return Answered(generation, _FEATURES[data[0]], data[1:])
 
 
-async def _before(task: asyncio.Future[Answer], clock: Clock) -> Answer:
+async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
     try:
         async with asyncio.timeout(clock.left_s()):
             return await task
@@ -86,6 +108,7 @@ async def _before(task: asyncio.Future[Answer], clock: Clock) -> Answer:
 
 
 def _key(asked: tuple[str, str | bytes], wanted: Wanted, *of: str) -> str:
+    """A front that writes another answer than this one has another number in it."""
     kind, what = asked
     data = what.encode() if isinstance(what, str) else what
     box = "" if wanted.box is None else wanted.box.key
@@ -95,4 +118,4 @@ def _key(asked: tuple[str, str | bytes], wanted: Wanted, *of: str) -> str:
         for field, value in wanted.filter.ListFields()
     }
     said = [kind, hashlib.sha256(data).hexdigest(), filters, wanted.k, box, wanted.collapse, *of]
-    return f"answers:1:{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()}"
+    return f"answers:2:{hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()}"

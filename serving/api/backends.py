@@ -167,9 +167,6 @@ class Backends:
     async def stored_url(self, embedder: str, url: str) -> CachedFeatures | None:
         return None if self._features is None else await self._features.get_url(embedder, url)
 
-    async def stored_product(self, embedder: str, product_id: str) -> CachedFeatures | None:
-        return None if self._features is None else await self._features.get_product(embedder, product_id)
-
     def store_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
         """Keeps what was computed, beside the answer rather than before it."""
         if self._features is not None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,24 +29,30 @@ def _policy(rules: dict[str, str]) -> str:
     return "; ".join(f"{name} {sources}" for name, sources in rules.items())
 
 
+_SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+_REVALIDATE = (b"cache-control", b"no-cache")  # files do it by their ETag
+
+
 class SafeHeaders:
     """Middleware: the headers that keep a browser from running, guessing or framing anything."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._usual, self._docs = (
+            [(b"content-security-policy", _policy(rules).encode()), *_SAFE]
+            for rules in (_POLICY, _DOCS_POLICY)
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        policy = _policy(_DOCS_POLICY if scope["path"].startswith("/docs") else _POLICY)
+        added = self._docs if scope["path"].startswith("/docs") else self._usual
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = policy
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers.setdefault("Cache-Control", "no-cache")  # files revalidate by their ETag
+                headers = message["headers"] = [*message.get("headers", ()), *added]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_REVALIDATE)
             await send(message)
 
         return await self._app(scope, receive, safe)

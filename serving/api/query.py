@@ -2,7 +2,7 @@
 
     picture   -> header check -> Detect -> box -> Embed [box, whole picture] -> Search
     URL       -> feature store, else fetch and as a picture; what was computed is stored
-    product   -> feature store -> Search, else Search with the index's own vectors
+    product   -> Search, with the index's own vectors
     words     -> EmbedText -> Search
 
 A person's own box is searched alone and needs no detection first, so the two run side by side.
@@ -10,17 +10,17 @@ A person's own box is searched alone and needs no detection first, so the two ru
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.api.answer import Answered, answered
 from serving.api.backends import Backends
 from serving.api.clock import Clock
-from serving.api.schemas import Answer, BoxFields, FoundBox, Match, Models, Product
+from serving.api.schemas import BoxFields, FoundBox
 from serving.cache.features import CachedFeatures
-from serving.errors import ModelMismatch, NotFound
 from serving.images.box import Box
 from serving.images.decode import inspect
 from serving.index.collapse import Collapse
@@ -57,21 +57,21 @@ class Features:
     source: Literal["computed", "stored"]
 
 
-async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answer:
+async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answered:
     """Products like what is on the picture. Raises ``BadImage`` and what the services raise."""
     _check(backends, data)
 
-    async def attempt(embedder: str) -> Answer:
+    async def attempt(embedder: str) -> Answered:
         features = await _compute(backends, data, wanted.box, embedder, clock)
         return await _by_features(backends, features, wanted, clock)
 
     return await backends.of_the_served(attempt, clock)
 
 
-async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> Answer:
+async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> Answered:
     """The same for the picture at ``url``. Raises ``BadAddress`` where it will or can not be fetched."""
 
-    async def attempt(embedder: str) -> Answer:
+    async def attempt(embedder: str) -> Answered:
         with clock.stage("features"):
             stored = await backends.stored_url(embedder, url)
         features = None if stored is None else _of_stored(stored, embedder, wanted.box)
@@ -88,10 +88,10 @@ async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> 
     return await backends.of_the_served(attempt, clock)
 
 
-async def by_text(backends: Backends, text: str, wanted: Wanted, clock: Clock) -> Answer:
+async def by_text(backends: Backends, text: str, wanted: Wanted, clock: Clock) -> Answered:
     """Products that look like what ``text`` says. Raises ``TextSearchOff`` where the embedder reads none."""
 
-    async def attempt(embedder: str) -> Answer:
+    async def attempt(embedder: str) -> Answered:
         with clock.stage("embed"):
             vectors = await backends.embed_texts([text], embedder, clock)
         features = Features(vectors, embedder, None, [], None, "computed")
@@ -100,29 +100,12 @@ async def by_text(backends: Backends, text: str, wanted: Wanted, clock: Clock) -
     return await backends.of_the_served(attempt, clock)
 
 
-async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock: Clock) -> Answer:
+async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock: Clock) -> Answered:
     """Products like this one, without it. Raises ``NotFound`` when the generation does not hold it."""
-    embedder = await backends.embedder(clock)
-    with clock.stage("features"):
-        stored, known = await _together(
-            backends.stored_product(embedder, product_id), backends.products([product_id], clock)
-        )
-    if not known.products:
-        raise NotFound(f"product {product_id!r} is not in the index")
-    product = Product.of(known.products[0])
-    if stored is not None:
-        excluding = search_pb2.Filter(excluded_product_ids=[product_id])
-        excluding.MergeFrom(wanted.filter)
-        try:
-            without = replace(wanted, filter=excluding)
-            reply = await _search(backends, stored.vectors, embedder, without, clock)
-            return _answer(reply, wanted, clock, "stored", product=product)
-        except ModelMismatch:
-            pass  # a generation of another model came in between; it brings its own vectors
     request = search_pb2.SearchRequest(queries=[wanted.query(product_id=product_id)])
     with clock.stage("search"):
         reply = await backends.search(request, clock)
-    return _answer(reply, wanted, clock, "index", product=product)
+    return answered(reply, "index", wanted.collapse)
 
 
 def _check(backends: Backends, data: bytes) -> None:
@@ -177,46 +160,19 @@ def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Featur
     return Features(vectors, embedder, None, found, chosen, "stored")
 
 
-async def _by_features(backends: Backends, features: Features, wanted: Wanted, clock: Clock) -> Answer:
-    reply = await _search(backends, features.vectors, features.embedder, wanted, clock)
-    return _answer(reply, wanted, clock, features.source, features=features)
-
-
-async def _search(
-    backends: Backends,
-    vectors: NDArray[np.float32],
-    embedder: str,
-    wanted: Wanted,
-    clock: Clock,
-) -> search_pb2.SearchReply:
-    query = wanted.query(vectors=packed(vectors))
-    request = search_pb2.SearchRequest(queries=[query], dim=vectors.shape[1], embedder_version=embedder)
+async def _by_features(backends: Backends, features: Features, wanted: Wanted, clock: Clock) -> Answered:
+    query = wanted.query(vectors=packed(features.vectors))
+    dim = features.vectors.shape[1]
+    request = search_pb2.SearchRequest(queries=[query], dim=dim, embedder_version=features.embedder)
     with clock.stage("search"):
-        return await backends.search(request, clock)
-
-
-def _answer(
-    reply: search_pb2.SearchReply,
-    wanted: Wanted,
-    clock: Clock,
-    source: Literal["computed", "stored", "index"],
-    *,
-    features: Features | None = None,
-    product: Product | None = None,
-) -> Answer:
-    (result,) = reply.results
-    return Answer(
-        results=[Match.of_hit(hit) for hit in result.hits],
-        boxes=features.boxes if features else [],
-        chosen_box=BoxFields.of(features.chosen) if features and features.chosen else None,
-        product=product,
-        generation=reply.generation,
-        models=Models(detector=features.detector if features else None, embedder=reply.embedder_version),
-        plan=result.plan,
-        collapse=wanted.collapse,
-        exhausted=result.exhausted,
-        features=source,
-        timings_ms=clock.timings_ms,
+        reply = await backends.search(request, clock)
+    return answered(
+        reply,
+        features.source,
+        wanted.collapse,
+        boxes=features.boxes,
+        chosen=features.chosen,
+        detector=features.detector,
     )
 
 

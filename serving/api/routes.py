@@ -1,12 +1,12 @@
 """The routes under ``/v1/``: read what was asked, run the query, answer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 
 from serving.api import query, readiness
+from serving.api.answer import Answered, whole
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
@@ -74,53 +74,57 @@ def _wanted(
     )
 
 
-@dataclass(frozen=True)
-class Asking:
-    """A request on its way to an answer."""
+async def _answer(
+    request: Request,
+    asked: tuple[str, str | bytes],
+    wanted: query.Wanted,
+    make: Callable[..., Awaitable[Answered]],
+) -> Response:
+    """What ``make`` makes of what was ``asked`` (its kind, and what it is), or what is known of it."""
+    state = request.app.state
+    clock = Clock(state.settings.request_timeout_s)
 
-    request: Request
-    response: Response
-    settings: SettingsOf
-    backends: BackendsOf
-    clock: ClockOf
+    def made() -> Awaitable[Answered]:
+        return make(state.backends, asked[1], wanted, clock)
 
-    async def answer(
-        self, asked: tuple[str, str | bytes], wanted: query.Wanted, make: Callable[..., Awaitable[Answer]]
-    ) -> Answer:
-        """What ``make`` makes of what was ``asked`` (its kind, and what it is), or what is known of it."""
-        answers: Answers = self.request.app.state.answers
-
-        def made() -> Awaitable[Answer]:
-            return make(self.backends, asked[1], wanted, self.clock)
-
-        answer, origin = await answers.answer(asked, wanted, made, self.clock)
-        self.response.headers["Server-Timing"] = server_timing(answer.timings_ms)
-        metrics: Metrics = self.request.app.state.metrics
-        metrics.searched(answer, origin)
-        return answer
-
-
-AskingOf = Annotated[Asking, Depends()]
+    answers: Answers = state.answers
+    answer, origin = await answers.answer(asked, wanted, made, clock)
+    timings_ms = clock.timings_ms
+    metrics: Metrics = state.metrics
+    metrics.searched(answer, origin, timings_ms)
+    return Response(
+        whole(answer.body, origin == "kept", timings_ms),
+        media_type="application/json",
+        headers={"Server-Timing": server_timing(timings_ms)},
+    )
 
 
-@router.post("/search", summary="Search by a picture's address, a product, a picture as base64 or words")
-async def search(body: SearchBody, asking: AskingOf) -> Answer:
-    wanted = _wanted(body.filters, body.k, body.box, body.collapse, asking.settings)
+# Searches take the request as it is: what FastAPI calls for a route of several dependencies takes longer than
+# to find a product's neighbours.
+
+
+@router.post(
+    "/search",
+    summary="Search by a picture's address, a product, a picture as base64 or words",
+    response_model=Answer,
+)
+async def search(request: Request, body: SearchBody) -> Response:
+    wanted = _wanted(body.filters, body.k, body.box, body.collapse, request.app.state.settings)
     if body.product_id is not None:
-        return await asking.answer(("product", body.product_id), wanted, query.by_product)
+        return await _answer(request, ("product", body.product_id), wanted, query.by_product)
     if body.image_url is not None:
-        return await asking.answer(("url", body.image_url), wanted, query.by_url)
+        return await _answer(request, ("url", body.image_url), wanted, query.by_url)
     if body.text is not None:
-        return await asking.answer(("text", body.text), wanted, query.by_text)
-    return await asking.answer(("picture", body.image_base64 or b""), wanted, query.by_picture)
+        return await _answer(request, ("text", body.text), wanted, query.by_text)
+    return await _answer(request, ("picture", body.image_base64 or b""), wanted, query.by_picture)
 
 
-@router.post("/search/image", summary="Search by a picture")
+@router.post("/search/image", summary="Search by a picture", response_model=Answer)
 async def search_image(
-    form: Annotated[PictureForm, Form(media_type="multipart/form-data")], asking: AskingOf
-) -> Answer:
-    wanted = _wanted(form.filters, form.k, form.box, form.collapse, asking.settings)
-    return await asking.answer(("picture", await form.image.read()), wanted, query.by_picture)
+    request: Request, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]
+) -> Response:
+    wanted = _wanted(form.filters, form.k, form.box, form.collapse, request.app.state.settings)
+    return await _answer(request, ("picture", await form.image.read()), wanted, query.by_picture)
 
 
 @router.get("/products/{product_id}", summary="A product of the served generation")
@@ -131,15 +135,17 @@ async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf)
     return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 
-@router.get("/products/{product_id}/similar", summary="Products that look like this one")
+@router.get(
+    "/products/{product_id}/similar", summary="Products that look like this one", response_model=Answer
+)
 async def similar(
+    request: Request,
     product_id: ProductIdOf,
-    asking: AskingOf,
     k: Annotated[int, Query(ge=1)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
-) -> Answer:
-    wanted = _wanted(Filters(), k, None, collapse, asking.settings)
-    return await asking.answer(("product", product_id), wanted, query.by_product)
+) -> Response:
+    wanted = _wanted(Filters(), k, None, collapse, request.app.state.settings)
+    return await _answer(request, ("product", product_id), wanted, query.by_product)
 
 
 @router.get("/status", summary="What is served now, and what the filters can be set to")

@@ -151,11 +151,12 @@ class Product(BaseModel):
 
     @classmethod
     def of(cls, product: search_pb2.Product) -> Self:
-        return cls.model_validate(_fields(product, image_url=next(iter(product.image_urls), "")))
+        fields = {name: getattr(product, name) for name in cls.model_fields if name != "image_url"}
+        return cls.model_validate({**fields, "image_url": next(iter(product.image_urls), "")})
 
 
 class Match(Product):
-    """A product found, and which of its pictures looked most alike."""
+    """A product found, and which of its pictures looked most alike. ``api.answer`` writes it."""
 
     score: float = Field(description="Cosine, -1 to 1, of the best pair of pictures.")
     box: BoxFields | None = Field(description="The part of the picture that matched.")
@@ -164,28 +165,6 @@ class Match(Product):
         "first; see `collapse`.",
         examples=[[]],
     )
-
-    @classmethod
-    def of_hit(cls, hit: search_pb2.Hit) -> Self:
-        box = BoxFields.of(hit.box) if hit.HasField("box") else None
-        fields = _fields(hit.product, image_url=hit.image_url)
-        also = list(hit.also_product_ids)
-        return cls.model_validate({**fields, "score": round(hit.score, 4), "box": box, "also": also})
-
-
-def _fields(product: search_pb2.Product, image_url: str) -> dict[str, object]:
-    return {
-        "product_id": product.product_id,
-        "name": product.name,
-        "brand": product.brand,
-        "category": product.category,
-        "colour": product.colour,
-        "price": product.price,
-        "currency": product.currency,
-        "in_stock": product.in_stock,
-        "image_url": image_url,
-        "image_urls": list(product.image_urls),
-    }
 
 
 class FoundBox(BaseModel):
@@ -203,8 +182,12 @@ class Models(BaseModel):
     embedder: str
 
 
+# Where the vectors of a search come from.
+FeaturesFrom = Literal["computed", "stored", "index"]
+
+
 class Answer(BaseModel):
-    """Products, best first, out of exactly one generation."""
+    """Products, best first, out of exactly one generation. ``api.answer`` writes it."""
 
     results: list[Match]
     boxes: list[FoundBox] = Field(description="All items seen on the picture, the main one first.")
@@ -217,7 +200,7 @@ class Answer(BaseModel):
     exhausted: bool = Field(
         description="Fewer than k products, or groups of them, exist under these filters."
     )
-    features: Literal["computed", "stored", "index"] = Field(description="Where the vectors came from.")
+    features: FeaturesFrom = Field(description="Where the vectors came from.")
     cached: bool = Field(default=False, description="Whether this answer was made for an earlier request.")
     timings_ms: dict[str, float] = {}
 

@@ -29,12 +29,16 @@ _LARGE = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Query:
-    """Unit rows ``xq`` float32 (n, dim) and what is kept, as an expression; None keeps nothing."""
+    """Unit rows ``xq`` float32 (n, dim) and what is kept, as an expression; None keeps nothing.
+
+    ``product`` is the one whose rows they are, if they are one's.
+    """
 
     xq: NDArray[np.float32]
     k: int
     kept: str | None
     collapse: Collapse
+    product: search_pb2.Product | None = None
 
 
 @dataclass(slots=True)
@@ -91,14 +95,15 @@ class InMilvus:
         if asked.xq is not None:
             return _Query(asked.xq, asked.k, kept, asked.collapse)
         key = product_key(asked.product_id)
-        rows = self._table.where(one_of("product_key", [key]), ("row", "product", "product_id", VECTOR))
+        rows = self._table.where(one_of("product_key", [key]), ("row", "product", *PRODUCT_FIELDS, VECTOR))
         rows = [row for row in rows if row["product_id"] == asked.product_id]
         own = sorted(rows, key=lambda row: int(row["row"]))
         if not own:
             raise NotFound(f"product {asked.product_id!r} is not in the index")
         if kept is not None:
             kept = both(kept, none_of("product", [own[0]["product"]]))
-        return _Query(np.array([row[VECTOR] for row in own], np.float32), asked.k, kept, asked.collapse)
+        xq = np.array([row[VECTOR] for row in own], np.float32)
+        return _Query(xq, asked.k, kept, asked.collapse, _product(own[0]))
 
     def _found(self, queries: list[_Query]) -> list[_Found]:
         """For queries that differ by their rows alone."""
@@ -147,6 +152,7 @@ class InMilvus:
             plan="exact" if exact else "graph",
             rows_scanned=found.scanned,
             exhausted=len(found.best) < query.k,
+            product=query.product,
         )
         for one in found.best:
             fields, box = one.fields, Box.from_key(one.fields["box"])

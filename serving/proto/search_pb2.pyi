@@ -250,6 +250,7 @@ class Result(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     ROWS_SCANNED_FIELD_NUMBER: _builtins.int
     EXHAUSTED_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
     """"exact" or "graph": how it was searched."""
     rows_scanned: _builtins.int
@@ -260,6 +261,10 @@ class Result(_message.Message):
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Best first; distinct products, or groups of them where the query collapses."""
 
+    @_builtins.property
+    def product(self) -> Global___Product:
+        """The product that the query names, if it names one."""
+
     def __init__(
         self,
         *,
@@ -267,10 +272,11 @@ class Result(_message.Message):
         plan: _builtins.str = ...,
         rows_scanned: _builtins.int = ...,
         exhausted: _builtins.bool = ...,
+        product: Global___Product | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["product", b"product"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exhausted", b"exhausted", "hits", b"hits", "plan", b"plan", "rows_scanned", b"rows_scanned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exhausted", b"exhausted", "hits", b"hits", "plan", b"plan", "product", b"product", "rows_scanned", b"rows_scanned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

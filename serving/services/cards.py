@@ -20,6 +20,8 @@ _PRODUCT = search_pb2.Product.DESCRIPTOR.fields_by_name
 _HIT = search_pb2.Hit.DESCRIPTOR.fields_by_name
 _BOX = geometry_pb2.Box.DESCRIPTOR.fields_by_name
 _HITS = search_pb2.Result.DESCRIPTOR.fields_by_name["hits"].number
+# Products are encoded as the field of a hit; as that of a result they begin with another tag of one byte.
+_RESULT_PRODUCT = bytes([search_pb2.Result.DESCRIPTOR.fields_by_name["product"].number << 3 | wire.LENGTH])
 _SCORE_TAG, _SCORE = wire.FLOAT | _HIT["score"].number << 3, struct.Struct("<Bf")
 
 
@@ -41,12 +43,19 @@ class Cards:
 
     def product(self, place: int) -> search_pb2.Product:
         """The product of that number."""
+        return search_pb2.Hit.FromString(bytes(self._product(place))).product
+
+    def _product(self, place: int) -> memoryview:
+        """As the field of a ``Hit``."""
         part, at = self._generation.part_of(place)
         encoded = self._base if part is self._generation.base else self._last
-        return search_pb2.Hit.FromString(bytes(encoded.products[at])).product
+        return encoded.products[at]
 
-    def result(self, found: Found) -> bytes:
-        """What was found, with everything that is known of it, as an encoded ``Result``."""
+    def result(self, found: Found, asked: int | None = None) -> bytes:
+        """What was found, with everything that is known of it, as an encoded ``Result``.
+
+        ``asked`` is the number of the product that it was searched with, if it was one.
+        """
         # A third of a search's Python is this loop: it calls nothing that it can do without.
         base_rows, products, pictures = self._generation.base.rows, self._base.products, self._base.pictures
         product_at, product_data = products.starts, products.data
@@ -62,6 +71,8 @@ class Cards:
             length = len(shown) + len(picture) + _SCORE.size + len(others)
             parts += (wire.head(_HITS, length), shown, picture, _SCORE.pack(_SCORE_TAG, score), others)
         parts.append(_rest(found.plan, found.rows_scanned, found.exhausted))
+        if asked is not None:
+            parts += (_RESULT_PRODUCT, self._product(asked)[1:])
         return b"".join(parts)
 
     def _of_delta(self, product: int, row: int) -> tuple[memoryview, memoryview]:

@@ -38,24 +38,31 @@ class InMemory:
         """Those without a filter that want as much are searched as one."""
         together: dict[tuple[int, Collapse], dict[int, NDArray[np.float32]]] = defaultdict(dict)
         found: dict[int, Found] = {}
+        places: dict[int, int] = {}
         for number, one in enumerate(asked):
-            if one.wanted is None and one.xq is not None:
+            if one.xq is None:
+                place = places[number] = self._place(one.product_id)
+                found[number] = self._like(place, one)
+            elif one.wanted is None:
                 together[one.k, one.collapse][number] = one.xq
             else:
-                found[number] = self._one(one)
+                allowed = self._generation.mask(one.wanted)
+                found[number] = search(self._generation, one.xq, one.k, allowed, collapse=one.collapse)
         for (k, collapse), queries in together.items():
             each = search_each(self._generation, list(queries.values()), k, collapse=collapse)
             found |= zip(queries, each, strict=True)
-        return [self._cards.result(found[number]) for number in range(len(asked))]
+        return [self._cards.result(found[number], places.get(number)) for number in range(len(asked))]
 
-    def _one(self, asked: Asked) -> Found:
+    def _place(self, product_id: str) -> int:
+        place = self._generation.place(product_id)
+        if place is None:
+            raise NotFound(f"product {product_id!r} is not in the index")
+        return place
+
+    def _like(self, place: int, asked: Asked) -> Found:
+        """With the vectors of a product, which is left out."""
         generation = self._generation
         allowed = None if asked.wanted is None else generation.mask(asked.wanted)
-        if asked.xq is not None:
-            return search(generation, asked.xq, asked.k, allowed, collapse=asked.collapse)
-        place = generation.place(asked.product_id)
-        if place is None:
-            raise NotFound(f"product {asked.product_id!r} is not in the index")
         if allowed is None:
             allowed = generation.everything()
         allowed[place] = False

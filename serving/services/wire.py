@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 # Kinds of field, the lowest three bits of a tag.
-_VARINT, _LENGTH, FLOAT = 0, 2, 5
+_VARINT, LENGTH, FLOAT = 0, 2, 5
 
 # An ``pa.LargeBinaryArray`` with the bytes of each row. (Arrow's stubs know too little of its functions.)
 Bytes: TypeAlias = Any
@@ -37,7 +37,7 @@ class Rows:
 def texts(field: int, values: Any) -> list[Part]:
     """A field of type string, or bytes, or of a message that is encoded already. A missing text is empty."""
     values = pc.fill_null(values.cast(pa.large_binary()), b"")
-    return [_tag(field, _LENGTH), _varints(pc.binary_length(values).to_numpy()), values]
+    return [_tag(field, LENGTH), _varints(pc.binary_length(values).to_numpy()), values]
 
 
 def text_lists(field: int, values: Any) -> list[Part]:
@@ -65,7 +65,7 @@ def floats(first_field: int, values: NDArray[np.float32]) -> list[Part]:
 @lru_cache(4096)
 def head(field: int, length: int) -> bytes:
     """What stands before the ``length`` bytes of a single text or message."""
-    digits = [field << 3 | _LENGTH]
+    digits = [field << 3 | LENGTH]
     while length > 0x7F:
         digits.append(length & 0x7F | 0x80)
         length >>= 7

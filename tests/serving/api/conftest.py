@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 
 from imgsearch_assets.redis_server import redis_command
 from serving.api.app import create_app
-from serving.errors import TextSearchOff, status_of
+from serving.errors import NotFound, TextSearchOff, status_of
 from serving.proto import (
     detect_pb2,
     detect_pb2_grpc,
@@ -233,6 +233,9 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         (query,) = request.queries
         kept = self._kept(query.filter)
         if query.product_id:
+            if query.product_id not in self.products:
+                error = NotFound(f"product {query.product_id!r} is not in the index")
+                await context.abort(status_of(error)[1], error.message, ((CODE, error.code),))
             vectors = self.products[query.product_id][1][None, :]
             kept = [key for key in kept if key != query.product_id]
         else:
@@ -255,7 +258,11 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             for score, key in scored[: query.k]
         ]
         result = search_pb2.Result(
-            hits=hits, plan="exact", rows_scanned=len(kept), exhausted=len(scored) < query.k
+            hits=hits,
+            plan="exact",
+            rows_scanned=len(kept),
+            exhausted=len(scored) < query.k,
+            product=self.products[query.product_id][0] if query.product_id else None,
         )
         return search_pb2.SearchReply(
             results=[result] * self.results, generation=self.generation, embedder_version=self.embedder

@@ -114,12 +114,33 @@ def test_what_another_generation_answered_meanwhile_is_not_kept_for_this_one(kep
     assert post(kept, product_id="red-dress").json()["generation"] == known
 
 
-def test_what_is_damaged_is_made_anew(kept: Any, redis_url: str) -> None:
+@pytest.fixture(scope="module")
+def neighbour(run_house: Any, redis_url: str) -> Iterator[Any]:
+    with run_house(redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=60) as house:
+        yield house
+
+
+def told_by(neighbour: Any, kept: Any, **body: Any) -> dict[str, Any]:
+    neighbour.search.generation = kept.search.generation
+    time.sleep(SERVED_FOR_S + 0.1)
+    answer: dict[str, Any] = post(neighbour, **body).json()
+    return answer
+
+
+def test_what_one_front_kept_another_answers_with(kept: Any, neighbour: Any) -> None:
+    known = until_cached(kept, product_id="red-dress")
+    answer = told_by(neighbour, kept, product_id="red-dress")
+    assert answer["cached"]
+    assert without(answer) == without(known)
+
+
+@pytest.mark.parametrize("damage", [lambda value: b"", lambda value: value[:-1], lambda value: b"x" + value])
+def test_what_is_damaged_is_made_anew(kept: Any, neighbour: Any, redis_url: str, damage: Any) -> None:
     until_cached(kept, product_id="red-dress")
     client = redis.Redis.from_url(redis_url)
     for key in client.scan_iter("answers:*"):
-        client.set(key, b'{"results": "none"')
-    answer = post(kept, product_id="red-dress").json()
+        client.set(key, damage(client.get(key)))
+    answer = told_by(neighbour, kept, product_id="red-dress")
     assert not answer["cached"]
     assert len(answer["results"]) == 11
 
@@ -160,10 +181,16 @@ def test_all_who_wait_are_told_of_an_error(kept: Any, patches: Any) -> None:
     assert replies == [400] * 4
 
 
-def test_without_redis_every_search_is_made(run_house: Any) -> None:
+def test_without_redis_a_front_still_knows_what_it_answered(run_house: Any) -> None:
     address = f"redis://127.0.0.1:{free_port()}/0"
     with run_house(redis_url=address, redis_timeout_s=0.05, result_ttl_s=60) as house:
-        for _ in range(3):
+        for cached in (False, True, True):
             answer = post(house, product_id="red-dress").json()
-            assert not answer["cached"]
+            assert answer["cached"] is cached
             assert len(answer["results"]) == 11
+
+
+def test_with_nothing_kept_every_search_is_made(run_house: Any) -> None:
+    with run_house(redis_url=None, result_ttl_s=0) as house:
+        for _ in range(3):
+            assert not post(house, product_id="red-dress").json()["cached"]

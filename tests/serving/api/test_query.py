@@ -9,9 +9,6 @@ import grpc
 import httpx
 import pytest
 
-from serving.cache.features import CachedFeatures, FeatureStore, product_key
-from serving.images.box import Box
-
 
 def post(house: Any, **body: Any) -> httpx.Response:
     return house.http.post("/v1/search", json=body)
@@ -85,30 +82,14 @@ def test_a_product_leads_to_others_like_it(house: Any) -> None:
     assert ids(house.http.get("/v1/products/green-shirt/similar?k=2").json()) == ids(answer)
 
 
-@pytest.fixture
-def stored(house: Any, redis_url: str) -> str:
-    """A product whose stored vector, of all things, is that of a yellow dress."""
-    vector = house.search.products["yellow-dress"][1][None, :]
-    features = CachedFeatures((Box.whole(),), vector)
-    FeatureStore(redis_url, 1.0).put_many({product_key("embedder-1", "blue-bag"): features})
-    return "blue-bag"
-
-
-def test_a_product_is_searched_with_its_stored_features(house: Any, stored: str) -> None:
-    answer = post(house, product_id=stored, k=100, filters={"colours": ["yellow", "blue"]}).json()
-    assert answer["features"] == "stored"
-    assert ids(answer)[0] == "yellow-dress"
+def test_a_product_takes_one_call_and_no_model(house: Any) -> None:
+    answer = post(house, product_id="blue-bag", k=100, filters={"colours": ["yellow", "blue"]}).json()
     assert len(answer["results"]) == 5
-    assert stored not in ids(answer)
-    house.search.products.pop(stored)  # a product that left the shop is gone, whatever is stored
-    assert post(house, product_id=stored).status_code == 404
-
-
-def test_stored_features_of_another_model_do_no_harm(house: Any, stored: str) -> None:
-    house.search.accepts = "embedder-2"
-    answer = post(house, product_id=stored, k=2).json()
-    assert answer["features"] == "index"
-    assert set(ids(answer)) == {"blue-dress", "blue-shirt"}
+    assert "blue-bag" not in ids(answer)
+    assert [hasattr(call, "queries") for call in house.search.calls] == [True]
+    assert house.detect.calls == house.embed.calls == []
+    house.search.products.pop("blue-bag")
+    assert post(house, product_id="blue-bag").status_code == 404
 
 
 def test_one_product(house: Any) -> None:

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.api.schemas import BoxFields, Filters, Match, SearchBody
+from serving.api.schemas import BoxFields, Filters, SearchBody
 from serving.images.box import Box
-from serving.proto import geometry_pb2, search_pb2
+from serving.proto import geometry_pb2
 
 side = st.floats(0, 1)
 
@@ -52,12 +52,6 @@ def test_a_body_asks_for_one_thing(body: dict[str, object], complaint: str) -> N
 def test_prices_come_in_order() -> None:
     with pytest.raises(ValidationError, match=r"price_min \(5\) is more than price_max \(4\)"):
         Filters(price_min=5, price_max=4)
-
-
-def test_a_hit_shows_the_picture_that_matched() -> None:
-    product = search_pb2.Product(product_id="a", image_urls=["http://x/1", "http://x/2"])
-    match = Match.of_hit(search_pb2.Hit(product=product, score=0.123456, image_url="http://x/2"))
-    assert (match.image_url, match.score, match.box) == ("http://x/2", 0.1235, None)
 
 
 @pytest.mark.parametrize("values", [["\ud800"], ["x" * 257]])
