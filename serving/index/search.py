@@ -7,7 +7,6 @@ What an answer holds once is a group: a product, or products that look alike (``
 shown by its best product, so all of this is said of groups; a product is the smallest of them.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import chain, compress
 from typing import Literal, NamedTuple, TypeAlias
@@ -191,23 +190,28 @@ def _best(lists: Sequence[_Ranked], bounds: Sequence[float], k: int) -> list[Hit
     it might belong into the answer. With k of them in every list none does: it would have to beat k better
     ones.
     """
-    each = [_first(k, rows, bound) for rows, bound in zip(lists, bounds, strict=True)]
-    if len(each) == 1 or None in each:
-        return None if None in each else each[0]
-    return _first(k, sorted(chain.from_iterable(lists)), -math.inf)
+    each = []
+    for rows, bound in zip(lists, bounds, strict=True):
+        first = _first(k, rows)
+        if len(first) < k or -first[-1][0] < bound:
+            return None
+        each.append(first)
+    # What comes behind the first k groups of a list is not among the k best of all.
+    best = each[0] if len(each) == 1 else _first(k, sorted(chain.from_iterable(each)))
+    return [Hit(product, row, -below if below > -1 else 1.0) for below, row, _, product in best]
 
 
-def _first(k: int, rows: _Ranked, bound: float) -> list[Hit] | None:
-    """The first of each of ``k`` distinct groups, None when there are fewer that are surely the first."""
-    best: list[Hit] = []
+def _first(k: int, rows: _Ranked) -> _Ranked:
+    """The first of each of ``k`` distinct groups, or of as many as there are."""
+    best: _Ranked = []
     groups: set[int] = set()
-    for below, row, group, product in rows:
-        if group not in groups:
-            groups.add(group)
-            best.append(Hit(product, row, -below if below > -1 else 1.0))
+    for one in rows:
+        if one[2] not in groups:
+            groups.add(one[2])
+            best.append(one)
             if len(best) == k:
-                return best if -below >= bound else None
-    return None
+                break
+    return best
 
 
 def _with_others(

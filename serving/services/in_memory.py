@@ -42,7 +42,11 @@ class InMemory:
         for number, one in enumerate(asked):
             if one.xq is None:
                 place = places[number] = self._place(one.product_id)
-                found[number] = self._like(place, one)
+                if one.wanted is None and self._is_single(place, one.collapse):
+                    # It finds itself first: one more, without a filter, is sooner found.
+                    together[one.k + 1, one.collapse][number] = self._generation.vectors(place)
+                else:
+                    found[number] = self._like(place, one)
             elif one.wanted is None:
                 together[one.k, one.collapse][number] = one.xq
             else:
@@ -50,7 +54,10 @@ class InMemory:
                 found[number] = search(self._generation, one.xq, one.k, allowed, collapse=one.collapse)
         for (k, collapse), queries in together.items():
             each = search_each(self._generation, list(queries.values()), k, collapse=collapse)
-            found |= zip(queries, each, strict=True)
+            found |= {
+                number: _without(one, places[number], k - 1) if number in places else one
+                for number, one in zip(queries, each, strict=True)
+            }
         return [self._cards.result(found[number], places.get(number)) for number in range(len(asked))]
 
     def _place(self, product_id: str) -> int:
@@ -58,6 +65,10 @@ class InMemory:
         if place is None:
             raise NotFound(f"product {product_id!r} is not in the index")
         return place
+
+    def _is_single(self, place: int, collapse: Collapse) -> bool:
+        grouping = self._generation.groupings[collapse]
+        return grouping.alone or not len(grouping.others(place, None))
 
     def _like(self, place: int, asked: Asked) -> Found:
         """With the vectors of a product, which is left out."""
@@ -74,3 +85,8 @@ class InMemory:
 
     def values(self, facet: str) -> list[str]:
         return self._generation.values(facet)
+
+
+def _without(found: Found, product: int, k: int) -> Found:
+    """The ``k`` best of what was found that are not ``product``."""
+    return found._replace(hits=[hit for hit in found.hits if hit.product != product][:k])

@@ -190,11 +190,11 @@ def _reply(about: About, results: list[bytes]) -> bytes:
 
 
 def _is_small(request: search_pb2.SearchRequest) -> bool:
-    """Whether it is one query of few vectors for a page of products and nothing else, as nearly all are."""
+    """One query, of few vectors or of a product, for a page and without a filter, as nearly all are."""
     if len(request.queries) != 1:
         return False
     query = request.queries[0]
-    if query.k > _QUICK_K or query.product_id or _is_filtered(query):
+    if query.k > _QUICK_K or _is_filtered(query):
         return False
     return len(query.vectors) <= _QUICK_ROWS * 4 * request.dim
 
