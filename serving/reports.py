@@ -54,7 +54,6 @@ class Reports(logging.Handler):
     """Sends each record of an error that has its exception. Never waits, never raises; a full queue drops."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        super().__init__(logging.ERROR)
         import sentry_sdk
 
         assert settings.sentry_dsn is not None  # noqa: S101 see ``sent``
@@ -73,10 +72,10 @@ class Reports(logging.Handler):
             max_breadcrumbs=0,
             max_request_body_size="never",
             send_client_reports=False,
-            send_default_pii=False,
             shutdown_timeout=FLUSH_S,
             spotlight=False,
         )
+        super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.exc_info or record.exc_info[1] is None:
