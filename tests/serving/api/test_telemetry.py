@@ -2,6 +2,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_the_front_says_what_it_saw_served(house: Any) -> None:
     assert re.search(r'imgsearch_build_info\{version="[^"]+"\} 1.0', text)
 
 
-def test_names_are_as_prometheus_wants_them(house: Any) -> None:
+def test_names_are_as_prometheus_wants_them_and_documented(house: Any) -> None:
     """Its naming conventions: a prefix, base units, `_total` of what only grows, `_info` of what is 1."""
     registries = [Metrics().registry, RpcMetrics().registry]
     for made in (IndexMetrics, ModelMetrics):
@@ -131,9 +132,12 @@ def test_names_are_as_prometheus_wants_them(house: Any) -> None:
         one for one in families if not one.name.startswith("process_") and not one.name.endswith("_created")
     ]
     assert len(ours) > 20
+    page = (Path(__file__).parents[3] / "docs/telemetry.md").read_text()
     for family in ours:
         assert re.fullmatch("imgsearch_[a-z_]+", family.name), family.name
         assert family.documentation, family.name
+        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+        assert re.search(rf"`{name}[`{{]", page), f"docs/telemetry.md lacks {name}"
         assert not re.search("_(ms|milliseconds|minutes|kb|count|sum|bucket)$", family.name), family.name
         for sample in family.samples:
             assert (family.type == "counter") == sample.name.endswith("_total"), sample.name
