@@ -18,7 +18,7 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import start_http_server
 
-from serving.errors import BadSettings, Unavailable
+from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
@@ -193,12 +193,9 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     stop = asyncio.create_task(until_told_to_stop())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
     app.state.draining = True
-    if front.started:
-        await asyncio.wait({serving}, timeout=settings.drain_pause_s)
+    await asyncio.wait({serving}, timeout=settings.drain_pause_s)
     front.should_exit = True
     await serving
-    if not front.started:
-        raise Unavailable("the front did not start; what is logged before says why")
 
 
 async def _listen(

@@ -122,6 +122,7 @@ class Backends:
     async def search(self, request: search_pb2.SearchRequest, clock: Clock) -> search_pb2.SearchReply:
         """Raises what the service does. What it found is counted, and noted in the trace."""
         reply = await _ask(self._search.Search, request, clock)
+        telemetry.versions.update(generation=reply.generation, embedder=reply.embedder_version)
         for query, result in zip(request.queries, reply.results, strict=False):
             self.empty_answers += not result.hits
             if tracing.current.get() is not None:
@@ -143,18 +144,19 @@ class Backends:
         status = await self.status(clock)
         if not status.generation:
             raise Unavailable("nothing is indexed yet")
+        self.lately = status
+        telemetry.versions.update(
+            generation=status.generation,
+            embedder=status.embedder_version,
+            detector=status.detector_version,
+        )
         return status
 
     async def served_lately(self, clock: Clock) -> search_pb2.StatusReply:
         """The same, at most a moment old. Raises as ``served``."""
         if time.monotonic() >= self._served_until_s:
-            self.lately = await self.served(clock)
+            await self.served(clock)
             self._served_until_s = time.monotonic() + SERVED_FOR_S
-            telemetry.versions.update(
-                generation=self.lately.generation,
-                embedder=self.lately.embedder_version,
-                detector=self.lately.detector_version,
-            )
         return self.lately
 
     async def embedder(self, clock: Clock) -> str:
