@@ -5,6 +5,7 @@ JSON lines on standard error. SIGTERM lets it finish what is in work and end wit
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from typing import Annotated
 
 import typer
 
-from serving import processes, telemetry
+from serving import processes, reports, startup, telemetry
 from serving.errors import ImgsearchError
-from serving.settings import read_settings
+from serving.redaction import Redaction
+from serving.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="Run one service of the search platform.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -32,47 +36,66 @@ MetricsPort = Annotated[
 @app.command()
 def search(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """Nearest products to vectors, in the generation that the environment's pointer names."""
-    with _one_sentence():
-        settings = read_settings()
+    with _process("search") as settings:
         at = _port(port, settings.search_address)
+        startup.check("search", settings, at, metrics_port)
         asyncio.run(processes.search(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def detect(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """The garments on pictures, by the live detector."""
-    with _one_sentence():
-        settings = read_settings()
+    with _process("detect") as settings:
         at = _port(port, settings.detect_address)
+        startup.check("detect", settings, at, metrics_port)
         asyncio.run(processes.detect(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def embed(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """Vectors of parts of pictures, by the live embedder."""
-    with _one_sentence():
-        settings = read_settings()
+    with _process("embed") as settings:
         at = _port(port, settings.embed_address)
+        startup.check("embed", settings, at, metrics_port)
         asyncio.run(processes.embed(settings, at, metrics_port, _say_listening))
 
 
 @app.command()
 def api(port: Port = None) -> None:
     """The HTTP front and its page."""
-    with _one_sentence():
-        settings = read_settings()
+    with _process("api") as settings:
         at = settings.api_port if port is None else port
+        startup.check("api", settings, at)
         asyncio.run(processes.api(settings, at, _say_listening))
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
-    """An error that we know is one sentence and status 1; all that is logged is JSON lines."""
-    telemetry.log_json()
+def _process(service: str) -> Iterator[Settings]:
+    """The settings of a process, around all that it does.
+
+    An error that we know is a sentence on a line and status 1, as one that we do not is a line of the log.
+    All that is logged is JSON lines.
+    """
+    lines = telemetry.log_json()
+    try:
+        settings = read_settings()
+        lines.redaction = Redaction.of(settings)
+        with reports.sent(settings, service), _last_words():
+            yield settings
+    except ImgsearchError as error:
+        for sentence in error.message.splitlines():
+            print(f"imgsearch: {sentence}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _last_words() -> Iterator[None]:
     try:
         yield
-    except ImgsearchError as error:
-        print(f"imgsearch: {error.message}", file=sys.stderr)
+    except ImgsearchError:
+        raise
+    except Exception:
+        log.critical("the process ends: an unexpected error", exc_info=True)
         raise typer.Exit(1) from None
 
 

@@ -23,6 +23,7 @@ from serving.object_store import LocalObjectStore
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
+from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
 
@@ -44,7 +45,7 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
     from serving.services.search import SearchServicer
 
     metrics = RpcMetrics()
-    server = Server(settings, metrics, settings.max_searches)
+    server = Server(settings, metrics, settings.max_searches, Tracing.of(settings, "search"))
     holder = Holder(
         _store(settings),
         settings.environment,
@@ -77,7 +78,7 @@ async def _search_in_milvus(settings: Settings, port: int, metrics_port: int | N
     from serving.services.search import SearchServicer
 
     metrics = RpcMetrics()
-    server = Server(settings, metrics)
+    server = Server(settings, metrics, traces=Tracing.of(settings, "search"))
     client = client_of(settings)
     holder = Holder(
         client, settings.environment, IndexMetrics(metrics.registry), on_swap=lambda: server.set_ready(True)
@@ -138,7 +139,7 @@ async def _serve_models(
 
     runtime.tune(settings.torch_threads)
     metrics = RpcMetrics()
-    server = Server(settings, metrics)
+    server = Server(settings, metrics, traces=Tracing.of(settings, kind.service.name.lower()))
     holder = ModelHolder(_store(settings), kind.name, kind.make, ModelMetrics(metrics.registry))
     await holder.start()
     with ThreadPoolExecutor(_model_calls(settings), kind.name) as executor:
@@ -177,9 +178,10 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     except OSError as error:
         listener.close()
         raise BadSettings(f"cannot listen on {settings.host}:{port}: {error.strerror}") from None
+    app = create_app(settings)
     front = Front(
         uvicorn.Config(
-            create_app(settings),
+            app,
             http=BoundedHttp,
             ws="none",
             log_config=None,  # its records go where all others go
@@ -190,6 +192,8 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     serving = asyncio.create_task(front.serve(sockets=[listener]))
     stop = asyncio.create_task(until_told_to_stop())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+    app.state.draining = True
+    await asyncio.wait({serving}, timeout=settings.drain_pause_s)
     front.should_exit = True
     await serving
 

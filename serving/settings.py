@@ -7,11 +7,13 @@ Frozen and typed; a wrong value or half a configuration raises ``BadSettings`` t
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import BadSettings
 from serving.index.collapse import Collapse
+
+_HOST_PORT = r"^\S+:\d{1,5}$"
 
 
 class EngineSettings(BaseSettings):
@@ -48,9 +50,15 @@ class Settings(EngineSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
-    search_address: str = Field("127.0.0.1:50051", description="host:port of the search service.")
-    detect_address: str = Field("127.0.0.1:50052", description="host:port of the detect service.")
-    embed_address: str = Field("127.0.0.1:50053", description="host:port of the embed service.")
+    search_address: str = Field(
+        "127.0.0.1:50051", pattern=_HOST_PORT, description="host:port of the search service."
+    )
+    detect_address: str = Field(
+        "127.0.0.1:50052", pattern=_HOST_PORT, description="host:port of the detect service."
+    )
+    embed_address: str = Field(
+        "127.0.0.1:50053", pattern=_HOST_PORT, description="host:port of the embed service."
+    )
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 
     max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
@@ -97,6 +105,17 @@ class Settings(EngineSettings):
     milvus_token: SecretStr | None = Field(None, description="Of `milvus`: token, or user:password.")
     milvus_timeout_s: float = Field(2.0, gt=0, le=60, description="Deadline of one call to Milvus.")
 
+    otlp_endpoint: AnyHttpUrl | None = Field(
+        None, description="http(s)://host:port that takes traces (OTLP over HTTP); without it there are none."
+    )
+    trace_share: float = Field(
+        0.1, ge=0, le=1, description="Share of the requests that are traced, whatever their callers ask for."
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        description="Where unexpected errors are sent, as Sentry names it; without it they are logged only.",
+    )
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -120,4 +139,15 @@ def read_settings(**overrides: object) -> Settings:
         raise BadSettings("IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it")
     if settings.search_backend == "milvus" and settings.milvus_uri is None:
         raise BadSettings("IMGSEARCH_MILVUS_URI must be set where IMGSEARCH_SEARCH_BACKEND is milvus")
+    if settings.sentry_dsn is not None:
+        _check_dsn(settings.sentry_dsn.get_secret_value())
     return settings
+
+
+def _check_dsn(dsn: str) -> None:
+    from sentry_sdk.utils import BadDsn, Dsn  # not of every process that reads settings
+
+    try:
+        Dsn(dsn)
+    except BadDsn:
+        raise BadSettings("IMGSEARCH_SENTRY_DSN is none; one looks like https://KEY@HOST/PROJECT") from None

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from contextvars import ContextVar
+from importlib.metadata import version
 from itertools import accumulate
 from typing import TextIO
 
@@ -22,9 +23,15 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from serving.redaction import Redaction
+
 REQUEST_ID = "x-request-id"
+VERSION = version("imgsearch")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+# What this process answers with now, as it knows it: generation, embedder, detector. Whatever goes wrong
+# unexpectedly is told with them.
+versions: dict[str, str] = {}
 
 _OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
@@ -41,8 +48,11 @@ def accepted_id(outside: str | None) -> str:
 class JsonLines(logging.Formatter):
     """A record as one JSON object: at (seconds since 1970), level, logger, message, request_id, and more.
 
-    What a call logs as ``extra={"fields": {...}}`` is added as it is.
+    What a call logs as ``extra={"fields": {...}}`` is added as it is. An exception comes with ``versions``.
+    From a warning on, words may be a library's, so they go through ``redaction``.
     """
+
+    redaction = Redaction()
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -51,11 +61,13 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if record.levelno >= logging.WARNING:
+            line["message"] = self.redaction(record.getMessage())
         if found := request_id.get():
             line["request_id"] = found
         line |= getattr(record, "fields", {})
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line |= versions | {"exception": self.redaction(self.formatException(record.exc_info))}
         return _encode(line)
 
 
@@ -106,13 +118,14 @@ class LinesHandler(logging.Handler):
             self.flush()
 
 
-def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
+def log_json(stream: TextIO = sys.stderr, level: int = logging.INFO) -> JsonLines:
     """Send every log record of this process to ``stream`` as JSON lines."""
-    handler = LinesHandler(stream)
-    handler.setFormatter(JsonLines())
+    handler, lines = LinesHandler(stream), JsonLines()
+    handler.setFormatter(lines)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # It tells of every kind of processor that it was not built for.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    return lines
 
 
 class CallFigures(Collector):
@@ -148,12 +161,19 @@ class CallFigures(Collector):
         return calls, seconds
 
 
+def process_registry() -> CollectorRegistry:
+    """A registry that says what the process takes, and which release it is."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    Info("imgsearch_build", "Which release this is.", registry=registry).info({"version": VERSION})
+    return registry
+
+
 class RpcMetrics:
     """The figures of one gRPC server, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = process_registry()
         self.calls = CallFigures()
         self.registry.register(self.calls)
         self.in_work = Gauge("imgsearch_rpc_in_work", "Calls in work now.", registry=self.registry)
@@ -167,7 +187,7 @@ class IndexMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.created = Gauge(
-            "imgsearch_generation_created_seconds",
+            "imgsearch_generation_created_timestamp_seconds",
             "When the served generation was made, seconds since 1970; 0 while there is none.",
             registry=registry,
         )

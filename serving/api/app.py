@@ -14,7 +14,9 @@ from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
 from serving.api.telemetry import Metrics, Telemetry
+from serving.errors import Unavailable
 from serving.settings import Settings
+from serving.tracing import Tracing
 
 # How long a phone on a slow line may take to send its picture.
 BODY_TIMEOUT_S = 60.0
@@ -31,7 +33,9 @@ async def healthz() -> dict[str, str]:
 
 
 @_probes.get("/readyz", summary="A generation is served: searches can be answered")
-async def readyz(backends: routes.BackendsOf, clock: routes.ClockOf) -> dict[str, str]:
+async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.ClockOf) -> dict[str, str]:
+    if request.app.state.draining:
+        raise Unavailable("this process was told to stop; it takes no new callers")
     return {"status": "ready", "generation": (await backends.served(clock)).generation}
 
 
@@ -44,13 +48,17 @@ async def metrics(request: Request) -> Response:
 def create_app(settings: Settings) -> FastAPI:
     """An application on ``settings``. Its services need not be up: it says so until they are."""
     counted = Metrics()
+    traces = Tracing.of(settings, "api")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with Backends.open(settings) as backends:
             app.state.backends = backends
             app.state.answers = Answers(backends, settings.result_ttl_s)
+            counted.watch(backends)
             yield
+        if traces is not None:
+            await traces.aclose()
 
     app = FastAPI(
         title="imgsearch",
@@ -60,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[  # outermost first
-            Middleware(Telemetry, metrics=counted),
+            Middleware(Telemetry, metrics=counted, traces=traces),
             Middleware(pages.SafeHeaders),
             Middleware(Admission, max_concurrency=settings.max_concurrency),
             Middleware(BodyLimit, max_picture_bytes=settings.max_picture_bytes, timeout_s=BODY_TIMEOUT_S),
@@ -68,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = counted
+    app.state.draining = False  # until the process is told to stop
     errors.install(app)
     app.include_router(routes.router)
     app.include_router(_probes)

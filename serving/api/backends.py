@@ -11,6 +11,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
+from serving import telemetry, tracing
 from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
@@ -59,8 +60,9 @@ class Backends:
         self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
         self._features = features
         self._fetcher = fetcher
-        self._served = search_pb2.StatusReply()
+        self.lately = search_pb2.StatusReply()  # what was served when it was looked at last
         self._served_until_s = 0.0
+        self.empty_answers = 0
         self._writes: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -118,7 +120,15 @@ class Backends:
         return True
 
     async def search(self, request: search_pb2.SearchRequest, clock: Clock) -> search_pb2.SearchReply:
-        return await _ask(self._search.Search, request, clock)
+        """Raises what the service does. What it found is counted, and noted in the trace."""
+        reply = await _ask(self._search.Search, request, clock)
+        telemetry.versions.update(generation=reply.generation, embedder=reply.embedder_version)
+        for query, result in zip(request.queries, reply.results, strict=False):
+            self.empty_answers += not result.hits
+            if tracing.current.get() is not None:
+                tracing.note(k=query.k, plan=result.plan, results=len(result.hits))
+                tracing.note(generation=reply.generation, embedder=reply.embedder_version)
+        return reply
 
     async def products(self, product_ids: Sequence[str], clock: Clock) -> search_pb2.GetProductsReply:
         """Those of ``product_ids`` that the generation holds."""
@@ -134,14 +144,20 @@ class Backends:
         status = await self.status(clock)
         if not status.generation:
             raise Unavailable("nothing is indexed yet")
+        self.lately = status
+        telemetry.versions.update(
+            generation=status.generation,
+            embedder=status.embedder_version,
+            detector=status.detector_version,
+        )
         return status
 
     async def served_lately(self, clock: Clock) -> search_pb2.StatusReply:
         """The same, at most a moment old. Raises as ``served``."""
         if time.monotonic() >= self._served_until_s:
-            self._served = await self.served(clock)
+            await self.served(clock)
             self._served_until_s = time.monotonic() + SERVED_FOR_S
-        return self._served
+        return self.lately
 
     async def embedder(self, clock: Clock) -> str:
         """The version of the embedder that the served generation was made with. Raises as ``served``."""
@@ -159,6 +175,11 @@ class Backends:
             except ModelMismatch:
                 self._served_until_s = 0.0
         return await attempt(await self.embedder(clock))
+
+    @property
+    def feature_reads(self) -> dict[str, int]:
+        """Looks into the feature store, by what they found: hit or miss."""
+        return {} if self._features is None else self._features.reads
 
     async def fetch(self, url: str) -> bytes:
         """The picture at a public address."""
@@ -214,7 +235,10 @@ async def _vectors(
 async def _ask(
     call: grpc.aio.UnaryUnaryMultiCallable[Request, Reply], request: Request, clock: Clock
 ) -> Reply:
+    metadata: tuple[tuple[str, str], ...] = ((REQUEST_ID, request_id.get()),)
+    if (traced := tracing.current.get()) is not None:
+        metadata += ((tracing.TRACEPARENT, traced.traceparent),)
     try:
-        return await call(request, timeout=clock.left_s(), metadata=((REQUEST_ID, request_id.get()),))
+        return await call(request, timeout=clock.left_s(), metadata=metadata)
     except grpc.aio.AioRpcError as error:
         raise client.error_of(error) from error

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from serving import tracing
 from serving.errors import DeadlinePassed
 
 
@@ -24,10 +25,11 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts the time inside the block towards ``name``, whether or not it raises."""
+        """Counts the time inside the block towards ``name``, whether or not it raises; also a span."""
         start_s = time.monotonic()
         try:
-            yield
+            with tracing.stage(name):
+                yield
         finally:
             self._stages_ms[name] = self._stages_ms.get(name, 0.0) + (time.monotonic() - start_s) * 1000
 

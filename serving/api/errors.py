@@ -9,11 +9,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from serving.errors import ImgsearchError, Overloaded, Unavailable, status_of
 from serving.telemetry import request_id
 
 log = logging.getLogger(__name__)
+
+# Where an answer leaves its code for the outermost middleware, in the request's scope.
+ERROR_CODE = "imgsearch.error_code"
 
 UNKNOWN = "something went wrong on our side; the request id finds it in our logs"
 
@@ -21,12 +25,24 @@ UNKNOWN = "something went wrong on our side; the request id finds it in our logs
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
+class ErrorResponse(JSONResponse):
+    """Leaves its ``code`` where the outermost middleware counts it."""
+
+    code = ImgsearchError.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ERROR_CODE] = self.code
+        await super().__call__(scope, receive, send)
+
+
 def error_response(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """The one place that builds the shape."""
     error = {"code": code, "message": message, "request_id": request_id.get()}
-    return JSONResponse({"error": error}, status_code=status, headers=headers)
+    response = ErrorResponse({"error": error}, status_code=status, headers=headers)
+    response.code = code
+    return response
 
 
 def told(error: ImgsearchError) -> JSONResponse:

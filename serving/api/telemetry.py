@@ -2,16 +2,20 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import tracing
 from serving.api.answer import Answered
-from serving.api.errors import unknown
+from serving.api.backends import Backends
+from serving.api.errors import ERROR_CODE, unknown
 from serving.api.schemas import Origin
-from serving.telemetry import REQUEST_ID, accepted_id, request_id
+from serving.telemetry import REQUEST_ID, accepted_id, process_registry, request_id
 
 access = logging.getLogger("serving.api.access")
 
@@ -24,8 +28,7 @@ class Metrics:
     """The API's own Prometheus registry, one per application."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self.registry = process_registry()
         self.requests = Counter(
             "imgsearch_api_requests",
             "Requests answered, by route template.",
@@ -58,17 +61,60 @@ class Metrics:
             ("origin",),
             registry=self.registry,
         )
+        self.errors = Counter(
+            "imgsearch_api_errors",
+            "Requests answered with an error, by its code.",
+            ("code",),
+            registry=self.registry,
+        )
         self.in_work = Gauge(
             "imgsearch_api_requests_in_work", "Requests being answered now.", registry=self.registry
         )
 
+    def watch(self, backends: Backends) -> None:
+        """Tell of ``backends`` too. Once an application."""
+        self.registry.register(Behind(backends))
+
     def searched(self, answer: Answered, origin: Origin, timings_ms: Mapping[str, float]) -> None:
         """Counts one search; where it was made for it, by where its vectors came from, and each stage."""
         self.answers.labels(origin).inc()
+        tracing.note(origin=origin, generation=answer.generation, features=answer.features)
         if origin == "made":
             self.features.labels(answer.features).inc()
             for stage, took_ms in timings_ms.items():
                 self.stage_seconds.labels(stage).observe(took_ms / 1000)
+
+
+class Behind(Collector):
+    """What the front saw of what it stands on, read from ``backends`` when Prometheus asks."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._backends = backends
+
+    def collect(self) -> Iterable[Metric]:
+        seen = self._backends
+        yield CounterMetricFamily(
+            "imgsearch_api_empty_answers", "Searches made that found nothing.", seen.empty_answers
+        )
+        reads = CounterMetricFamily(
+            "imgsearch_api_feature_reads",
+            "Looks into the feature store, by what they found.",
+            labels=("found",),
+        )
+        for found, count in seen.feature_reads.items():
+            reads.add_metric((found,), count)
+        yield reads
+        yield GaugeMetricFamily(
+            "imgsearch_api_generation_created_timestamp_seconds",
+            "When the generation that the front saw last was made, seconds since 1970; 0 before the first.",
+            seen.lately.created_at,
+        )
+        what = {
+            "generation": seen.lately.generation,
+            "embedder": seen.lately.embedder_version,
+            "detector": seen.lately.detector_version,
+        }
+        yield InfoMetricFamily("imgsearch_api_generation", "The generation that the front saw last.", what)
 
 
 class Telemetry:
@@ -78,15 +124,22 @@ class Telemetry:
     request through several services.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, traces: tracing.Tracing | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        number = accepted_id(Headers(scope=scope).get(REQUEST_ID))
+        headers = Headers(scope=scope)
+        number = accepted_id(headers.get(REQUEST_ID))
         request_id.set(number)  # every request runs in a context of its own
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        traced = None
+        if self._traces is not None:
+            traced = self._traces.request(method, headers.get(tracing.TRACEPARENT))
+            tracing.current.set(traced)
         status = 0  # until the answer starts
         start_s = time.monotonic()
 
@@ -95,6 +148,8 @@ class Telemetry:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", number.encode())]
+                if scope["app"].state.draining:  # its next request finds another front
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         with self._metrics.in_work.track_inprogress():
@@ -107,9 +162,12 @@ class Telemetry:
             finally:
                 took_s = time.monotonic() - start_s
                 route = getattr(scope.get("route"), "path", "unmatched")
-                method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._metrics.requests.labels(method, route, str(status)).inc()
+                if code := scope.get(ERROR_CODE):
+                    self._metrics.errors.labels(code).inc()
                 self._metrics.request_seconds.labels(route).observe(took_s)
+                if traced is not None:
+                    traced.answered(method, route, status)
                 access.info(
                     "%s %s %d",
                     scope["method"],

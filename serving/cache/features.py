@@ -80,6 +80,7 @@ class FeatureStore:
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
         self._url = redis_url
+        self.reads = {"hit": 0, "miss": 0}  # of requests; a store that is away has nothing
         self.values = Values(redis_url, timeout_s)
 
     async def get_url(self, embedder: str, url: str) -> CachedFeatures | None:
@@ -94,7 +95,9 @@ class FeatureStore:
 
     async def _get(self, key: str) -> CachedFeatures | None:
         data = await self.values.get(key)
-        return None if data is None else CachedFeatures.from_bytes(data)
+        found = None if data is None else CachedFeatures.from_bytes(data)
+        self.reads["miss" if found is None else "hit"] += 1
+        return found
 
     async def aclose(self) -> None:
         await self.values.aclose()

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from serving.errors import ImgsearchError, Unavailable
 from serving.index.store import Failure
-from serving.telemetry import IndexMetrics
+from serving.telemetry import IndexMetrics, versions
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,14 @@ class Following(Generic[T]):
         raise NotImplementedError
 
     async def _exchange(
-        self, served: T, generation: str, products: int, rows: int, created_at: float
+        self, served: T, what: Mapping[str, str], products: int, rows: int, created_at: float
     ) -> None:
+        """``what`` it is: generation, embedder and detector."""
+        generation = what["generation"]
         self._served = served
         self._metrics.swaps.inc()
-        self._metrics.generation.info({"generation": generation})
+        self._metrics.generation.info(dict(what))
+        versions.update(what)
         self._metrics.created.set(created_at)
         self._metrics.products.set(products)
         self._metrics.rows.set(rows)

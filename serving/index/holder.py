@@ -114,7 +114,12 @@ class Holder(Following[T]):
             ended.atexit = False  # there is no loop then
         self._current, self._loaded = generation, loaded
         manifest = generation.manifest
-        await self._exchange(served, manifest.id, manifest.products, manifest.rows, manifest.created_at)
+        what = {
+            "generation": manifest.id,
+            "embedder": manifest.embedder,
+            "detector": manifest.detector,
+        }
+        await self._exchange(served, what, manifest.products, manifest.rows, manifest.created_at)
         if ended is not None:
             del before
             await _give_back(gone)

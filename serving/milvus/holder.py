@@ -40,7 +40,12 @@ class Holder(Following[InMilvus]):
             if self._served is None or self._served.collection != collection:
                 served = await asyncio.to_thread(opened, self._client, collection)
                 about = served.about
-                await self._exchange(served, about.generation, about.products, about.rows, about.created_at)
+                what = {
+                    "generation": about.generation,
+                    "embedder": about.embedder,
+                    "detector": about.detector,
+                }
+                await self._exchange(served, what, about.products, about.rows, about.created_at)
             self._went_well()
         except Exception as error:
             # Whatever a foreign collection makes its reader raise, it is no reason to stop.

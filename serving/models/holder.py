@@ -17,7 +17,7 @@ from serving.errors import ImgsearchError, NotFound, Unavailable, Unverified
 from serving.models.bundle import Bundle, live_version, load_bundle
 from serving.models.live import read_live
 from serving.object_store import ObjectStore
-from serving.telemetry import ModelMetrics
+from serving.telemetry import ModelMetrics, versions
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class ModelHolder(Generic[M]):
         self.failure, self._refused, self._refusals = None, "", 0
 
     def _taken(self, live: str) -> None:
-        self._live = live
+        self._live = versions[self._name] = live
         self._settled()
         self._metrics.swaps.inc()
         fields = {"model": self._name, "version": live}

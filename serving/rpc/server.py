@@ -18,6 +18,7 @@ from serving.rpc.recording import Recording
 from serving.rpc.unary import Interceptors
 from serving.settings import Settings
 from serving.telemetry import RpcMetrics
+from serving.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +50,26 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
 class Server:
     """A server of one process. ``add`` what it serves, ``start`` it, ``drain`` it.
 
-    ``limit`` is how many calls may be in work at once, unless it is that of the settings.
+    ``limit`` is how many calls may be in work at once, unless it is that of the settings. ``traces`` are sent
+    when it has drained.
     """
 
-    def __init__(self, settings: Settings, metrics: RpcMetrics, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: RpcMetrics,
+        limit: int | None = None,
+        traces: Tracing | None = None,
+    ) -> None:
         self._settings = settings
+        self._traces = traces
         self._names: list[str] = []
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[
                 Interceptors(
                     [
-                        Recording(metrics),
+                        Recording(metrics, traces),
                         Errors(),
                         Admission(limit or settings.max_concurrency, metrics.refused),
                         Deadline(settings.request_timeout_s),
@@ -108,6 +117,8 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_pause_s)
         await self._server.stop(self._settings.request_timeout_s)
+        if self._traces is not None:
+            await self._traces.aclose()
 
 
 async def until_told_to_stop() -> None:

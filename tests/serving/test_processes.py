@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
@@ -24,46 +24,9 @@ from serving.index.store import point, read_pointer
 from serving.object_store import LocalObjectStore
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.settings import Settings
+from tests.serving.processes import Start, stopped
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-
-Start = Callable[..., tuple[subprocess.Popen[str], str]]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start ``python -m serving ...`` on a free port; the process and its address."""
-    started = []
-
-    def run(*arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
-        with (tmp_path / f"{arguments[0]}.log").open("w") as log:  # a pipe that nobody reads fills up
-            process = subprocess.Popen(
-                [sys.executable, "-m", "serving", *arguments, "--port", "0"],
-                env=os.environ
-                | {"IMGSEARCH_HOME": str(tmp_path), "IMGSEARCH_POLL_INTERVAL_S": "0.05"}
-                | environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        started.append(process)
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said.startswith("listening on 127.0.0.1:"), (tmp_path / f"{arguments[0]}.log").read_text()
-        return process, said.split()[-1]
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def stopped(process: subprocess.Popen[str], log: Path, signum: int = signal.SIGTERM) -> list[dict]:
-    """Tell a process to stop, see that it ends well; the lines of its log."""
-    process.send_signal(signum)
-    said, _ = process.communicate(timeout=30)
-    assert (process.returncode, said) == (0, ""), log.read_text()
-    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def health(address: str, service: str = "") -> int:
@@ -202,3 +165,73 @@ def test_what_a_person_can_mend_is_one_sentence(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(said)
     assert "Traceback" not in done.stderr
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("no folder")
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [str(one.getsockname()[1]) for one in (taken, other)]
+        done = subprocess.run(
+            [sys.executable, "-m", "serving", "search", "--port", ports[0], "--metrics-port", ports[1]],
+            env=os.environ | {"IMGSEARCH_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"imgsearch: cannot make the object store folder {tmp_path}/home/objects: Not a directory",
+        f"imgsearch: cannot listen on 127.0.0.1:{ports[0]}: Address already in use",
+        f"imgsearch: cannot listen on 127.0.0.1:{ports[1]} for metrics: Address already in use",
+    ]
+
+
+def test_the_front_says_what_it_waits_for(tmp_path: Path, start: Start) -> None:
+    ports = [free_port() for _ in range(4)]
+    names = ("SEARCH", "DETECT", "EMBED")
+    addresses = {
+        f"IMGSEARCH_{name}_ADDRESS": f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)
+    }
+    process, _ = start("api", **addresses, IMGSEARCH_REDIS_URL=f"redis://:hunter2@127.0.0.1:{ports[3]}/0")
+    lines = stopped(process, tmp_path / "api.log")
+    assert [line["message"] for line in lines if line["level"] == "warning"] == [
+        f"the search service does not answer at 127.0.0.1:{ports[0]} yet; this process waits for it",
+        f"the detect service does not answer at 127.0.0.1:{ports[1]} yet; this process waits for it",
+        f"the embed service does not answer at 127.0.0.1:{ports[2]} yet; this process waits for it",
+        "Redis does not answer; until it does, everything is computed anew",
+    ]
+
+
+def test_the_front_drains(shop, tmp_path: Path, start: Start) -> None:
+    manifest = shop.build()
+    point(shop.store, "local", manifest, "test", "test", read_pointer(shop.store, "local"))
+    _, search = start("search")
+    process, address = start("api", IMGSEARCH_SEARCH_ADDRESS=search, IMGSEARCH_DRAIN_PAUSE_S="2")
+    host, _, port = address.rpartition(":")
+    with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.05)
+        assert "connection" not in client.get("/readyz").headers
+        # A picture that is on its way: its last bytes come when nobody new is let in any more.
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            body = json.dumps({"product_id": "p00001", "k": 3}).encode()
+            head = f"POST /v1/search HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(body)}\r\n"
+            slow.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:5])
+            process.send_signal(signal.SIGTERM)
+            while (ready := client.get("/readyz")).status_code == 200:
+                time.sleep(0.02)
+            assert (
+                ready.json()["error"]["message"] == "this process was told to stop; it takes no new callers"
+            )
+            assert ready.headers["connection"] == "close"
+            assert client.get("/healthz").status_code == 200
+            similar = client.get("/v1/products/p00001/similar")
+            assert (similar.status_code, similar.json()["generation"]) == (200, manifest.id)
+            with pytest.raises(httpx.ConnectError):
+                while True:
+                    client.get("/healthz")
+                    time.sleep(0.02)
+            slow.sendall(body[5:])
+            assert slow.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+    assert process.wait(30) == 0

@@ -41,3 +41,20 @@ def test_milvus_needs_an_address() -> None:
 def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(read_settings(redis_url="redis://:hunter2@localhost"))
     assert "hunter2" not in repr(read_settings(milvus_uri="http://a:hunter2@b", milvus_token="a:hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("OTLP_ENDPOINT", "collector:4318", "URL scheme should be 'http' or 'https'"),
+        ("TRACE_SHARE", "1.5", "Input should be less than or equal to 1"),
+        ("SEARCH_ADDRESS", "search", r"String should match pattern '^\S+:\d{1,5}$'"),
+    ],
+)
+def test_what_is_no_address_and_no_share_is_said(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"IMGSEARCH_{key}", value)
+    with pytest.raises(BadSettings) as error:
+        read_settings()
+    assert error.value.message == f"IMGSEARCH_{key}: {said}"

@@ -6,10 +6,7 @@ of a crop, the search compares with a few products. ``house.<service>.fail`` mak
 
 import asyncio
 import io
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +21,6 @@ from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image, ImageDraw
 
-from imgsearch_assets.redis_server import redis_command
 from serving.api.app import create_app
 from serving.errors import NotFound, TextSearchOff, status_of
 from serving.proto import (
@@ -422,25 +418,6 @@ def _run_house(**overrides: Any) -> Iterator[House]:
         running.join(30)
     if failed:
         raise failed[0]
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis server of our own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(redis_command(port), stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from prometheus_client import CollectorRegistry
 
+from serving import telemetry
 from serving.errors import Unavailable
 from serving.index import holder as holding
 from serving.index import memory
@@ -107,7 +108,9 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     reason = f"{items.key} does not have the hash that its name says"
     assert holder.failure == Failure(bad.id, reason)
     assert registry.get_sample_value("imgsearch_generation_stale") == 1
-    assert registry.get_sample_value("imgsearch_generation_info", {"generation": good.id}) == 1
+    served = {"generation": good.id, "embedder": good.embedder, "detector": good.detector}
+    assert registry.get_sample_value("imgsearch_generation_info", served) == 1
+    assert telemetry.versions.items() >= served.items()
     told = {"generation": bad.id, "reason": reason}
     assert registry.get_sample_value("imgsearch_generation_failure_info", told) == 1
     looked = []
@@ -119,7 +122,9 @@ async def test_a_bad_generation_leaves_the_old_one_and_is_not_tried_again(
     release(shop, bad)  # moves the pointer: there is a reason to look again
     await holder.look()
     assert (holder.current().manifest, holder.failure, swaps.count) == (bad, None, 2)
-    assert registry.get_sample_value("imgsearch_generation_info", {"generation": bad.id}) == 1
+    served = {"generation": bad.id, "embedder": bad.embedder, "detector": bad.detector}
+    assert registry.get_sample_value("imgsearch_generation_info", served) == 1
+    assert telemetry.versions.items() >= served.items()
     assert registry.get_sample_value("imgsearch_generation_failure_info", told) is None
     assert registry.get_sample_value("imgsearch_generation_stale") == 0
 

@@ -13,6 +13,7 @@ from serving.rpc import client
 from serving.rpc.server import Server
 from serving.settings import Settings
 from serving.telemetry import RpcMetrics
+from serving.tracing import Tracing
 
 
 class Scripted(embed_pb2_grpc.EmbedServicer):
@@ -67,7 +68,8 @@ class Line:
 @asynccontextmanager
 async def open_line(**settings: Any) -> AsyncIterator[Line]:
     metrics = RpcMetrics()
-    server = Server(Settings(**settings), metrics)
+    read = Settings(**settings)
+    server = Server(read, metrics, traces=Tracing.of(read, "embed"))
     servicer = Scripted()
     service = embed_pb2.DESCRIPTOR.services_by_name["Embed"]
     server.add(service, embed_pb2_grpc.add_EmbedServicer_to_server, servicer)

@@ -4,6 +4,9 @@ import pytest
 
 from serving.errors import NotFound
 from serving.rpc import recording
+from tests.serving.sinks import Sink, attributes
+
+PARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
 
 async def test_a_call_leaves_a_count_and_a_time_and_a_failed_one_a_line(
@@ -50,3 +53,22 @@ async def test_what_is_in_work_is_counted_meanwhile(opened) -> None:
         await line.call()
         assert meanwhile == [1]
         assert line.counted("imgsearch_rpc_in_work") == 0
+
+
+async def test_a_service_traces_the_calls_of_those_who_trace(opened, sink: Sink) -> None:
+    async with opened(otlp_endpoint=sink.url, trace_share=1.0) as line:
+
+        async def fail() -> None:
+            raise KeyError("a person's words")
+
+        for sent in (None, f"{PARENT[:-1]}0", "nonsense"):
+            await line.call(metadata=() if sent is None else (("traceparent", sent),))
+        await line.call(metadata=(("traceparent", PARENT), ("x-request-id", "one")))
+        line.servicer.behave = fail
+        with pytest.raises(Exception, match="internal error"):
+            await line.call(metadata=(("traceparent", PARENT), ("x-request-id", "two")))
+    found = {attributes(span)["imgsearch.request_id"]: span for _, span in sink.spans}
+    assert set(found) == {"one", "two"}
+    assert {span.trace_id.hex() for span in found.values()} == {PARENT[3:35]}
+    assert attributes(found["two"]).items() >= {"rpc.grpc.status_code": 13, "error.type": "INTERNAL"}.items()
+    assert "words" not in str(sink.posted)

@@ -1,0 +1,120 @@
+"""What a process needs before it starts: all that is missing is said at once, and what it waits for too."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Literal
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from serving.errors import BadSettings, ImgsearchError
+from serving.object_store import LocalObjectStore
+from serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Service = Literal["search", "detect", "embed", "api"]
+
+# How long a service or Redis has to take a connection, to count as there.
+_CONNECT_S = 0.5
+
+_MODELS = {"detect": "detector", "embed": "embedder"}
+
+
+def check(service: Service, settings: Settings, port: int, metrics_port: int | None = None) -> None:
+    """Raise ``BadSettings`` with a line for each thing that ``service`` cannot start without.
+
+    What may still come is a warning: the process starts, and goes on without or waits for it.
+    """
+    missing = [*_held(service, settings), *_port(settings.host, port)]
+    if metrics_port is not None:
+        missing += _port(settings.host, metrics_port, " for metrics")
+    if service == "api":
+        missing += _redis(settings)
+    if missing:
+        raise BadSettings("\n".join(missing))
+    if service == "api":
+        asyncio.run(_wait_for(settings))
+
+
+def _port(host: str, port: int, what: str = "") -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            yield f"cannot listen on {host}:{port}{what}: {error.strerror or error}"
+
+
+def _held(service: Service, settings: Settings) -> Iterator[str]:
+    """What is wrong with the objects that a service serves."""
+    if service == "api":
+        return
+    if service == "search" and settings.search_backend == "milvus":
+        if find_spec("pymilvus") is None:
+            yield "IMGSEARCH_SEARCH_BACKEND is milvus: install its client, the extra `milvus`"
+        return
+    try:
+        store = LocalObjectStore(settings.home / "objects")
+        if service in _MODELS:
+            _model(store, _MODELS[service])
+    except ImgsearchError as error:
+        yield error.message
+    except OSError as error:
+        yield f"the object store {store.root} cannot be read: {error.strerror or error}"
+
+
+def _model(store: LocalObjectStore, name: str) -> None:
+    """Raise where the live version has no card that can be read, or not the weights that it names."""
+    from serving.models.bundle import load_card
+
+    card = load_card(store, name)
+    store.size(f"models/{name}/{card.version}/weights.safetensors")
+
+
+def _redis(settings: Settings) -> Iterator[str]:
+    if settings.redis_url is not None:
+        try:
+            Redis.from_url(settings.redis_url.get_secret_value())
+        except ValueError:
+            yield "IMGSEARCH_REDIS_URL is none; one looks like redis://:PASSWORD@HOST:PORT/0"
+
+
+async def _wait_for(settings: Settings) -> None:
+    """Say of what the front stands on what does not answer yet."""
+    names = ("search", "detect", "embed")
+    addresses: dict[str, str] = {name: getattr(settings, f"{name}_address") for name in names}
+    there = await asyncio.gather(*map(_takes_connections, addresses.values()))
+    for (name, address), answers in zip(addresses.items(), there, strict=True):
+        if not answers:
+            log.warning("the %s service does not answer at %s yet; this process waits for it", name, address)
+    if settings.redis_url is not None and not await _pings(settings.redis_url.get_secret_value()):
+        log.warning("Redis does not answer; until it does, everything is computed anew")
+
+
+async def _takes_connections(address: str) -> bool:
+    """Of host:port, which may also be one of gRPC's names for it (dns:///host:port)."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def _pings(redis_url: str) -> bool:
+    client = Redis.from_url(redis_url, socket_timeout=_CONNECT_S, socket_connect_timeout=_CONNECT_S)
+    try:
+        async with client, asyncio.timeout(_CONNECT_S):
+            await client.ping()
+    except (RedisError, OSError, TimeoutError):
+        return False
+    return True

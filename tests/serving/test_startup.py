@@ -1,0 +1,77 @@
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsearch_assets.models import register_detector
+from imgsearch_assets.processes import free_port
+from serving import startup
+from serving.errors import BadSettings
+from serving.models.live import live_version
+from serving.object_store import LocalObjectStore
+from serving.settings import Settings
+
+
+def missing(service: Any, settings: Settings, port: int = 0) -> list[str]:
+    with pytest.raises(BadSettings) as error:
+        startup.check(service, settings, port)
+    return error.value.message.splitlines()
+
+
+def test_a_model_that_is_missing_and_a_port_that_is_taken_are_said_together(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert missing("embed", Settings(home=tmp_path), port) == [
+            "no model named 'embedder' is registered in this object store",
+            f"cannot listen on 127.0.0.1:{port}: Address already in use",
+        ]
+
+
+def test_a_model_without_its_weights_is_said(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path / "objects")
+    register_detector(store)
+    startup.check("detect", Settings(home=tmp_path), 0)
+    weights = f"models/detector/{live_version(store, 'detector')}/weights.safetensors"
+    store.delete(weights)
+    assert missing("detect", Settings(home=tmp_path)) == [f"there is no object {weights}"]
+
+
+def test_a_card_that_was_changed_is_said(tmp_path: Path) -> None:
+    store = LocalObjectStore(tmp_path / "objects")
+    register_detector(store)
+    card = f"models/detector/{live_version(store, 'detector')}/bundle.json"
+    store.put(card, b"{}")
+    assert missing("detect", Settings(home=tmp_path)) == [f"{card} does not hash to its version"]
+
+
+def test_an_address_of_redis_that_is_none_is_said_without_it(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, redis_url="hunter2")  # type: ignore[arg-type]
+    assert missing("api", settings) == [
+        "IMGSEARCH_REDIS_URL is none; one looks like redis://:PASSWORD@HOST:PORT/0"
+    ]
+
+
+def test_a_search_service_starts_with_nothing(tmp_path: Path) -> None:
+    startup.check("search", Settings(home=tmp_path), 0, free_port())
+
+
+def test_who_is_there_is_not_waited_for(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        there = f"dns:///127.0.0.1:{one.getsockname()[1]}"
+        settings = Settings(
+            home=tmp_path,
+            redis_url=redis_url,  # type: ignore[arg-type]
+            search_address=there,
+            detect_address=there,
+            embed_address=nobody,
+        )
+        with caplog.at_level(logging.INFO, "serving.startup"):
+            startup.check("api", settings, 0)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the embed service does not answer at {nobody} yet; this process waits for it"
+    ]
