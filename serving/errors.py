@@ -50,6 +50,7 @@ class BadImage(BadInput):
             "format",
             "too_many_pixels",
             "too_small",
+            "too_costly",
             "frames",
             "truncated",
         }

@@ -1,10 +1,10 @@
 """Hostile bytes to pixels: every picture that enters, in batch or online, comes through here.
 
 The header is read first, so that a few kilobytes that claim 144 million pixels are refused before they
-are unpacked; then everything is decoded, so that a file that breaks off is refused too. Metadata ends here.
+are unpacked (``cost``); then everything is decoded, so that a file that breaks off is refused too. Metadata
+ends here.
 """
 
-import io
 import struct
 import warnings
 import zlib
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from serving.errors import BadImage
+from serving.images import cost
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000
@@ -40,7 +41,7 @@ _REFUSED_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "
 # What Pillow's readers were seen to raise on damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
-_STRIP = 1024  # rows converted at once
+_STRIP_PIXELS = 2**21  # converted at once
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
@@ -98,18 +99,16 @@ def _open(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
         raise BadImage("empty", "the picture is empty")
     if len(data) > max_bytes:
         raise BadImage("too_many_bytes", f"the picture has {len(data):,} bytes; at most {max_bytes:,}")
-    claimed = _webp_canvas(data)
-    if claimed is not None:  # Pillow makes room for a WebP's pixels on opening it
-        _check_pixels(*claimed, max_pixels)
+    cost.check_claim(data, max_pixels)
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(cost.Counted(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage("too_many_pixels", f"the picture has more than {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
         raise _not_accepted(data) from None
     except _DAMAGED:
         raise BadImage("truncated", "the picture is damaged or breaks off") from None
-    _check_pixels(*image.size, max_pixels)
+    cost.check(data, image, max_pixels)
     if min(image.size) < MIN_SIDE:
         raise BadImage(
             "too_small", f"the picture is {image.width} x {image.height}; at least {MIN_SIDE} a side"
@@ -118,30 +117,6 @@ def _open(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise BadImage("frames", "the picture is animated; send a still one")
     return image
-
-
-def _webp_canvas(data: bytes) -> tuple[int, int] | None:
-    """Width and height that a WebP claims (RFC 9649, 2.5 to 2.7)."""
-    if not (data.startswith(b"RIFF") and data[8:12] == b"WEBP" and len(data) >= 30):
-        return None
-    if data[12:16] == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if data[12:16] == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1
-    if data[12:16] == b"VP8 ":
-        return (
-            int.from_bytes(data[26:28], "little") & 0x3FFF,
-            int.from_bytes(data[28:30], "little") & 0x3FFF,
-        )
-    return None
-
-
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise BadImage(
-            "too_many_pixels", f"the picture is {width:,} x {height:,}; at most {max_pixels:,} pixels"
-        )
 
 
 def _not_accepted(data: bytes) -> BadImage:
@@ -192,10 +167,11 @@ def _plain_jpeg(data: bytes, image: Image.Image, shrink: int) -> NDArray[np.uint
 def _pixels(image: Image.Image, shrink: int) -> NDArray[np.uint8]:
     """uint8 (h, w, 3) RGB, strip by strip, so that no second picture of full size is made on the way."""
     pixels = np.empty((-(-image.height // shrink), -(-image.width // shrink), 3), np.uint8)
-    for top in range(0, image.height, _STRIP):
-        bottom = min(top + _STRIP, image.height)
+    rows = max(8, _STRIP_PIXELS // image.width // 8 * 8)  # a multiple of every ``shrink``
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
         strip = _rgb(image.crop((0, top, image.width, bottom)))
-        # The mean of the pixels that become one; ``_STRIP`` is a multiple of every ``shrink``.
+        # The mean of the pixels that become one.
         pixels[top // shrink : -(-bottom // shrink)] = np.asarray(strip.reduce(shrink))
     return pixels
 
