@@ -56,7 +56,10 @@ class Header:
 
 
 def inspect(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Header:
-    """The header alone, checked; nothing is decoded. Raises ``BadImage``."""
+    """The header alone, checked; nothing is decoded. Raises ``BadImage``.
+
+    A PNG that says only behind its pixels how it is turned is not turned here.
+    """
     image = _open(data, max_bytes, max_pixels)
     return _header(image, image.size)
 
@@ -207,10 +210,11 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    turned = pixels.view("V3")[..., 0]  # a pixel as one value: half the time of three
     if orientation in _SIDEWAYS:
-        pixels = pixels.transpose(1, 0, 2)
+        turned = turned.T
     if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
+        turned = turned[:, ::-1]
     if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+        turned = turned[::-1]
+    return np.ascontiguousarray(turned)[..., None].view(np.uint8)
