@@ -137,6 +137,7 @@ def _load(image: Image.Image, at_least: int | None) -> None:
         image.draft(None, (at_least, at_least))  # does nothing but for JPEG
     try:
         image.load()
+        _rgb(image.crop((0, 0, 1, 1)))  # a transparent colour may be one that its mode does not have
     except _DAMAGED:
         raise BadImage("truncated", "the picture is damaged or breaks off") from None
 

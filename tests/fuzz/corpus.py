@@ -259,6 +259,8 @@ def odd() -> Iterator[Made]:
     ):
         yield f"png of {name}", encoded(image, "PNG"), None
     yield "png palette without colours", header(64, 64, 8, 3) + png[33:], "*"
+    lied = header(64, 64, 1, 3) + chunk(b"tRNS", b"\xff\xff") + png[8:]
+    yield "png that changes its kind", lied, DAMAGED
     yield "jpeg in CMYK, as Adobe inverts it", encoded(picture.convert("CMYK"), "JPEG"), None
     for turn in range(9):
         exif = Image.Exif()
