@@ -4,6 +4,7 @@
     ├── BadInput                   the request is wrong; the message names the thing and the mend
     │   ├── BadImage               bytes that are no acceptable picture (``reason``: ``BadImage.REASONS``)
     │   └── BadAddress             a URL we will not fetch (not http(s), not a global address, ...)
+    │       └── Unreachable        a URL whose host is not there, or hangs up; tomorrow it may answer
     ├── NotFound                   no such product, generation, model
     ├── ModelMismatch              vectors of one model against a generation of another
     ├── Unsupported                asked for what this installation's models cannot do
@@ -65,6 +66,10 @@ class BadImage(BadInput):
 
 class BadAddress(BadInput):
     code = "bad_address"
+
+
+class Unreachable(BadAddress):
+    """Of the URL's host, not of what this service leans on: whoever gave the URL can choose another."""
 
 
 class NotFound(ImgsearchError):

@@ -19,7 +19,7 @@ from imgsearch_assets.images.plan import DownloadPlan, Target
 from imgsearch_assets.images.politeness import Closed, Politeness, Slot, retry_after_s
 from imgsearch_assets.images.store import PERMANENT, Fetch, fetch_rows, fetch_table, picture_key
 from imgsearch_assets.progress import Advance, silent
-from serving.errors import BadAddress, BadImage, DeadlinePassed, Unavailable
+from serving.errors import BadAddress, BadImage, DeadlinePassed, Unavailable, Unreachable
 from serving.images.decode import MAX_BYTES, MAX_PIXELS, Header, verify
 from serving.images.fetch import Fetched, PictureFetcher
 from serving.object_store import ObjectStore
@@ -216,6 +216,9 @@ class _Run:
             sent = time.monotonic()
             try:
                 fetched = await self._fetcher.fetch(target.url, etag, last_modified)
+            except (Unreachable, Unavailable):
+                slot.silent()
+                raise _passing("connection", slot) from None
             except BadAddress:
                 raise _Failed("bad_address") from None
             except BadImage as error:  # too many bytes
@@ -223,9 +226,6 @@ class _Run:
             except DeadlinePassed:
                 slot.silent()
                 raise _passing("timeout", slot) from None
-            except Unavailable:
-                slot.silent()
-                raise _passing("connection", slot) from None
             if fetched.status not in _BUSY:
                 slot.answered(time.monotonic() - sent)
         if fetched.status == 200 or (fetched.status == 304 and (etag or last_modified)):

@@ -20,6 +20,8 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 # Called global by the registries, but leading nowhere a shop keeps its pictures.
 _REFUSED_V4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+# Protocol assignments, Teredo among them, and documentation, which not every version of ``ipaddress`` knows.
+_REFUSED_V6 = (IPv6Network("2001::/23"), IPv6Network("3fff::/20"))
 
 
 def is_global(address: str) -> bool:
@@ -43,7 +45,11 @@ def _is_global(address: IPv4Address | IPv6Address) -> bool:
         return _is_global(IPv4Address(int(address) & 0xFFFF_FFFF))
     if address.sixtofour is not None:
         return _is_global(address.sixtofour)
-    return address in _GLOBAL_UNICAST and address.is_global and address.teredo is None
+    return (
+        address in _GLOBAL_UNICAST
+        and address.is_global
+        and not any(address in network for network in _REFUSED_V6)
+    )
 
 
 class Guard:
@@ -93,9 +99,12 @@ class GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Every address of ``host``. Raises ``BadAddress``, or ``OSError`` when there is none."""
-        infos = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM
-        )
+        try:
+            infos = await asyncio.get_running_loop().getaddrinfo(
+                host, port, family=family, type=socket.SOCK_STREAM
+            )
+        except ValueError:  # a label that is empty or too long
+            raise BadAddress(f"{host} is not the name of a host") from None
         exempt = self._guard.exempt(host, port)
         results: list[ResolveResult] = []
         for found_family, _, proto, _, sockaddr in infos:

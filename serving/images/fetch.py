@@ -1,6 +1,8 @@
 """Fetching a picture from a URL that somebody else chose, for the API and for the pipeline alike."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import Set
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,13 +11,23 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from serving.errors import BadAddress, BadImage, BadInput, DeadlinePassed, Unavailable
+from serving.errors import (
+    BadAddress,
+    BadImage,
+    BadInput,
+    DeadlinePassed,
+    ImgsearchError,
+    Unavailable,
+    Unreachable,
+)
 from serving.images.address import Guard, GuardedResolver
 from serving.images.decode import MAX_BYTES
 
 MAX_REDIRECTS = 3
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH})
 _USER_AGENT = "imgsearch/0.1 (product pictures)"
 
 
@@ -29,6 +41,18 @@ class Fetched:
     etag: str | None = None
     last_modified: str | None = None
     retry_after: str | None = None
+
+
+def _failed(host: str, error: Exception) -> ImgsearchError:
+    """Whose fault it is, as far as can be told: a firewall of ours that drops packets looks like theirs."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        if number in _NO_SUCH_NAME:
+            return Unreachable(f"the host {error.host} could not be found")
+        return Unavailable(f"the host {error.host} cannot be looked up now")
+    if number in _NO_WAY:
+        return Unavailable(f"there is no way to {host} from here")
+    return Unreachable(f"{host} could not be reached, or hung up")
 
 
 class PictureFetcher:
@@ -77,8 +101,8 @@ class PictureFetcher:
     async def fetch(self, url: str, etag: str | None = None, last_modified: str | None = None) -> Fetched:
         """The answer of the host, whatever its status; with validators it may be 304.
 
-        Raises ``BadAddress``, ``BadImage`` (too many bytes), ``DeadlinePassed``, and ``Unavailable`` when
-        the host cannot be reached or hangs up.
+        Raises ``BadAddress``, ``BadImage`` (too many bytes), ``DeadlinePassed``, ``Unreachable`` when there
+        is no such host, it refuses or hangs up, and ``Unavailable`` when our own network does not get there.
         """
         headers = {}
         if etag is not None:
@@ -96,7 +120,7 @@ class PictureFetcher:
         except aiohttp.InvalidURL as error:
             raise BadAddress(f"not a URL: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{checked.host} could not be reached, or hung up") from error
+            raise _failed(checked.host or "", error) from error
 
     async def picture(self, url: str) -> bytes:
         """The bytes at ``url``. Raises as ``fetch`` does, and ``BadInput`` when the host has none to give."""

@@ -24,6 +24,7 @@ from imgsearch_assets.images.download import DownloadSummary, Limits, download
 from imgsearch_assets.images.plan import DownloadPlan, plan_downloads
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.images.store import fetch_table, picture_key
+from imgsearch_assets.processes import free_port
 from serving.object_store import LocalObjectStore
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ async def test_every_failure_has_its_reason(site: "Site", store: LocalObjectStor
 
         return answer
 
+    nobody = f"127.0.0.1:{free_port()}"
     reasons = {
         site.url("/missing.jpg"): "not_found",
         site.add("/gone.jpg", answering(410)): "not_found",
@@ -251,9 +253,19 @@ async def test_every_failure_has_its_reason(site: "Site", store: LocalObjectStor
         "ftp://shop.example/x.jpg": "bad_address",
         "not a url": "bad_address",
         "http://[::1": "bad_address",
+        "http://a..example/x.jpg": "bad_address",
+        f"http://{nobody}/x.jpg": "connection",
     }
     good = site.add("/good.jpg", jpeg())
-    summary = await run(store, site, planned(store, [*reasons, good]), timeout_s=0.3, max_bytes=200_000)
+    hosts = {site.host, nobody}
+    summary = await run(
+        store,
+        site,
+        planned(store, [*reasons, good]),
+        timeout_s=0.3,
+        max_bytes=200_000,
+        allow_hosts=hosts,
+    )
     rows = {row["url"]: row for row in fetch_table(store).read().to_pylist()}
     assert {url: row["reason"] for url, row in rows.items()} == {**reasons, good: None}
     assert sum(summary.failed.values()) == len(reasons)

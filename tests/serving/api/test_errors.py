@@ -97,6 +97,12 @@ def error_of(reply: httpx.Response) -> tuple[int, str, str]:
             {"json": {"image_url": "http://127.0.0.1:1/a.jpg"}},
             (400, "bad_address", "127.0.0.1 is not a public address"),
         ),
+        (
+            "POST",
+            "/v1/search",
+            {"json": {"image_url": "http://a..example/a.jpg"}},
+            (400, "bad_address", "a..example is not the name of a host"),
+        ),
         ("POST", "/v1/search/image", {"data": {"k": "3"}}, (422, "bad_input", "image: Field required")),
         (
             "POST",
