@@ -10,19 +10,22 @@ from serving.errors import BadInput
 from serving.telemetry import accepted_id, request_id
 
 MAX_HEAD_BYTES = 64 * 1024
+# Requests that wait on one connection for the answer before theirs; who does not read answers adds no more.
+MAX_WAITING = 32
 # How long a caller may take from the connection, or its request's first byte, to the end of the headers.
 HEAD_TIMEOUT_S = 20.0
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """The reader itself keeps whatever comes: a head without end would fill the memory, or hold its place.
+    """The reader itself keeps whatever comes: headers or trailers without end would fill the memory, and so
+    would requests whose answers nobody reads.
 
     What is no HTTP is answered in the one shape of errors, and the connection closed.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_bytes = 0
+        self._around_bytes = 0  # that came since the last of a body
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -35,24 +38,27 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._around_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(431, f"the request line and headers are longer than {MAX_HEAD_BYTES:,} bytes")
+        if self._around_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"the headers or trailers are longer than {MAX_HEAD_BYTES:,} bytes")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0  # what comes with these bytes is counted at its end
+        self._in_head, self._around_bytes = True, 0  # what comes with these bytes is counted at its end
         self._wait_for_head()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_came()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES:
+        if size > MAX_HEAD_BYTES or len(self.pipeline) >= MAX_WAITING:
             raise BadInput("too long")  # reaches ``send_400_response`` by way of the parser
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._around_bytes = 0
+        super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "the request is not HTTP/1.1 as RFC 9112 has it, or its headers are too long")
@@ -72,6 +78,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         if self.transport.is_closing():
+            return
+        before = self.cycle is not None and not self.cycle.response_complete and self._in_head
+        if before or self.pipeline or (self.cycle is not None and self.cycle.response_started):
+            self.transport.close()  # an error here would be taken for the answer to another request
             return
         token = request_id.set(accepted_id(None))
         response = error_response(status, "bad_request", message, {"Connection": "close"})
