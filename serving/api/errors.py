@@ -35,6 +35,11 @@ class ErrorResponse(JSONResponse):
         await super().__call__(scope, receive, send)
 
 
+# FastAPI's words for a body that is JSON no further than its first bytes.
+_UNREADABLE = "There was an error parsing the body"
+_MOST_COMPLAINTS = 5
+
+
 def error_response(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
@@ -65,6 +70,10 @@ async def _known(_: Request, error: ImgsearchError) -> Response:
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
+    if error.detail == _UNREADABLE:
+        return error_response(
+            400, "bad_input", "the body is no JSON in UTF-8, or nested or long beyond reason"
+        )
     path = request.url.path
     words = {
         404: f"there is nothing at {path}; /docs lists what there is",
@@ -77,7 +86,11 @@ async def _http(request: Request, error: HTTPException) -> Response:
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
-    return error_response(422, "bad_input", "; ".join(map(sentence, error.errors())))
+    items = error.errors()
+    said = [sentence(item) for item in items[:_MOST_COMPLAINTS]]
+    if len(items) > len(said):
+        said.append(f"and {len(items) - len(said):,} more")
+    return error_response(422, "bad_input", "; ".join(said))
 
 
 def sentence(item: dict[str, Any]) -> str:
@@ -87,6 +100,8 @@ def sentence(item: dict[str, Any]) -> str:
             return "the body is not JSON"
         case ("body",) if item["type"] == "model_attributes_type":
             return "the body must be a JSON object, sent as Content-Type: application/json"
+    if str(item["msg"]).startswith("Value error, Expected UploadFile"):
+        return f"{item['loc'][-1]}: send it as a file, with a file name"
     where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
     what = str(item["msg"]).removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

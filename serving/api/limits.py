@@ -10,6 +10,8 @@ from serving.errors import BadImage, BadInput, DeadlinePassed, ImgsearchError, O
 
 # Field names, boundaries, filters: what a request carries beside its picture.
 AROUND_BYTES = 64 * 2**10
+# Commas and brackets of a body that is no form: base64 has none, and millions of values are half a gigabyte.
+MOST_VALUES = 20_000
 
 
 class BodyLimit:
@@ -41,7 +43,8 @@ class BodyLimit:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body, or None when the caller went away."""
-        length = Headers(scope=scope).get("content-length")
+        headers = Headers(scope=scope)
+        length = headers.get("content-length")
         if length is not None and int(length) > self._max_bytes:
             raise self._too_large()
         body = bytearray()
@@ -55,9 +58,14 @@ class BodyLimit:
                     if len(body) > self._max_bytes:
                         raise self._too_large()
                     if not message.get("more_body", False):
-                        return bytes(body)
+                        break
         except TimeoutError:
             raise DeadlinePassed(f"the request did not arrive within {self._timeout_s:g} s") from None
+        kind = headers.get("content-type", "").lower()
+        may_be_json = len(body) > MOST_VALUES and not kind.startswith("multipart/")
+        if may_be_json and sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise BadInput(f"the body has more than {MOST_VALUES:,} values")
+        return bytes(body)
 
     def _too_large(self) -> BadInput:
         return BadImage("too_many_bytes", f"the picture has more than {self._max_picture_bytes:,} bytes")

@@ -27,6 +27,7 @@ COLLAPSE = (
     "The best product shows its group and names the others in `also`. Null: as the shop has it set."
 )
 MAX_TEXT = 200
+MAX_FIELD = 32 * 2**10  # characters
 
 
 class _In(BaseModel):
@@ -125,12 +126,19 @@ class SearchBody(_In):
         return self
 
 
+def _short(text: object) -> object:
+    """JSON in a field of a form, which may have a megabyte; each of its values may be a complaint."""
+    if isinstance(text, str) and len(text) > MAX_FIELD:
+        raise ValueError(f"has {len(text):,} characters; at most {MAX_FIELD:,}")
+    return text
+
+
 class PictureForm(_In):
     """The fields of an upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``."""
 
     image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
-    box: Json[BoxFields] | None = Field(default=None, description=_BOX)
-    filters: Json[Filters] = Filters()
+    box: Annotated[Json[BoxFields] | None, BeforeValidator(_short)] = Field(default=None, description=_BOX)
+    filters: Annotated[Json[Filters], BeforeValidator(_short)] = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=_K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE)
 
