@@ -62,7 +62,11 @@ class Settings(EngineSettings):
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 
     max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
-    max_picture_pixels: int = Field(40_000_000, gt=0, description="Largest picture, as width x height.")
+    max_picture_pixels: int = Field(
+        40_000_000,
+        gt=0,
+        description="Largest picture, as width x height; a PNG has at most 24, a WebP 13 million.",
+    )
     max_text_chars: int = Field(300, ge=1, description="Longest text of a search, in characters.")
     max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer, and ids in one look-up.")
     collapse: Collapse = Field(
