@@ -104,7 +104,7 @@ def test_what_is_no_http(front: tuple[str, int, psutil.Process], request_: bytes
             b"GET /v1/search HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + HOST + b"\r\n",
             (405, "method_not_allowed"),
         ),
-        (POST + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", (400, "bad_request")),
+        (POST + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", (400, "bad_input")),
     ],
     ids=lambda value: repr(value)[:60],
 )
