@@ -1,7 +1,9 @@
 """The HTTP application: middleware folded round routes, and the backends opened and closed with it."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,7 +11,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from serving.api import errors, pages, routes
+from serving.api import description, errors, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
@@ -27,12 +29,17 @@ MultiPartParser.spool_max_size = 2**40
 _probes = APIRouter(tags=["operation"])
 
 
-@_probes.get("/healthz", summary="The process answers")
+@_probes.get("/healthz", operation_id="healthz", summary="The process answers")
 async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@_probes.get("/readyz", summary="A generation is served: searches can be answered")
+@_probes.get(
+    "/readyz",
+    operation_id="readyz",
+    summary="A generation is served: searches can be answered",
+    responses=description.errors(500, 503, 504),
+)
 async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.ClockOf) -> dict[str, str]:
     if request.app.state.draining:
         raise Unavailable("this process was told to stop; it takes no new callers")
@@ -43,6 +50,11 @@ async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.Cl
 async def metrics(request: Request) -> Response:
     counted: Metrics = request.app.state.metrics
     return Response(generate_latest(counted.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@_probes.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    return Response(request.app.state.description(), media_type="application/json")
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -64,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="imgsearch",
         summary="Photograph a garment, find it in the shop.",
         version="1",
+        openapi_url=None,  # is a route of ours, whose bytes are made once
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -81,4 +94,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(_probes)
     pages.install(app)
+    app.openapi = cache(lambda: description.described(app, settings))  # type: ignore[method-assign]
+    app.state.description = cache(lambda: json.dumps(app.openapi()).encode())
     return app

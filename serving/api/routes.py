@@ -1,22 +1,24 @@
 """The routes under ``/v1/``: read what was asked, run the query, answer."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
-from serving.api import query, readiness
+from serving.api import examples, query, readiness
 from serving.api.answer import Answered, whole
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
+from serving.api.description import answers, body, errors
 from serving.api.schemas import (
     COLLAPSE,
     DEFAULT_K,
     Answer,
     BoxFields,
-    ErrorAnswer,
     Filters,
+    K,
     PictureForm,
     Product,
     ProductAnswer,
@@ -24,18 +26,14 @@ from serving.api.schemas import (
     Status,
 )
 from serving.api.telemetry import Metrics
-from serving.errors import BadInput, NotFound
+from serving.errors import NotFound
 from serving.index.collapse import Collapse
 from serving.proto import search_pb2
 from serving.settings import Settings
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered; the message says why."},
-    501: {"model": ErrorAnswer, "description": "`text_search_off`: the embedder reads no text."},
-    "5XX": {"model": ErrorAnswer, "description": "Something behind the API is not there, or slow."},
-}
+router = APIRouter(prefix="/v1", tags=["search"], responses=errors(401, 403, 429, 500))
 
-router = APIRouter(prefix="/v1", tags=["search"], responses=_ERRORS)
+_FOUND = "Products, best first."
 
 
 async def _settings(request: Request) -> Settings:
@@ -55,23 +53,30 @@ async def _clock(request: Request) -> Clock:
 SettingsOf = Annotated[Settings, Depends(_settings)]
 BackendsOf = Annotated[Backends, Depends(_backends)]
 ClockOf = Annotated[Clock, Depends(_clock)]
-ProductIdOf = Annotated[str, Path(min_length=1, max_length=256)]
+ProductIdOf = Annotated[str, Path(min_length=1, max_length=256, examples=[examples.PRODUCT_ID])]
 
 
 def _wanted(
     filters: Filters, k: int, box: BoxFields | None, collapse: Collapse | None, settings: Settings
 ) -> query.Wanted:
-    """Holds a request to the server's limits. Raises ``BadInput``."""
+    """Holds a request to this installation's limits, which are in its description.
+
+    Raises ``RequestValidationError``, as what else of a request is not as described.
+    """
     if k > settings.max_k:
-        raise BadInput(f"k is {k}; at most {settings.max_k}")
+        raise _too_much(("k",), f"Input should be less than or equal to {settings.max_k}")
     for name in ("categories", "brands", "colours"):
-        number = len(getattr(filters, name))
-        if number > settings.max_filter_values:
-            raise BadInput(f"{name} has {number} values; at most {settings.max_filter_values}")
+        if len(getattr(filters, name)) > settings.max_filter_values:
+            most = settings.max_filter_values
+            raise _too_much(("filters", name), f"List should have at most {most} items")
     wanted = search_pb2.Filter(**filters.model_dump(exclude_none=True))
     return query.Wanted(
         filter=wanted, k=k, box=None if box is None else box.box(), collapse=collapse or settings.collapse
     )
+
+
+def _too_much(where: tuple[str, ...], message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "too_much", "loc": where, "msg": message}])
 
 
 async def _answer(
@@ -105,21 +110,31 @@ async def _answer(
 
 @router.post(
     "/search",
+    operation_id="search",
     summary="Search by a picture's address, a product, a picture as base64 or words",
     response_model=Answer,
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 404, 422, 501, 503, 504),
+    openapi_extra=body("application/json", examples=examples.SEARCHES),
 )
-async def search(request: Request, body: SearchBody) -> Response:
-    wanted = _wanted(body.filters, body.k, body.box, body.collapse, request.app.state.settings)
-    if body.product_id is not None:
-        return await _answer(request, ("product", body.product_id), wanted, query.by_product)
-    if body.image_url is not None:
-        return await _answer(request, ("url", body.image_url), wanted, query.by_url)
-    if body.text is not None:
-        return await _answer(request, ("text", body.text), wanted, query.by_text)
-    return await _answer(request, ("picture", body.image_base64 or b""), wanted, query.by_picture)
+async def search(request: Request, asked: SearchBody) -> Response:
+    wanted = _wanted(asked.filters, asked.k, asked.box, asked.collapse, request.app.state.settings)
+    if asked.product_id is not None:
+        return await _answer(request, ("product", asked.product_id), wanted, query.by_product)
+    if asked.image_url is not None:
+        return await _answer(request, ("url", asked.image_url), wanted, query.by_url)
+    if asked.text is not None:
+        return await _answer(request, ("text", asked.text), wanted, query.by_text)
+    return await _answer(request, ("picture", asked.image_base64 or b""), wanted, query.by_picture)
 
 
-@router.post("/search/image", summary="Search by a picture", response_model=Answer)
+@router.post(
+    "/search/image",
+    operation_id="search_image",
+    summary="Search by a picture",
+    response_model=Answer,
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 422, 503, 504),
+    openapi_extra=body("multipart/form-data", example=examples.UPLOAD),
+)
 async def search_image(
     request: Request, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]
 ) -> Response:
@@ -127,7 +142,12 @@ async def search_image(
     return await _answer(request, ("picture", await form.image.read()), wanted, query.by_picture)
 
 
-@router.get("/products/{product_id}", summary="A product of the served generation")
+@router.get(
+    "/products/{product_id}",
+    operation_id="get_product",
+    summary="A product of the served generation",
+    responses=answers("The product.", examples.PRODUCT) | errors(404, 422, 503, 504),
+)
 async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf) -> ProductAnswer:
     reply = await backends.products([product_id], clock)
     if not reply.products:
@@ -136,18 +156,27 @@ async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf)
 
 
 @router.get(
-    "/products/{product_id}/similar", summary="Products that look like this one", response_model=Answer
+    "/products/{product_id}/similar",
+    operation_id="similar_products",
+    summary="Products that look like this one",
+    response_model=Answer,
+    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing") | errors(404, 422, 503, 504),
 )
 async def similar(
     request: Request,
     product_id: ProductIdOf,
-    k: Annotated[int, Query(ge=1)] = DEFAULT_K,
+    k: Annotated[int, Query(ge=1, description=K)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
 ) -> Response:
     wanted = _wanted(Filters(), k, None, collapse, request.app.state.settings)
     return await _answer(request, ("product", product_id), wanted, query.by_product)
 
 
-@router.get("/status", summary="What is served now, and what the filters can be set to")
+@router.get(
+    "/status",
+    operation_id="get_status",
+    summary="What is served now, and what the filters can be set to",
+    responses=answers("The state of the installation.", examples.STATUS) | errors(504),
+)
 async def status(settings: SettingsOf, backends: BackendsOf, clock: ClockOf) -> Status:
     return await readiness.status(backends, settings, clock)

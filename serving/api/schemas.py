@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,13 +16,14 @@ from pydantic import (
     model_validator,
 )
 
+from serving.errors import BadInput
 from serving.images.box import GRID, Box
 from serving.index.collapse import Collapse
 from serving.proto import geometry_pb2, search_pb2
 
 DEFAULT_K = 24
 _BOX = "Search with this part of the picture alone."
-_K = "Most products in the answer."
+K = "Most products in the answer."
 COLLAPSE = (
     "What the answer shows once: a product, one design in its colours (variant), or products of one picture. "
     "The best product shows its group and names the others in `also`. Null: as the shop has it set."
@@ -53,6 +55,16 @@ class BoxFields(_In):
         return cls(**{side: round(getattr(box, side) * GRID) / GRID for side in ("x0", "y0", "x1", "y1")})
 
 
+def _a_rectangle(fields: BoxFields) -> BoxFields:
+    try:
+        fields.box()
+    except BadInput as error:
+        raise ValueError(error.message.removeprefix("box: ")) from None
+    return fields
+
+
+# Asked for by a person: what does not fit is told as any other field that does not.
+ChosenBox = Annotated[BoxFields, AfterValidator(_a_rectangle)]
 Value = Annotated[str, Field(max_length=256)]
 
 
@@ -106,9 +118,9 @@ class SearchBody(_In):
         "else the answer is 501, `text_search_off`.",
         examples=[None],
     )
-    box: BoxFields | None = Field(default=None, description=_BOX)
+    box: ChosenBox | None = Field(default=None, description=_BOX)
     filters: Filters = Filters()
-    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
 
     @model_validator(mode="after")
@@ -129,9 +141,9 @@ class PictureForm(_In):
     """The fields of an upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``."""
 
     image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
-    box: Json[BoxFields] | None = Field(default=None, description=_BOX)
+    box: Json[ChosenBox] | None = Field(default=None, description=_BOX)
     filters: Json[Filters] = Filters()
-    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE)
 
 
