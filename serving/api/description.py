@@ -115,14 +115,27 @@ def described(app: FastAPI, settings: Settings) -> dict[str, Any]:
                 names = ["X-Request-Id", *(["Retry-After"] if status in _RETRIED else [])]
                 response["headers"] = response.get("headers", {}) | {name: _header(name) for name in names}
             for parameter in operation.get("parameters", []):
+                parameter["schema"] = _without_null(parameter["schema"])
                 if parameter["name"] == "k":
                     parameter["schema"]["maximum"] = settings.max_k
     schemas = components["schemas"]
+    form = schemas["PictureForm"]["properties"]
+    form |= {name: _without_null(schema) for name, schema in form.items()}
+    form["filters"]["default"] = "{}"
+    form["image"]["format"] = "binary"  # of OpenAPI 3.0, and still what generators of clients look for
     for name in ("SearchBody", "PictureForm"):
         schemas[name]["properties"]["k"]["maximum"] = settings.max_k
     for name in ("categories", "brands", "colours"):
         schemas["Filters"]["properties"][name]["maxItems"] = settings.max_filter_values
     return found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter or a field of a form, which is left out and never null."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    if len(options) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name != "anyOf"} | options[0]
 
 
 def _header(name: str) -> dict[str, str]:
