@@ -135,6 +135,11 @@ class Backends:
         request = search_pb2.GetProductsRequest(product_ids=product_ids)
         return await _ask(self._search.GetProducts, request, clock)
 
+    async def explain(self, product_id: str, like: str | None, clock: Clock) -> search_pb2.ExplainReply:
+        """What the generation holds of a product. Raises ``NotFound``, for ``like`` as well."""
+        request = search_pb2.ExplainRequest(product_id=product_id, like=like or "")
+        return await _ask(self._search.Explain, request, clock)
+
     async def status(self, clock: Clock) -> search_pb2.StatusReply:
         """What the search service serves; empty while that is nothing."""
         return await _ask(self._search.Status, search_pb2.StatusRequest(), clock)

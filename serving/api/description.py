@@ -135,7 +135,8 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
     if len(options) != 1:
         return schema
-    return {name: value for name, value in schema.items() if name != "anyOf"} | options[0]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, **options[0]}
 
 
 def _header(name: str) -> dict[str, str]:

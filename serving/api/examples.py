@@ -75,6 +75,29 @@ SIMILAR: dict[str, Any] = {
     "timings_ms": {"features": 0.7, "search": 1.9, "total": 3.1},
 }
 PRODUCT: dict[str, Any] = {"product": _PRODUCT, "generation": _GENERATION}
+EXPLANATION: dict[str, Any] = {
+    "product": _PRODUCT,
+    "generation": _GENERATION,
+    "created_at": 1767225600.0,
+    "models": {"detector": _DETECTOR, "embedder": _EMBEDDER},
+    "pictures": [
+        {
+            "image_url": f"{_PICTURES}/dress-0042-front.jpg",
+            "image_sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            "parts": [{"box": _BOX}, {"box": None}],
+        }
+    ],
+    "variants": ["dress-0043", "dress-0044"],
+    "same_picture": [],
+    "match": {
+        "product_id": "dress-0107",
+        "score": 0.8731,
+        "image_url": f"{_PICTURES}/dress-0042-front.jpg",
+        "box": _BOX,
+        "of_image_url": f"{_PICTURES}/dress-0107.jpg",
+        "of_box": None,
+    },
+}
 STATUS: dict[str, Any] = {
     "state": "ready",
     "services": {"search": "serving", "detect": "serving", "embed": "serving"},
@@ -99,7 +122,10 @@ ERRORS: dict[int, dict[str, tuple[str, str]]] = {
     },
     401: {"key": ("unauthenticated", "send a key as Authorization: Bearer KEY")},
     403: {"scope": ("forbidden", "this key is not for search")},
-    404: {"product": ("not_found", f"product {PRODUCT_ID!r} is not in the index")},
+    404: {
+        "product": ("not_found", f"product {PRODUCT_ID!r} is not in the index"),
+        "explain": ("not_found", f"generation {_GENERATION} does not hold product {PRODUCT_ID!r}"),
+    },
     422: {
         "k": ("bad_input", "k: Input should be greater than or equal to 1"),
         "source": (

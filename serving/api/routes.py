@@ -12,6 +12,7 @@ from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
 from serving.api.description import answers, body, errors
+from serving.api.explanation import LIKE, Explanation
 from serving.api.schemas import (
     COLLAPSE,
     DEFAULT_K,
@@ -170,6 +171,22 @@ async def similar(
 ) -> Response:
     wanted = _wanted(Filters(), k, None, collapse, request.app.state.settings)
     return await _answer(request, ("product", product_id), wanted, query.by_product)
+
+
+@router.get(
+    "/products/{product_id}/explain",
+    operation_id="explain_product",
+    summary="Why a product is found: its pictures, their parts, the products of its groups",
+    responses=answers("What the served generation holds of it.", examples.EXPLANATION)
+    | errors(404, 422, 503, 504),
+)
+async def explain(
+    product_id: ProductIdOf,
+    backends: BackendsOf,
+    clock: ClockOf,
+    like: Annotated[str | None, Query(min_length=1, max_length=256, description=LIKE)] = None,
+) -> Explanation:
+    return Explanation.of(await backends.explain(product_id, like, clock), like)
 
 
 @router.get(

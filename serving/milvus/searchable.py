@@ -21,6 +21,7 @@ from serving.milvus.description import Description
 from serving.milvus.expression import both, expression, none_of, one_of, product_key
 from serving.milvus.table import MOST, Entity, Table, merged
 from serving.proto import geometry_pb2, search_pb2
+from serving.services import explained
 from serving.services.searchable import Asked
 
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
@@ -86,6 +87,27 @@ class InMilvus:
         rows = self._table.where(both(keys, "first == true"), PRODUCT_FIELDS)
         there = {row["product_id"]: row for row in rows}
         return [_product(there[name]) for name in ids if name in there]
+
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        own = self._rows_of(product_id)
+        other = _shown(self._rows_of(like)) if like else None
+        variants, same_picture = self._mates("variant", own[0]), self._mates("picture", own[0])
+        return explained.reply(self.about, _product(own[0]), _shown(own), variants, same_picture, other)
+
+    def _rows_of(self, product_id: str) -> list[dict[str, Any]]:
+        """Of a product, in their order, with all that is told of it."""
+        fields = ("row", "product", "variant", "picture", VECTOR, *PRODUCT_FIELDS, *PICTURE_FIELDS)
+        rows = self._table.where(one_of("product_key", [product_key(product_id)]), fields)
+        rows = [row for row in rows if row["product_id"] == product_id]
+        if not rows:
+            raise explained.missing(self.about, product_id)
+        return sorted(rows, key=lambda row: int(row["row"]))
+
+    def _mates(self, collapse: Collapse, row: dict[str, Any]) -> list[str]:
+        """Ids of the other products of its group, in the order of products."""
+        kept = both(one_of(collapse, [row[collapse]]), none_of("product", [row["product"]]), "first == true")
+        rows = sorted(self._table.where(kept, ("product", "product_id")), key=lambda row: int(row["product"]))
+        return [row["product_id"] for row in rows[: explained.MOST_OTHERS]]
 
     def values(self, facet: str) -> list[str]:
         return self._values[facet]
@@ -165,6 +187,11 @@ class InMilvus:
                 box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1),
             )
         return result
+
+
+def _shown(rows: list[dict[str, Any]]) -> explained.Shown:
+    places = [(row["image_url"], row["sha256"], row["box"]) for row in rows]
+    return explained.Shown(places, np.array([row[VECTOR] for row in rows], np.float32))
 
 
 def _product(fields: dict[str, Any]) -> search_pb2.Product:

@@ -11,6 +11,7 @@ from serving.index.collapse import Collapse
 from serving.index.loaded import Generation
 from serving.index.search import Found, search, search_each
 from serving.proto import search_pb2
+from serving.services import explained
 from serving.services.cards import Cards
 from serving.services.searchable import About, Asked
 
@@ -82,6 +83,31 @@ class InMemory:
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         places = [self._generation.place(name) for name in ids]
         return [self._cards.product(place) for place in places if place is not None]
+
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        place = self._place(product_id)
+        other = self._shown(self._place(like)) if like else None
+        variants, same_picture = self._others("variant", place), self._others("picture", place)
+        product = self._cards.product(place)
+        return explained.reply(self.about, product, self._shown(place), variants, same_picture, other)
+
+    def _place(self, product_id: str) -> int:
+        place = self._generation.place(product_id)
+        if place is None:
+            raise explained.missing(self.about, product_id)
+        return place
+
+    def _shown(self, place: int) -> explained.Shown:
+        generation = self._generation
+        vectors, first = generation.vectors(place), generation.first_row(place)
+        items = generation.items.slice(first, len(vectors))
+        columns = (items[name].to_pylist() for name in ("image_url", "sha256", "box"))
+        return explained.Shown(list(zip(*columns, strict=True)), vectors)
+
+    def _others(self, collapse: Collapse, place: int) -> list[str]:
+        generation = self._generation
+        others = generation.groupings[collapse].others(place, generation.alive)
+        return [generation.id_of(other) for other in others[: explained.MOST_OTHERS].tolist()]
 
     def values(self, facet: str) -> list[str]:
         return self._generation.values(facet)

@@ -153,6 +153,11 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             products=index.products(request.product_ids), generation=index.about.generation
         )
 
+    async def Explain(self, request: search_pb2.ExplainRequest, context: Context) -> search_pb2.ExplainReply:
+        index = self._holder.current()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, index.explain, request.product_id, request.like)
+
     async def Status(self, request: search_pb2.StatusRequest, context: Context) -> search_pb2.StatusReply:
         reply = search_pb2.StatusReply()
         failure = self._holder.failure

@@ -61,6 +61,12 @@ class Searchable(Protocol):
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         """Those of ``ids`` that are there, in their order."""
 
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        """What is held of a product; ``like`` is another one, or empty.
+
+        Raises ``NotFound`` for one that is not there.
+        """
+
     def values(self, facet: str) -> list[str]:
         """The values that products have of one of ``filters.FACETS``, in order."""
 

@@ -269,6 +269,39 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         known = [self.products[key][0] for key in request.product_ids if key in self.products]
         return search_pb2.GetProductsReply(products=known, generation=self.generation)
 
+    async def Explain(self, request: Any, context: Any) -> search_pb2.ExplainReply:
+        await self.meet(request, context)
+        for key in (request.product_id, *([request.like] if request.like else [])):
+            if key not in self.products:
+                message = f"generation {self.generation} does not hold product {key!r}"
+                await context.abort(grpc.StatusCode.NOT_FOUND, message)
+        product, vector = self.products[request.product_id]
+        url, whole = product.image_urls[0], geometry_pb2.Box(x0=0, y0=0, x1=1, y1=1)
+        item = geometry_pb2.Box(x0=0.1, y0=0.1, x1=0.8, y1=0.9)
+        pair = None
+        if request.like:
+            other, of_vector = self.products[request.like]
+            pair = search_pb2.Pair(
+                score=min(float(vector @ of_vector), 1),
+                image_url=url,
+                box=item,
+                of_image_url=other.image_urls[0],
+                of_box=whole,
+            )
+        own = self.groups.get(request.product_id)
+        mates = [key for key, group in self.groups.items() if group == own and key != request.product_id]
+        return search_pb2.ExplainReply(
+            product=product,
+            generation=self.generation,
+            created_at=1.0,
+            embedder_version=self.embedder,
+            detector_version=DETECTOR,
+            pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
+            variants=mates,
+            same_picture=[],
+            pair=pair,
+        )
+
     async def Status(self, request: Any, context: Any) -> search_pb2.StatusReply:
         await self.meet(request, context)
         if not self.generation:

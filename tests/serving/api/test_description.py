@@ -6,6 +6,7 @@ import pytest
 
 from serving.api import examples
 from serving.api.app import create_app
+from serving.api.explanation import Explanation
 from serving.api.schemas import Answer, Filters, ProductAnswer, SearchBody, Status
 from serving.settings import Settings
 
@@ -22,6 +23,7 @@ OPERATIONS = {
     ("/v1/search/image", "post"): ("search_image", {200, 400, 422, 503, 504} | _ALL),
     ("/v1/products/{product_id}", "get"): ("get_product", {200, 404, 422, 503, 504} | _ALL),
     ("/v1/products/{product_id}/similar", "get"): ("similar_products", {200, 404, 422, 503, 504} | _ALL),
+    ("/v1/products/{product_id}/explain", "get"): ("explain_product", {200, 404, 422, 503, 504} | _ALL),
     ("/v1/status", "get"): ("get_status", {200, 504} | _ALL),
     ("/healthz", "get"): ("healthz", {200}),
     ("/readyz", "get"): ("readyz", {200, 500, 503, 504}),
@@ -74,6 +76,7 @@ def test_the_examples_are_what_they_show() -> None:
         (Answer, examples.ANSWER),
         (Answer, examples.SIMILAR),
         (ProductAnswer, examples.PRODUCT),
+        (Explanation, examples.EXPLANATION),
         (Status, examples.STATUS),
     ):
         assert model.model_validate(example).model_dump(mode="json") == example

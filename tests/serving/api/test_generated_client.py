@@ -38,7 +38,7 @@ def shop(package: str, house: Any) -> Any:
             module = import_module(f"{package}.api.{tag}.{name}")
             return lambda *args, **kwargs: module.sync(*args, client=client, **kwargs)
 
-        names = ("search", "search_image", "get_product", "similar_products", "get_status")
+        names = ("search", "search_image", "get_product", "similar_products", "explain_product", "get_status")
         yield SimpleNamespace(
             models=import_module(f"{package}.models"),
             File=import_module(f"{package}.types").File,
@@ -75,6 +75,9 @@ def test_products_are_found_and_looked_up(shop: Any) -> None:
     assert answer.collapse == models.AnswerCollapse.PICTURE
     similar = shop.similar_products("green-dress", k=2, collapse=models.SimilarProductsCollapse.PRODUCT)
     assert ids(similar) == ["green-bag", "green-shirt"]
+    explained = shop.explain_product("green-bag", like="green-dress")
+    assert explained.match.score == similar.results[0].score
+    assert explained.pictures[0].parts[1].box is None
     assert shop.get_product("green-dress").product.name == "Green dress"
     assert shop.get_status().state == models.StatusState.READY
     assert shop.readyz()["generation"] == "generation-1"

@@ -65,6 +65,11 @@ class Searching:
     async def products(self, *ids: str) -> search_pb2.GetProductsReply:
         return await self._call(self.stub.GetProducts, search_pb2.GetProductsRequest(product_ids=ids))
 
+    async def explain(self, product_id: str, like: str = "") -> search_pb2.ExplainReply:
+        return await self._call(
+            self.stub.Explain, search_pb2.ExplainRequest(product_id=product_id, like=like)
+        )
+
     async def status(self) -> search_pb2.StatusReply:
         return await self._call(self.stub.Status, search_pb2.StatusRequest())
 
@@ -205,6 +210,60 @@ async def test_a_group_is_one_hit_that_names_its_others(empty: Searching) -> Non
     result = await empty.one({"product_id": "p00003", "k": 30, "collapse": search_pb2.COLLAPSE_PICTURE})
     told = {name for hit in result.hits for name in (hit.product.product_id, *hit.also_product_ids)}
     assert "p00003" not in told
+
+
+async def test_what_is_held_of_a_product_is_told(empty: Searching) -> None:
+    shop = empty.shop
+    groups = ["p00000" if int(name[1:]) < 12 else name for name in shop.ids]
+    shop.products = shop.products.append_column("variant_group", pa.array(groups))
+    generation = await empty.release()
+    reply = await empty.explain("p00003")
+    (product,) = (await empty.products("p00003")).products
+    assert reply.product == product
+    assert (reply.generation, reply.embedder_version) == (generation, shop.embedder)
+    assert reply.detector_version == "detector-1"
+    assert reply.created_at == (await empty.status()).created_at
+    rows = [row for row in shop.items.to_pylist() if row["product_id"] == "p00003"]
+    told = [
+        (picture.image_url, picture.image_sha256, Box(box.x0, box.y0, box.x1, box.y1).key)
+        for picture in reply.pictures
+        for box in picture.parts
+    ]
+    assert sorted(told) == sorted((row["image_url"], row["sha256"], row["box"]) for row in rows)
+    assert len(reply.pictures) == len(rows) / 2
+    assert list(reply.variants) == [f"p{number:05d}" for number in range(12) if number != 3]
+    assert list(reply.same_picture) == []
+    assert not reply.HasField("pair")
+
+
+async def test_two_products_are_compared_by_their_best_rows(searching: Searching) -> None:
+    shop = searching.shop
+    names = shop.items["product_id"].to_pylist()
+    one, other = ([row for row, name in enumerate(names) if name == f"p0000{n}"] for n in (3, 7))
+    scores = shop.vectors[one] @ shop.vectors[other].T
+    row, of_row = np.unravel_index(scores.argmax(), scores.shape)
+    pair = (await searching.explain("p00003", "p00007")).pair
+    assert pair.score == pytest.approx(scores.max(), abs=2e-3)
+    items = shop.items.to_pylist()
+    for number, url, box in (
+        (one[row], pair.image_url, pair.box),
+        (other[of_row], pair.of_image_url, pair.of_box),
+    ):
+        assert (url, Box(box.x0, box.y0, box.x1, box.y1).key) == (
+            items[number]["image_url"],
+            items[number]["box"],
+        )
+    found = await searching.one({"product_id": "p00007", "k": 30})
+    (hit,) = [hit for hit in found.hits if hit.product.product_id == "p00003"] or [None]
+    assert hit is None or hit.score == pytest.approx(pair.score, abs=1e-6)
+
+
+async def test_nothing_is_held_of_a_product_that_is_not_there(searching: Searching) -> None:
+    generation = searching.shop.build("s1").id
+    for asked in (searching.explain("p99999"), searching.explain("p00001", "p99999")):
+        with pytest.raises(NotFound) as caught:
+            await asked
+        assert str(caught.value) == f"generation {generation} does not hold product 'p99999'"
 
 
 async def test_several_queries_are_answered_in_order(searching: Searching) -> None:
