@@ -3,8 +3,8 @@
 Which status an error has is one rule:
 
     422   the request does not fit this description, whose limits are those of the installation
-    400   it fits, but what it brings cannot be used: a picture, an address
-    4xx   401, 403, 404, 429 as HTTP has them
+    400   it fits, but what it brings cannot be used: a picture, an address, a cursor
+    4xx   401, 403, 404, 409, 429 as HTTP has them
     5xx   ours; 503 and 504 are worth another try, 501 is not
 """
 
@@ -20,8 +20,8 @@ from serving.settings import Settings
 
 _ABOUT = """
 Every error has one shape, `{"error": {"code", "message", "request_id"}}`. 422: the request does not fit this
-description. 400: it fits, but what it brings cannot be used (a picture, an address). 429 and 503 say in
-`Retry-After` when to come again; 504 is worth another try, too.
+description. 400: it fits, but what it brings cannot be used (a picture, an address, a cursor). 429 and 503
+say in `Retry-After` when to come again; 504 is worth another try, too.
 
 Prices are whole numbers of the currency's smallest unit. Scores are cosines. A generation is a state of the
 index: an answer is of exactly one, and names it.
@@ -32,6 +32,7 @@ _WHEN = {
     401: "No key, or one that is not known here.",
     403: "The key is not for this.",
     404: "`not_found`: the served generation does not hold that product.",
+    409: "`conflict`: the cursor is of a generation that is no longer served.",
     422: "`bad_input`: the request does not fit this description; the message names the field.",
     429: "Too much at once, or more than the key may ask.",
     500: "`internal`: a mistake of ours. It is in our logs under the request id.",

@@ -61,6 +61,7 @@ ANSWER: dict[str, Any] = {
     "plan": "graph",
     "collapse": "picture",
     "exhausted": False,
+    "next_cursor": "AShZYj8MAAEAm3x4Zzlm...",
     "features": "computed",
     "cached": False,
     "timings_ms": {"detect": 21.4, "embed": 11.2, "search": 1.9, "total": 36.3},
@@ -118,6 +119,7 @@ ERRORS: dict[int, dict[str, tuple[str, str]]] = {
     400: {
         "picture": ("bad_image", "not a picture; send JPEG, PNG or WebP"),
         "address": ("bad_address", "127.0.0.1 is not a public address"),
+        "cursor": ("bad_input", "cursor is not one that this search gave"),
         "host": ("bad_input", "the picture's host answered 404"),
     },
     401: {"key": ("unauthenticated", "send a key as Authorization: Bearer KEY")},
@@ -126,6 +128,7 @@ ERRORS: dict[int, dict[str, tuple[str, str]]] = {
         "product": ("not_found", f"product {PRODUCT_ID!r} is not in the index"),
         "explain": ("not_found", f"generation {_GENERATION} does not hold product {PRODUCT_ID!r}"),
     },
+    409: {"cursor": ("conflict", "the index has moved on; search again from the first page")},
     422: {
         "k": ("bad_input", "k: Input should be greater than or equal to 1"),
         "source": (

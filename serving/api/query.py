@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from serving.api.answer import Answered, answered
 from serving.api.backends import Backends
 from serving.api.clock import Clock
+from serving.api.paging import FIRST, Page
 from serving.api.schemas import BoxFields, FoundBox
 from serving.cache.features import CachedFeatures
 from serving.images.box import Box
@@ -38,11 +39,13 @@ class Wanted:
     k: int
     box: Box | None = None
     collapse: Collapse = "product"
+    page: Page = FIRST
 
     def query(self, **source: Any) -> search_pb2.Query:
         """With ``vectors``, or of a ``product_id``."""
         collapse = search_pb2.Collapse.Value(f"COLLAPSE_{self.collapse.upper()}")
-        return search_pb2.Query(filter=self.filter, k=self.k, collapse=collapse, **source)
+        after = self.page.after
+        return search_pb2.Query(filter=self.filter, k=self.k, collapse=collapse, after=after, **source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock:
     request = search_pb2.SearchRequest(queries=[wanted.query(product_id=product_id)])
     with clock.stage("search"):
         reply = await backends.search(request, clock)
-    return answered(reply, "index", wanted.collapse)
+    return answered(reply, "index", wanted.collapse, next_cursor=wanted.page.following(reply))
 
 
 def _check(backends: Backends, data: bytes) -> None:
@@ -173,6 +176,7 @@ async def _by_features(backends: Backends, features: Features, wanted: Wanted, c
         boxes=features.boxes,
         chosen=features.chosen,
         detector=features.detector,
+        next_cursor=wanted.page.following(reply),
     )
 
 

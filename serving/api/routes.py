@@ -13,8 +13,10 @@ from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
 from serving.api.description import answers, body, errors
 from serving.api.explanation import LIKE, Explanation
+from serving.api.paging import MAX_CHARS, Page, fingerprint
 from serving.api.schemas import (
     COLLAPSE,
+    CURSOR,
     DEFAULT_K,
     Answer,
     BoxFields,
@@ -35,6 +37,7 @@ from serving.settings import Settings
 router = APIRouter(prefix="/v1", tags=["search"], responses=errors(401, 403, 429, 500))
 
 _FOUND = "Products, best first."
+_EVERYTHING = Filters()
 
 
 async def _settings(request: Request) -> Settings:
@@ -58,11 +61,17 @@ ProductIdOf = Annotated[str, Path(min_length=1, max_length=256, examples=[exampl
 
 
 def _wanted(
-    filters: Filters, k: int, box: BoxFields | None, collapse: Collapse | None, settings: Settings
+    settings: Settings,
+    asked: tuple[str, str | bytes],
+    k: int,
+    collapse: Collapse | None,
+    cursor: str | None,
+    filters: Filters = _EVERYTHING,
+    box: BoxFields | None = None,
 ) -> query.Wanted:
-    """Holds a request to this installation's limits, which are in its description.
+    """Holds a request to this installation's limits, which are in its description. ``asked``: kind, and what.
 
-    Raises ``RequestValidationError``, as what else of a request is not as described.
+    Raises ``RequestValidationError``, as what else of a request is not as described, and ``BadInput``.
     """
     if k > settings.max_k:
         raise _too_much(("k",), f"Input should be less than or equal to {settings.max_k}")
@@ -71,9 +80,9 @@ def _wanted(
             most = settings.max_filter_values
             raise _too_much(("filters", name), f"List should have at most {most} items")
     wanted = search_pb2.Filter(**filters.model_dump(exclude_none=True))
-    return query.Wanted(
-        filter=wanted, k=k, box=None if box is None else box.box(), collapse=collapse or settings.collapse
-    )
+    chosen, shown_once = None if box is None else box.box(), collapse or settings.collapse
+    page = Page.of(fingerprint(*asked, wanted, chosen, shown_once), cursor, settings.max_depth)
+    return query.Wanted(wanted, page.held(k), chosen, shown_once, page)
 
 
 def _too_much(where: tuple[str, ...], message: str) -> RequestValidationError:
@@ -82,19 +91,19 @@ def _too_much(where: tuple[str, ...], message: str) -> RequestValidationError:
 
 async def _answer(
     request: Request,
-    asked: tuple[str, str | bytes],
+    what: str | bytes,
     wanted: query.Wanted,
     make: Callable[..., Awaitable[Answered]],
 ) -> Response:
-    """What ``make`` makes of what was ``asked`` (its kind, and what it is), or what is known of it."""
+    """What ``make`` makes of ``what`` was asked, or what is known of it."""
     state = request.app.state
     clock = Clock(state.settings.request_timeout_s)
 
     def made() -> Awaitable[Answered]:
-        return make(state.backends, asked[1], wanted, clock)
+        return make(state.backends, what, wanted, clock)
 
     answers: Answers = state.answers
-    answer, origin = await answers.answer(asked, wanted, made, clock)
+    answer, origin = await answers.answer(wanted, made, clock)
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)
@@ -114,18 +123,32 @@ async def _answer(
     operation_id="search",
     summary="Search by a picture's address, a product, a picture as base64 or words",
     response_model=Answer,
-    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 404, 422, 501, 503, 504),
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 404, 409, 422, 501, 503, 504),
     openapi_extra=body("application/json", examples=examples.SEARCHES),
 )
 async def search(request: Request, asked: SearchBody) -> Response:
-    wanted = _wanted(asked.filters, asked.k, asked.box, asked.collapse, request.app.state.settings)
+    kind, what, make = _source(asked)
+    wanted = _wanted(
+        request.app.state.settings,
+        (kind, what),
+        asked.k,
+        asked.collapse,
+        asked.cursor,
+        asked.filters,
+        asked.box,
+    )
+    return await _answer(request, what, wanted, make)
+
+
+def _source(asked: SearchBody) -> tuple[str, str | bytes, Callable[..., Awaitable[Answered]]]:
+    """What is searched with: its kind, itself, and by what it is answered."""
     if asked.product_id is not None:
-        return await _answer(request, ("product", asked.product_id), wanted, query.by_product)
+        return "product", asked.product_id, query.by_product
     if asked.image_url is not None:
-        return await _answer(request, ("url", asked.image_url), wanted, query.by_url)
+        return "url", asked.image_url, query.by_url
     if asked.text is not None:
-        return await _answer(request, ("text", asked.text), wanted, query.by_text)
-    return await _answer(request, ("picture", asked.image_base64 or b""), wanted, query.by_picture)
+        return "text", asked.text, query.by_text
+    return "picture", asked.image_base64 or b"", query.by_picture
 
 
 @router.post(
@@ -133,14 +156,15 @@ async def search(request: Request, asked: SearchBody) -> Response:
     operation_id="search_image",
     summary="Search by a picture",
     response_model=Answer,
-    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 422, 503, 504),
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 409, 422, 503, 504),
     openapi_extra=body("multipart/form-data", example=examples.UPLOAD),
 )
 async def search_image(
     request: Request, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]
 ) -> Response:
-    wanted = _wanted(form.filters, form.k, form.box, form.collapse, request.app.state.settings)
-    return await _answer(request, ("picture", await form.image.read()), wanted, query.by_picture)
+    data, settings = await form.image.read(), request.app.state.settings
+    wanted = _wanted(settings, ("picture", data), form.k, form.collapse, form.cursor, form.filters, form.box)
+    return await _answer(request, data, wanted, query.by_picture)
 
 
 @router.get(
@@ -161,16 +185,17 @@ async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf)
     operation_id="similar_products",
     summary="Products that look like this one",
     response_model=Answer,
-    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing") | errors(404, 422, 503, 504),
+    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing") | errors(400, 404, 409, 422, 503, 504),
 )
 async def similar(
     request: Request,
     product_id: ProductIdOf,
     k: Annotated[int, Query(ge=1, description=K)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
+    cursor: Annotated[str | None, Query(max_length=MAX_CHARS, description=CURSOR)] = None,
 ) -> Response:
-    wanted = _wanted(Filters(), k, None, collapse, request.app.state.settings)
-    return await _answer(request, ("product", product_id), wanted, query.by_product)
+    wanted = _wanted(request.app.state.settings, ("product", product_id), k, collapse, cursor)
+    return await _answer(request, product_id, wanted, query.by_product)
 
 
 @router.get(

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from serving.api.paging import MAX_CHARS
 from serving.errors import BadInput
 from serving.images.box import GRID, Box
 from serving.index.collapse import Collapse
@@ -27,6 +28,10 @@ K = "Most products in the answer."
 COLLAPSE = (
     "What the answer shows once: a product, one design in its colours (variant), or products of one picture. "
     "The best product shows its group and names the others in `also`. Null: as the shop has it set."
+)
+CURSOR = (
+    "`next_cursor` of the page before, for a search that is otherwise the same; `k` may differ. "
+    "409 when the index has moved on meanwhile."
 )
 MAX_TEXT = 200
 
@@ -122,6 +127,7 @@ class SearchBody(_In):
     filters: Filters = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
+    cursor: str | None = Field(default=None, max_length=MAX_CHARS, description=CURSOR, examples=[None])
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -145,6 +151,7 @@ class PictureForm(_In):
     filters: Json[Filters] = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE)
+    cursor: str | None = Field(default=None, max_length=MAX_CHARS, description=CURSOR)
 
 
 class Product(BaseModel):
@@ -209,8 +216,10 @@ class Answer(BaseModel):
     models: Models
     plan: str = Field(description="How the index was searched: exact or graph.")
     collapse: Collapse = Field(description="What is shown once.")
-    exhausted: bool = Field(
-        description="Fewer than k products, or groups of them, exist under these filters."
+    exhausted: bool = Field(description="No further product, or group of them, exists under these filters.")
+    next_cursor: str | None = Field(
+        description="For the next page, as `cursor` of the same search; null at the end. A page may have "
+        "fewer than k products, the last one none."
     )
     features: FeaturesFrom = Field(description="Where the vectors came from.")
     cached: bool = Field(default=False, description="Whether this answer was made for an earlier request.")

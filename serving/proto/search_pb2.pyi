@@ -103,6 +103,7 @@ class Query(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     K_FIELD_NUMBER: _builtins.int
     COLLAPSE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     vectors: _builtins.bytes
     """Either vectors: little-endian float32, n x dim, rows of unit length (a product's score is its best
     over the rows) ...
@@ -113,6 +114,10 @@ class Query(_message.Message):
     collapse: Global___Collapse.ValueType
     @_builtins.property
     def filter(self) -> Global___Filter: ...
+    @_builtins.property
+    def after(self) -> Global___After:
+        """Optional: the next page of a query that is otherwise the same; its k may differ."""
+
     def __init__(
         self,
         *,
@@ -121,14 +126,51 @@ class Query(_message.Message):
         filter: Global___Filter | None = ...,
         k: _builtins.int = ...,
         collapse: Global___Collapse.ValueType = ...,
+        after: Global___After | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collapse", b"collapse", "filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "collapse", b"collapse", "filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Query: _TypeAlias = Query  # noqa: Y015
+
+@_typing.final
+class After(_message.Message):
+    """Where the page before ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    TIED_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
+    generation: _builtins.str
+    """ABORTED when it is not the one that is served."""
+    score: _builtins.float
+    """Of the last hit that was shown, to the bit."""
+    shown: _builtins.int
+    """How many hits were shown, on all pages."""
+    @_builtins.property
+    def tied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """CRC-32 of the ids (UTF-8) of all products that were shown with that score."""
+
+    def __init__(
+        self,
+        *,
+        generation: _builtins.str = ...,
+        score: _builtins.float = ...,
+        tied: _abc.Iterable[_builtins.int] | None = ...,
+        shown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "score", b"score", "shown", b"shown", "tied", b"tied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___After: _TypeAlias = After  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.index.after import After
 from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.store import Failure
@@ -32,7 +33,7 @@ class About:
 class Asked(NamedTuple):
     """A query that was checked: unit rows ``xq`` float32 (n, dim), or a product whose rows they are.
 
-    Such a product is left out of the answer.
+    Such a product is left out of the answer. ``after``: the page behind it; all pages show ``most`` hits.
     """
 
     xq: NDArray[np.float32] | None
@@ -40,6 +41,8 @@ class Asked(NamedTuple):
     k: int
     wanted: Filter | None
     collapse: Collapse
+    after: After | None = None
+    most: int = 0
 
 
 class Searchable(Protocol):

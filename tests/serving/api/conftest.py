@@ -22,7 +22,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image, ImageDraw
 
 from serving.api.app import create_app
-from serving.errors import NotFound, TextSearchOff, status_of
+from serving.errors import Conflict, NotFound, TextSearchOff, status_of
+from serving.index.after import mark
 from serving.proto import (
     detect_pb2,
     detect_pb2_grpc,
@@ -243,6 +244,13 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             shown.setdefault(self.groups.get(key, key) if grouped else key, []).append(key)
         also = {keys[0]: keys[1:] for keys in shown.values()}
         scored = [(score, key) for score, key in scored if key in also]
+        if query.HasField("after"):
+            after = query.after
+            if after.generation != self.generation:
+                error = Conflict("the index has moved on; search again from the first page")
+                await context.abort(status_of(error)[1], error.message, ((CODE, error.code),))
+            behind = [(score, key) for score, key in scored if score <= after.score]
+            scored = [one for one in behind if one[0] < after.score or mark(one[1]) not in after.tied]
         hits = [
             search_pb2.Hit(
                 also_product_ids=also[key][:8],

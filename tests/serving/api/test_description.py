@@ -19,10 +19,13 @@ def described() -> dict[str, Any]:
 # Of each operation: its id, and every status that it can give.
 _ALL = {401, 403, 429, 500}
 OPERATIONS = {
-    ("/v1/search", "post"): ("search", {200, 400, 404, 422, 501, 503, 504} | _ALL),
-    ("/v1/search/image", "post"): ("search_image", {200, 400, 422, 503, 504} | _ALL),
+    ("/v1/search", "post"): ("search", {200, 400, 404, 409, 422, 501, 503, 504} | _ALL),
+    ("/v1/search/image", "post"): ("search_image", {200, 400, 409, 422, 503, 504} | _ALL),
     ("/v1/products/{product_id}", "get"): ("get_product", {200, 404, 422, 503, 504} | _ALL),
-    ("/v1/products/{product_id}/similar", "get"): ("similar_products", {200, 404, 422, 503, 504} | _ALL),
+    ("/v1/products/{product_id}/similar", "get"): (
+        "similar_products",
+        {200, 400, 404, 409, 422, 503, 504} | _ALL,
+    ),
     ("/v1/products/{product_id}/explain", "get"): ("explain_product", {200, 404, 422, 503, 504} | _ALL),
     ("/v1/status", "get"): ("get_status", {200, 504} | _ALL),
     ("/healthz", "get"): ("healthz", {200}),

@@ -65,6 +65,8 @@ def test_a_picture_is_searched(shop: Any, patches: Callable[..., bytes]) -> None
     assert part.chosen_box.x0 == 0.5
     body = shop.models.SearchBody(image_base64=base64.b64encode(picture).decode(), k=3)
     assert ids(shop.search(body=body)) == ids(answer)
+    body.cursor = answer.next_cursor
+    assert not set(ids(shop.search(body=body))) & set(ids(answer))
 
 
 def test_products_are_found_and_looked_up(shop: Any) -> None:
@@ -75,6 +77,8 @@ def test_products_are_found_and_looked_up(shop: Any) -> None:
     assert answer.collapse == models.AnswerCollapse.PICTURE
     similar = shop.similar_products("green-dress", k=2, collapse=models.SimilarProductsCollapse.PRODUCT)
     assert ids(similar) == ["green-bag", "green-shirt"]
+    more = shop.similar_products("green-dress", k=2, collapse=similar.collapse, cursor=similar.next_cursor)
+    assert not set(ids(more)) & set(ids(similar))
     explained = shop.explain_product("green-bag", like="green-dress")
     assert explained.match.score == similar.results[0].score
     assert explained.pictures[0].parts[1].box is None

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.errors import BadInput, ImgsearchError, ModelMismatch, NotFound, Unavailable
+from serving.errors import BadInput, Conflict, ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
+from serving.index.after import mark
 from serving.index.holder import Holder
 from serving.index.store import Failure, point, read_pointer
 from serving.milvus.client import Client
@@ -146,6 +147,7 @@ async def test_a_filter_that_says_nothing_is_none(
     assert (len(together), empty) == (2, plain)
     await searching.ask(query | {"filter": search_pb2.Filter(in_stock_only=True)})
     await searching.ask(query | {"filter": search_pb2.Filter(price_min=0)})
+    await searching.ask(query | {"after": search_pb2.After(generation=plain.generation, score=1)})
     assert len(together) == 2
 
 
@@ -266,6 +268,40 @@ async def test_nothing_is_held_of_a_product_that_is_not_there(searching: Searchi
         assert str(caught.value) == f"generation {generation} does not hold product 'p99999'"
 
 
+async def test_a_page_follows_the_one_before(searching: Searching) -> None:
+    shop = searching.shop
+    for query in (
+        {"vectors": vectors(shop, 3)},
+        {"product_id": "p00007"},
+        {"vectors": vectors(shop, 3, 9), "filter": search_pb2.Filter(in_stock_only=True)},
+    ):
+        whole = await searching.one(query | {"k": 30})
+        reply = await searching.ask(query | {"k": 7})
+        shown: list[search_pb2.Hit] = list(reply.results[0].hits)
+        while len(shown) < 30:
+            last = shown[-1].score
+            after = search_pb2.After(
+                generation=reply.generation,
+                score=last,
+                tied=[mark(hit.product.product_id) for hit in shown if hit.score == last],
+                shown=len(shown),
+            )
+            page = await searching.one(query | {"k": min(8, 30 - len(shown)), "after": after})
+            assert not page.exhausted
+            shown += page.hits
+        assert shown == list(whole.hits)
+
+
+async def test_a_page_of_another_generation_is_none(searching: Searching) -> None:
+    after = search_pb2.After(generation=(await searching.status()).generation, score=1, shown=3)
+    query = {"vectors": vectors(searching.shop, 3), "after": after}
+    assert len((await searching.one(query)).hits) == 5
+    await searching.release("s2")
+    with pytest.raises(Conflict) as caught:
+        await searching.one(query)
+    assert str(caught.value) == "the index has moved on; search again from the first page"
+
+
 async def test_several_queries_are_answered_in_order(searching: Searching) -> None:
     shop = searching.shop
     reply = await searching.ask(
@@ -336,6 +372,10 @@ def with_number(number: float) -> Callable[[Any], bytes]:
     return made
 
 
+def after(shop: Any, shown: int) -> search_pb2.After:
+    return search_pb2.After(generation=shop.build("s1").id, shown=shown)
+
+
 @in_memory
 @pytest.mark.parametrize(
     ("query", "error", "text"),
@@ -344,6 +384,16 @@ def with_number(number: float) -> Callable[[Any], bytes]:
         ({"k": 10_000, "product_id": "p00001"}, BadInput, "k is 10000; it must be 1 to 30"),
         ({"k": 31, "product_id": "p00001"}, BadInput, "k is 31; it must be 1 to 30"),
         ({"collapse": 7, "product_id": "p00001"}, BadInput, "collapse 7 is not known here; 0 to 2 are"),
+        (
+            {"product_id": "p00001", "after": lambda shop: after(shop, 996)},
+            BadInput,
+            "after: 996 were shown and k is 5; at most 1000 in all",
+        ),
+        (
+            {"product_id": "p00001", "after": search_pb2.After(generation="other")},
+            Conflict,
+            "the index has moved on; search again from the first page",
+        ),
         ({"product_id": "p99999"}, NotFound, "product 'p99999' is not in the index"),
         ({}, BadInput, "a query has neither vectors nor a product_id"),
         (
