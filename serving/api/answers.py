@@ -108,7 +108,5 @@ async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
 
 def _key(wanted: Wanted, *of: str) -> str:
     """A front that writes another answer than this one has another number in it."""
-    page = wanted.page
-    after = b"" if page.after is None else page.after.SerializeToString(deterministic=True)
-    said = [page.asked.hex(), wanted.k, after.hex(), *of]
+    said = [wanted.key.hex(), *of]
     return f"answers:3:{hashlib.sha256(orjson.dumps(said)).hexdigest()}"

@@ -1,17 +1,17 @@
 """The HTTP application: middleware folded round routes, and the backends opened and closed with it."""
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 
+import orjson
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from serving.api import description, errors, pages, routes
+from serving.api import description, errors, etag, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
@@ -54,7 +54,9 @@ async def metrics(request: Request) -> Response:
 
 @_probes.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    return Response(request.app.state.description(), media_type="application/json")
+    content, tag = request.app.state.description()
+    unchanged = etag.unchanged(request.headers, tag)
+    return unchanged or Response(content, media_type="application/json", headers=etag.headers(tag))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -95,5 +97,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(_probes)
     pages.install(app)
     app.openapi = cache(lambda: description.described(app, settings))  # type: ignore[method-assign]
-    app.state.description = cache(lambda: json.dumps(app.openapi()).encode())
+    app.state.description = cache(lambda: _tagged(orjson.dumps(app.openapi())))
     return app
+
+
+def _tagged(content: bytes) -> tuple[bytes, str]:
+    return content, etag.strong(content)

@@ -52,6 +52,16 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "example": "search;dur=1.9, total;dur=3.1",
     },
+    "ETag": {
+        "description": "For `If-None-Match` of the same request.",
+        "schema": {"type": "string"},
+        "example": 'W/"5f3c1f0a2d8e4b6c9a7d1e2f3a4b5c6d"',
+    },
+    "Cache-Control": {
+        "description": "How long it may be taken as it is without asking.",
+        "schema": {"type": "string"},
+        "example": "private, max-age=10",
+    },
     "Retry-After": {
         "description": "Seconds until another try is worth it; `model_mismatch` has none: try at once.",
         "schema": {"type": "integer", "minimum": 1},
@@ -59,6 +69,19 @@ _HEADERS: dict[str, dict[str, Any]] = {
     },
 }
 _RETRIED = ("429", "503")
+# Of an answer that a caller may keep.
+TAGGED = ("ETag", "Cache-Control")
+IF_NONE_MATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "The `ETag` of an answer that is at hand; 304 where it is still good.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
 
 _KEY = {
     "type": "http",
@@ -93,6 +116,14 @@ def answers(description: str, example: Mapping[str, Any], *headers: str) -> dict
             "headers": {name: _header(name) for name in headers},
         }
     }
+
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {
+        "description": "The answer with the `ETag` of `If-None-Match` is still good.",
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in TAGGED},
+    }
+}
 
 
 def body(media_type: str, **content: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from serving.index.collapse import Collapse
 from serving.proto import search_pb2
 
 # Of the longest: every product of ``Settings.max_depth``'s most has the same score.
-MAX_CHARS = 12_000
+MAX_CHARS = 6_000
+PATTERN = "^[A-Za-z0-9_-]*$"
 
 _VERSION = 1
 _HEAD = struct.Struct("<BfHH")  # version, score, shown, tied; then the tied, the generation, the hash

@@ -37,6 +37,13 @@ class Wanted:
     collapse: Collapse = "product"
     page: Page = FIRST
 
+    @property
+    def key(self) -> bytes:
+        """Equal exactly for those who want the same of the same."""
+        after = self.page.after
+        which = b"" if after is None else after.SerializeToString(deterministic=True)
+        return self.page.asked + self.k.to_bytes(4, "little") + which
+
     def query(self, **source: Any) -> search_pb2.Query:
         """With ``vectors``, or of a ``product_id``."""
         collapse = search_pb2.Collapse.Value(f"COLLAPSE_{self.collapse.upper()}")

@@ -6,20 +6,21 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from serving.api import examples, query, readiness
+from serving.api import etag, examples, query, readiness
 from serving.api.answer import Answered, whole
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
-from serving.api.description import answers, body, errors
+from serving.api.description import IF_NONE_MATCH, TAGGED, UNCHANGED, answers, body, errors
 from serving.api.explanation import LIKE, Explanation
-from serving.api.paging import MAX_CHARS, Page, fingerprint
+from serving.api.paging import Page, fingerprint
 from serving.api.schemas import (
     COLLAPSE,
     CURSOR,
     DEFAULT_K,
     Answer,
     BoxFields,
+    Cursor,
     Filters,
     K,
     PictureForm,
@@ -107,10 +108,11 @@ async def _answer(
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)
+    headers = {"Server-Timing": server_timing(timings_ms)}
+    if request.method == "GET":
+        headers |= etag.headers(etag.weak(answer.generation, wanted.key))
     return Response(
-        whole(answer.body, origin == "kept", timings_ms),
-        media_type="application/json",
-        headers={"Server-Timing": server_timing(timings_ms)},
+        whole(answer.body, origin == "kept", timings_ms), media_type="application/json", headers=headers
     )
 
 
@@ -171,12 +173,20 @@ async def search_image(
     "/products/{product_id}",
     operation_id="get_product",
     summary="A product of the served generation",
-    responses=answers("The product.", examples.PRODUCT) | errors(404, 422, 503, 504),
+    response_model=ProductAnswer,
+    responses=answers("The product.", examples.PRODUCT, *TAGGED) | UNCHANGED | errors(404, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
 )
-async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf) -> ProductAnswer:
+async def product(
+    request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
+) -> ProductAnswer | Response:
+    asked = ("product", product_id)
+    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+        return unchanged
     reply = await backends.products([product_id], clock)
     if not reply.products:
         raise NotFound(f"product {product_id!r} is not in the index")
+    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
     return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 
@@ -185,16 +195,23 @@ async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf)
     operation_id="similar_products",
     summary="Products that look like this one",
     response_model=Answer,
-    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing") | errors(400, 404, 409, 422, 503, 504),
+    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing", *TAGGED)
+    | UNCHANGED
+    | errors(400, 404, 409, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
 )
 async def similar(
     request: Request,
     product_id: ProductIdOf,
     k: Annotated[int, Query(ge=1, description=K)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
-    cursor: Annotated[str | None, Query(max_length=MAX_CHARS, description=CURSOR)] = None,
+    cursor: Annotated[Cursor | None, Query(description=CURSOR)] = None,
 ) -> Response:
-    wanted = _wanted(request.app.state.settings, ("product", product_id), k, collapse, cursor)
+    state = request.app.state
+    wanted = _wanted(state.settings, ("product", product_id), k, collapse, cursor)
+    clock = Clock(state.settings.request_timeout_s)
+    if unchanged := await etag.unchanged_since(request.headers, state.backends, clock, wanted.key):
+        return unchanged
     return await _answer(request, product_id, wanted, query.by_product)
 
 
@@ -202,16 +219,26 @@ async def similar(
     "/products/{product_id}/explain",
     operation_id="explain_product",
     summary="Why a product is found: its pictures, their parts, the products of its groups",
-    responses=answers("What the served generation holds of it.", examples.EXPLANATION)
+    response_model=Explanation,
+    responses=answers("What the served generation holds of it.", examples.EXPLANATION, *TAGGED)
+    | UNCHANGED
     | errors(404, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
 )
 async def explain(
+    request: Request,
+    response: Response,
     product_id: ProductIdOf,
     backends: BackendsOf,
     clock: ClockOf,
     like: Annotated[str | None, Query(min_length=1, max_length=256, description=LIKE)] = None,
-) -> Explanation:
-    return Explanation.of(await backends.explain(product_id, like, clock), like)
+) -> Explanation | Response:
+    asked = ("explain", product_id, like or "")
+    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+        return unchanged
+    reply = await backends.explain(product_id, like, clock)
+    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
+    return Explanation.of(reply, like)
 
 
 @router.get(

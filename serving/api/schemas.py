@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from serving.api.paging import MAX_CHARS
+from serving.api.paging import MAX_CHARS, PATTERN
 from serving.errors import BadInput
 from serving.images.box import GRID, Box
 from serving.index.collapse import Collapse
@@ -71,6 +71,7 @@ def _a_rectangle(fields: BoxFields) -> BoxFields:
 # Asked for by a person: what does not fit is told as any other field that does not.
 ChosenBox = Annotated[BoxFields, AfterValidator(_a_rectangle)]
 Value = Annotated[str, Field(max_length=256)]
+Cursor = Annotated[str, Field(max_length=MAX_CHARS, pattern=PATTERN)]
 
 
 class Filters(_In):
@@ -127,7 +128,7 @@ class SearchBody(_In):
     filters: Filters = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
-    cursor: str | None = Field(default=None, max_length=MAX_CHARS, description=CURSOR, examples=[None])
+    cursor: Cursor | None = Field(default=None, description=CURSOR, examples=[None])
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -151,7 +152,7 @@ class PictureForm(_In):
     filters: Json[Filters] = Filters()
     k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE)
-    cursor: str | None = Field(default=None, max_length=MAX_CHARS, description=CURSOR)
+    cursor: Cursor | None = Field(default=None, description=CURSOR)
 
 
 class Product(BaseModel):

@@ -22,6 +22,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image, ImageDraw
 
 from serving.api.app import create_app
+from serving.api.protocol import BoundedHttp
 from serving.errors import Conflict, NotFound, TextSearchOff, status_of
 from serving.index.after import mark
 from serving.proto import (
@@ -416,7 +417,9 @@ def _run_house(**overrides: Any) -> Iterator[House]:
             "request_timeout_s": 30.0,
             **overrides,
         }
-        config = uvicorn.Config(create_app(Settings(**values)), port=0, log_config=None, access_log=False)
+        config = uvicorn.Config(
+            create_app(Settings(**values)), http=BoundedHttp, port=0, log_config=None, access_log=False
+        )
         front = uvicorn.Server(config)
         serving = asyncio.create_task(front.serve())
         while not front.started:

@@ -13,7 +13,7 @@ CONFIG = """
 [checks.not_a_server_error]
 expected-statuses = ["2XX", "4XX", 501]
 [checks.positive_data_acceptance]
-expected-statuses = ["2XX", 400, 404, 409, 422, 501]
+expected-statuses = ["2XX", 304, 400, 404, 409, 422, 501]
 """
 
 

@@ -21,12 +21,12 @@ _ALL = {401, 403, 429, 500}
 OPERATIONS = {
     ("/v1/search", "post"): ("search", {200, 400, 404, 409, 422, 501, 503, 504} | _ALL),
     ("/v1/search/image", "post"): ("search_image", {200, 400, 409, 422, 503, 504} | _ALL),
-    ("/v1/products/{product_id}", "get"): ("get_product", {200, 404, 422, 503, 504} | _ALL),
+    ("/v1/products/{product_id}", "get"): ("get_product", {200, 304, 404, 422, 503, 504} | _ALL),
     ("/v1/products/{product_id}/similar", "get"): (
         "similar_products",
-        {200, 400, 404, 409, 422, 503, 504} | _ALL,
+        {200, 304, 400, 404, 409, 422, 503, 504} | _ALL,
     ),
-    ("/v1/products/{product_id}/explain", "get"): ("explain_product", {200, 404, 422, 503, 504} | _ALL),
+    ("/v1/products/{product_id}/explain", "get"): ("explain_product", {200, 304, 404, 422, 503, 504} | _ALL),
     ("/v1/status", "get"): ("get_status", {200, 504} | _ALL),
     ("/healthz", "get"): ("healthz", {200}),
     ("/readyz", "get"): ("readyz", {200, 500, 503, 504}),
@@ -50,7 +50,9 @@ def test_every_operation_has_a_name_and_says_what_it_can_answer(described: dict[
         for status, response in operation["responses"].items():
             assert "X-Request-Id" in response["headers"]
             assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
-            if status != "200":
+            if status == "304":
+                assert "ETag" in response["headers"]
+            elif status != "200":
                 content = response["content"]["application/json"]
                 assert content["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
                 assert content["examples"]
@@ -88,5 +90,8 @@ def test_the_examples_are_what_they_show() -> None:
 def test_it_is_made_once_and_served_as_it_is(house: Any) -> None:
     first, again = (house.http.get("/openapi.json") for _ in range(2))
     assert first.headers["content-type"] == "application/json"
+    assert first.headers["etag"].startswith('"')
+    unchanged = house.http.get("/openapi.json", headers={"If-None-Match": first.headers["etag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert first.content == again.content
     assert first.json()["components"]["securitySchemes"]["key"]["scheme"] == "bearer"

@@ -61,7 +61,7 @@ def test_there_is_no_page_behind_the_last() -> None:
 
 
 def test_the_longest_cursor_is_taken() -> None:
-    cursor = Page(ASKED, None, 2001).following(reply([0.5] * 2000, "0123456789abcdef"))
+    cursor = Page(ASKED, None, 1001).following(reply([0.5] * 1000, "0123456789abcdef"))
     assert cursor is not None
     assert len(cursor) <= MAX_CHARS
 
