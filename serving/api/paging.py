@@ -9,6 +9,7 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import orjson
 
@@ -52,7 +53,8 @@ class Page:
         if result.exhausted or not hits or shown >= self.most:
             return None
         score = hits[-1].score
-        tied = [mark(hit.product.product_id) for hit in hits if hit.score == score]
+        last = takewhile(lambda hit: hit.score == score, reversed(hits))
+        tied = [mark(hit.product.product_id) for hit in last]
         if after and after.score == score:
             tied += after.tied
         payload = _HEAD.pack(_VERSION, score, shown, len(tied)) + struct.pack(f"<{len(tied)}I", *tied)

@@ -145,7 +145,7 @@ class SearchBody(_In):
 
 
 class PictureForm(_In):
-    """The fields of an upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``."""
+    """An upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``. An empty field is none."""
 
     image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
     box: Json[ChosenBox] | None = Field(default=None, description=_BOX)

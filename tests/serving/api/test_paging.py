@@ -35,7 +35,7 @@ def test_a_cursor_says_where_the_page_ended(scores: list[float], generation: str
     assert page.after == search_pb2.After(
         generation=generation,
         score=scores[-1],
-        tied=[mark(f"p{number}") for number, score in enumerate(scores) if score == scores[-1]],
+        tied=[mark(f"p{n}") for n in reversed(range(len(scores))) if scores[n] == scores[-1]],
         shown=len(scores),
     )
     assert page.held(1000) == 100 - len(scores)
