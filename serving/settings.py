@@ -69,6 +69,9 @@ class Settings(EngineSettings):
     )
     max_text_chars: int = Field(300, ge=1, description="Longest text of a search, in characters.")
     max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer, and ids in one look-up.")
+    max_depth: int = Field(
+        1000, ge=1, le=1000, description="Most products that the pages of one search show together."
+    )
     collapse: Collapse = Field(
         "picture",
         description="What an answer shows once unless the search says otherwise: `product`, `variant` "

@@ -33,6 +33,7 @@ def answered(
     boxes: Sequence[FoundBox] = (),
     chosen: Box | None = None,
     detector: str | None = None,
+    next_cursor: str | None = None,
 ) -> Answered:
     """Of a reply to one query."""
     (result,) = reply.results
@@ -47,6 +48,7 @@ def answered(
         "plan": result.plan,
         "collapse": collapse,
         "exhausted": result.exhausted,
+        "next_cursor": next_cursor,
         "features": features,
     }
     return Answered(reply.generation, features, orjson.dumps(answer))

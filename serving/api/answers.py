@@ -39,12 +39,11 @@ class Answers:
 
     async def answer(
         self,
-        asked: tuple[str, str | bytes],
         wanted: Wanted,
         make: Callable[[], Awaitable[Answered]],
         clock: Clock,
     ) -> tuple[Answered, Origin]:
-        """To what was ``asked`` (its kind, and what it is), from where there is one, else by ``make``.
+        """To what is ``wanted``, from where there is one, else by ``make``.
 
         Those who ask the same meanwhile wait for the same. Raises as ``make``.
         """
@@ -53,7 +52,7 @@ class Answers:
         with clock.stage("cache"):
             served = await self._backends.served_lately(clock)
             models = (served.embedder_version, served.detector_version)
-            key = _key(asked, wanted, served.generation, *models)
+            key = _key(wanted, served.generation, *models)
             kept = self._near.get(key)
             if kept is None:
                 kept = _of_kept(await self._backends.kept(key), served.generation)
@@ -107,15 +106,7 @@ async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
         raise DeadlinePassed("no answer in time; the same was asked for by somebody before") from None
 
 
-def _key(asked: tuple[str, str | bytes], wanted: Wanted, *of: str) -> str:
+def _key(wanted: Wanted, *of: str) -> str:
     """A front that writes another answer than this one has another number in it."""
-    kind, what = asked
-    data = what.encode() if isinstance(what, str) else what
-    box = "" if wanted.box is None else wanted.box.key
-    # Of what is a list the order does not matter.
-    filters = {
-        field.name: value if isinstance(value, bool | int) else sorted(value)
-        for field, value in wanted.filter.ListFields()
-    }
-    said = [kind, hashlib.sha256(data).hexdigest(), filters, wanted.k, box, wanted.collapse, *of]
-    return f"answers:2:{hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
+    said = [wanted.key.hex(), *of]
+    return f"answers:3:{hashlib.sha256(orjson.dumps(said)).hexdigest()}"

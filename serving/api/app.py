@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
+import orjson
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
-from serving.api import errors, pages, routes
+from serving.api import description, errors, etag, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.limits import Admission, BodyLimit
@@ -27,12 +29,17 @@ MultiPartParser.spool_max_size = 2**40
 _probes = APIRouter(tags=["operation"])
 
 
-@_probes.get("/healthz", summary="The process answers")
+@_probes.get("/healthz", operation_id="healthz", summary="The process answers")
 async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@_probes.get("/readyz", summary="A generation is served: searches can be answered")
+@_probes.get(
+    "/readyz",
+    operation_id="readyz",
+    summary="A generation is served: searches can be answered",
+    responses=description.errors(500, 503, 504),
+)
 async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.ClockOf) -> dict[str, str]:
     if request.app.state.draining:
         raise Unavailable("this process was told to stop; it takes no new callers")
@@ -43,6 +50,13 @@ async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.Cl
 async def metrics(request: Request) -> Response:
     counted: Metrics = request.app.state.metrics
     return Response(generate_latest(counted.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@_probes.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    content, tag = request.app.state.description()
+    unchanged = etag.unchanged(request.headers, tag)
+    return unchanged or Response(content, media_type="application/json", headers=etag.headers(tag))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -64,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="imgsearch",
         summary="Photograph a garment, find it in the shop.",
         version="1",
+        openapi_url=None,  # is a route of ours, whose bytes are made once
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -81,4 +96,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(_probes)
     pages.install(app)
+    app.openapi = cache(lambda: description.described(app, settings))  # type: ignore[method-assign]
+    app.state.description = cache(lambda: _tagged(orjson.dumps(app.openapi())))
     return app
+
+
+def _tagged(content: bytes) -> tuple[bytes, str]:
+    return content, etag.strong(content)

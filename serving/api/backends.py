@@ -15,6 +15,7 @@ from serving import telemetry, tracing
 from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
+from serving.cache.pictures import PictureFeatures
 from serving.errors import ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
@@ -63,6 +64,7 @@ class Backends:
         self.lately = search_pb2.StatusReply()  # what was served when it was looked at last
         self._served_until_s = 0.0
         self.empty_answers = 0
+        self._detector: str | None = None
         self._writes: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -93,6 +95,7 @@ class Backends:
         """The items on an encoded picture, the main one first, and the detector's version."""
         reply = await _ask(self._detect.Detect, detect_pb2.DetectRequest(images=[data]), clock)
         (image,) = reply.images
+        self._detector = reply.model_version
         return list(image.detections), reply.model_version
 
     async def embed(
@@ -134,6 +137,11 @@ class Backends:
         """Those of ``product_ids`` that the generation holds."""
         request = search_pb2.GetProductsRequest(product_ids=product_ids)
         return await _ask(self._search.GetProducts, request, clock)
+
+    async def explain(self, product_id: str, like: str | None, clock: Clock) -> search_pb2.ExplainReply:
+        """What the generation holds of a product. Raises ``NotFound``, for ``like`` as well."""
+        request = search_pb2.ExplainRequest(product_id=product_id, like=like or "")
+        return await _ask(self._search.Explain, request, clock)
 
     async def status(self, clock: Clock) -> search_pb2.StatusReply:
         """What the search service serves; empty while that is nothing."""
@@ -192,6 +200,23 @@ class Backends:
         """Keeps what was computed, beside the answer rather than before it."""
         if self._features is not None:
             self._beside(self._features.put_url(embedder, url, features))
+
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether what is seen on a picture is kept."""
+        return self._features is not None and self.settings.result_ttl_s > 0
+
+    async def detector(self, clock: Clock) -> str:
+        """The version that answered last, which may be newer than the generation's. Raises as ``served``."""
+        return self._detector or (await self.served_lately(clock)).detector_version
+
+    async def stored_picture(self, key: str) -> PictureFeatures | None:
+        return None if self._features is None else await self._features.get_picture(key)
+
+    def store_picture(self, key: str, features: PictureFeatures) -> None:
+        """Beside the answer as well."""
+        if self._features is not None:
+            self._beside(self._features.put_picture(key, features))
 
     async def kept(self, key: str) -> bytes | None:
         return None if self._features is None else await self._features.values.get(key)

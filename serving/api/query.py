@@ -1,6 +1,6 @@
 """From what a person shows to products: the one flow behind every search route.
 
-    picture   -> header check -> Detect -> box -> Embed [box, whole picture] -> Search
+    picture   -> header check -> kept a while, else Detect -> box -> Embed [box, whole picture] -> Search
     URL       -> feature store, else fetch and as a picture; what was computed is stored
     product   -> Search, with the index's own vectors
     words     -> EmbedText -> Search
@@ -8,10 +8,8 @@
 A person's own box is searched alone and needs no detection first, so the two run side by side.
 """
 
-import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +17,14 @@ from numpy.typing import NDArray
 from serving.api.answer import Answered, answered
 from serving.api.backends import Backends
 from serving.api.clock import Clock
+from serving.api.paging import FIRST, Page
 from serving.api.schemas import BoxFields, FoundBox
+from serving.api.seeing import Features, see
 from serving.cache.features import CachedFeatures
 from serving.images.box import Box
 from serving.images.decode import inspect
 from serving.index.collapse import Collapse
 from serving.proto import search_pb2
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +35,20 @@ class Wanted:
     k: int
     box: Box | None = None
     collapse: Collapse = "product"
+    page: Page = FIRST
+
+    @property
+    def key(self) -> bytes:
+        """Equal exactly for those who want the same of the same."""
+        after = self.page.after
+        which = b"" if after is None else after.SerializeToString(deterministic=True)
+        return self.page.asked + self.k.to_bytes(4, "little") + which
 
     def query(self, **source: Any) -> search_pb2.Query:
         """With ``vectors``, or of a ``product_id``."""
         collapse = search_pb2.Collapse.Value(f"COLLAPSE_{self.collapse.upper()}")
-        return search_pb2.Query(filter=self.filter, k=self.k, collapse=collapse, **source)
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What a search is made with: unit rows float32 (n, d), and where they come from."""
-
-    vectors: NDArray[np.float32]
-    embedder: str
-    detector: str | None
-    boxes: list[FoundBox]
-    chosen: Box | None
-    source: Literal["computed", "stored"]
+        after = self.page.after
+        return search_pb2.Query(filter=self.filter, k=self.k, collapse=collapse, after=after, **source)
 
 
 async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answered:
@@ -62,7 +56,7 @@ async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clo
     _check(backends, data)
 
     async def attempt(embedder: str) -> Answered:
-        features = await _compute(backends, data, wanted.box, embedder, clock)
+        features = await see(backends, data, wanted.box, embedder, clock)
         return await _by_features(backends, features, wanted, clock)
 
     return await backends.of_the_served(attempt, clock)
@@ -79,10 +73,12 @@ async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> 
             with clock.stage("fetch"):
                 data = await backends.fetch(url)
             _check(backends, data)
-            features = await _compute(backends, data, wanted.box, embedder, clock)
+            features = await see(backends, data, wanted.box, embedder, clock)
             if wanted.box is None:
                 boxes = [Box.whole()] if features.chosen is None else [features.chosen, Box.whole()]
-                backends.store_url(embedder, url, CachedFeatures(tuple(boxes), features.vectors))
+                kept = CachedFeatures(tuple(boxes), features.vectors).as_kept()
+                features = replace(features, vectors=kept.vectors)
+                backends.store_url(embedder, url, kept)
         return await _by_features(backends, features, wanted, clock)
 
     return await backends.of_the_served(attempt, clock)
@@ -105,45 +101,13 @@ async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock:
     request = search_pb2.SearchRequest(queries=[wanted.query(product_id=product_id)])
     with clock.stage("search"):
         reply = await backends.search(request, clock)
-    return answered(reply, "index", wanted.collapse)
+    return answered(reply, "index", wanted.collapse, next_cursor=wanted.page.following(reply))
 
 
 def _check(backends: Backends, data: bytes) -> None:
     """Raise ``BadImage`` before anybody is asked anything."""
     settings = backends.settings
     inspect(data, max_bytes=settings.max_picture_bytes, max_pixels=settings.max_picture_pixels)
-
-
-async def _compute(backends: Backends, data: bytes, box: Box | None, embedder: str, clock: Clock) -> Features:
-    """The vectors of [best box, whole picture], or of ``box`` alone."""
-    if box is None:
-        boxes, detector = await _detect(backends, data, clock)
-        chosen = boxes[0].box.box() if boxes else None
-        parts = [chosen, Box.whole()] if chosen else [Box.whole()]
-        vectors = await _embed(backends, data, parts, embedder, clock)
-    else:
-        chosen = box
-        (boxes, detector), vectors = await _together(
-            _detect(backends, data, clock), _embed(backends, data, [box], embedder, clock)
-        )
-    return Features(vectors, embedder, detector, boxes, chosen, "computed")
-
-
-async def _detect(backends: Backends, data: bytes, clock: Clock) -> tuple[list[FoundBox], str]:
-    with clock.stage("detect"):
-        detections, detector = await backends.detect(data, clock)
-    boxes = [
-        FoundBox(box=BoxFields.of(item.box), category=item.category, score=round(item.score, 4))
-        for item in detections
-    ]
-    return boxes, detector
-
-
-async def _embed(
-    backends: Backends, data: bytes, boxes: list[Box], embedder: str, clock: Clock
-) -> NDArray[np.float32]:
-    with clock.stage("embed"):
-        return await backends.embed(data, boxes, embedder, clock)
 
 
 def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Features | None:
@@ -173,19 +137,10 @@ async def _by_features(backends: Backends, features: Features, wanted: Wanted, c
         boxes=features.boxes,
         chosen=features.chosen,
         detector=features.detector,
+        next_cursor=wanted.page.following(reply),
     )
 
 
 def packed(vectors: NDArray[np.float32]) -> bytes:
     """float32 (n, d) -> n * d * 4 little-endian bytes, row-major, as ``search.proto`` wants them."""
     return np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-
-
-async def _together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Both results; the first failure cancels the other and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            one, other = group.create_task(first), group.create_task(second)
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return one.result(), other.result()

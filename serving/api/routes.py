@@ -1,22 +1,28 @@
 """The routes under ``/v1/``: read what was asked, run the query, answer."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 
-from serving.api import query, readiness
+from serving.api import etag, examples, query, readiness
 from serving.api.answer import Answered, whole
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.clock import Clock, server_timing
+from serving.api.description import IF_NONE_MATCH, TAGGED, UNCHANGED, answers, body, errors
+from serving.api.explanation import LIKE, Explanation
+from serving.api.paging import Page, fingerprint
 from serving.api.schemas import (
     COLLAPSE,
+    CURSOR,
     DEFAULT_K,
     Answer,
     BoxFields,
-    ErrorAnswer,
+    Cursor,
     Filters,
+    K,
     PictureForm,
     Product,
     ProductAnswer,
@@ -24,18 +30,15 @@ from serving.api.schemas import (
     Status,
 )
 from serving.api.telemetry import Metrics
-from serving.errors import BadInput, NotFound
+from serving.errors import NotFound
 from serving.index.collapse import Collapse
 from serving.proto import search_pb2
 from serving.settings import Settings
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorAnswer, "description": "The request cannot be answered; the message says why."},
-    501: {"model": ErrorAnswer, "description": "`text_search_off`: the embedder reads no text."},
-    "5XX": {"model": ErrorAnswer, "description": "Something behind the API is not there, or slow."},
-}
+router = APIRouter(prefix="/v1", tags=["search"], responses=errors(401, 403, 429, 500))
 
-router = APIRouter(prefix="/v1", tags=["search"], responses=_ERRORS)
+_FOUND = "Products, best first."
+_EVERYTHING = Filters()
 
 
 async def _settings(request: Request) -> Settings:
@@ -55,47 +58,61 @@ async def _clock(request: Request) -> Clock:
 SettingsOf = Annotated[Settings, Depends(_settings)]
 BackendsOf = Annotated[Backends, Depends(_backends)]
 ClockOf = Annotated[Clock, Depends(_clock)]
-ProductIdOf = Annotated[str, Path(min_length=1, max_length=256)]
+ProductIdOf = Annotated[str, Path(min_length=1, max_length=256, examples=[examples.PRODUCT_ID])]
 
 
 def _wanted(
-    filters: Filters, k: int, box: BoxFields | None, collapse: Collapse | None, settings: Settings
+    settings: Settings,
+    asked: tuple[str, str | bytes],
+    k: int,
+    collapse: Collapse | None,
+    cursor: str | None,
+    filters: Filters = _EVERYTHING,
+    box: BoxFields | None = None,
 ) -> query.Wanted:
-    """Holds a request to the server's limits. Raises ``BadInput``."""
+    """Holds a request to this installation's limits, which are in its description. ``asked``: kind, and what.
+
+    Raises ``RequestValidationError``, as what else of a request is not as described, and ``BadInput``.
+    """
     if k > settings.max_k:
-        raise BadInput(f"k is {k}; at most {settings.max_k}")
+        raise _too_much(("k",), f"Input should be less than or equal to {settings.max_k}")
     for name in ("categories", "brands", "colours"):
-        number = len(getattr(filters, name))
-        if number > settings.max_filter_values:
-            raise BadInput(f"{name} has {number} values; at most {settings.max_filter_values}")
+        if len(getattr(filters, name)) > settings.max_filter_values:
+            most = settings.max_filter_values
+            raise _too_much(("filters", name), f"List should have at most {most} items")
     wanted = search_pb2.Filter(**filters.model_dump(exclude_none=True))
-    return query.Wanted(
-        filter=wanted, k=k, box=None if box is None else box.box(), collapse=collapse or settings.collapse
-    )
+    chosen, shown_once = None if box is None else box.box(), collapse or settings.collapse
+    page = Page.of(fingerprint(*asked, wanted, chosen, shown_once), cursor, settings.max_depth)
+    return query.Wanted(wanted, page.held(k), chosen, shown_once, page)
+
+
+def _too_much(where: tuple[str, ...], message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "too_much", "loc": where, "msg": message}])
 
 
 async def _answer(
     request: Request,
-    asked: tuple[str, str | bytes],
+    what: str | bytes,
     wanted: query.Wanted,
     make: Callable[..., Awaitable[Answered]],
 ) -> Response:
-    """What ``make`` makes of what was ``asked`` (its kind, and what it is), or what is known of it."""
+    """What ``make`` makes of ``what`` was asked, or what is known of it."""
     state = request.app.state
     clock = Clock(state.settings.request_timeout_s)
 
     def made() -> Awaitable[Answered]:
-        return make(state.backends, asked[1], wanted, clock)
+        return make(state.backends, what, wanted, clock)
 
     answers: Answers = state.answers
-    answer, origin = await answers.answer(asked, wanted, made, clock)
+    answer, origin = await answers.answer(wanted, made, clock)
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)
+    headers = {"Server-Timing": server_timing(timings_ms)}
+    if request.method == "GET":
+        headers |= etag.headers(etag.weak(answer.generation, wanted.key))
     return Response(
-        whole(answer.body, origin == "kept", timings_ms),
-        media_type="application/json",
-        headers={"Server-Timing": server_timing(timings_ms)},
+        whole(answer.body, origin == "kept", timings_ms), media_type="application/json", headers=headers
     )
 
 
@@ -105,49 +122,130 @@ async def _answer(
 
 @router.post(
     "/search",
+    operation_id="search",
     summary="Search by a picture's address, a product, a picture as base64 or words",
     response_model=Answer,
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 404, 409, 422, 501, 503, 504),
+    openapi_extra=body("application/json", examples=examples.SEARCHES),
 )
-async def search(request: Request, body: SearchBody) -> Response:
-    wanted = _wanted(body.filters, body.k, body.box, body.collapse, request.app.state.settings)
-    if body.product_id is not None:
-        return await _answer(request, ("product", body.product_id), wanted, query.by_product)
-    if body.image_url is not None:
-        return await _answer(request, ("url", body.image_url), wanted, query.by_url)
-    if body.text is not None:
-        return await _answer(request, ("text", body.text), wanted, query.by_text)
-    return await _answer(request, ("picture", body.image_base64 or b""), wanted, query.by_picture)
+async def search(request: Request, asked: SearchBody) -> Response:
+    kind, what, make = _source(asked)
+    wanted = _wanted(
+        request.app.state.settings,
+        (kind, what),
+        asked.k,
+        asked.collapse,
+        asked.cursor,
+        asked.filters,
+        asked.box,
+    )
+    return await _answer(request, what, wanted, make)
 
 
-@router.post("/search/image", summary="Search by a picture", response_model=Answer)
+def _source(asked: SearchBody) -> tuple[str, str | bytes, Callable[..., Awaitable[Answered]]]:
+    """What is searched with: its kind, itself, and by what it is answered."""
+    if asked.product_id is not None:
+        return "product", asked.product_id, query.by_product
+    if asked.image_url is not None:
+        return "url", asked.image_url, query.by_url
+    if asked.text is not None:
+        return "text", asked.text, query.by_text
+    return "picture", asked.image_base64 or b"", query.by_picture
+
+
+@router.post(
+    "/search/image",
+    operation_id="search_image",
+    summary="Search by a picture",
+    response_model=Answer,
+    responses=answers(_FOUND, examples.ANSWER, "Server-Timing") | errors(400, 409, 422, 503, 504),
+    openapi_extra=body("multipart/form-data", example=examples.UPLOAD),
+)
 async def search_image(
     request: Request, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]
 ) -> Response:
-    wanted = _wanted(form.filters, form.k, form.box, form.collapse, request.app.state.settings)
-    return await _answer(request, ("picture", await form.image.read()), wanted, query.by_picture)
+    data, settings = await form.image.read(), request.app.state.settings
+    wanted = _wanted(settings, ("picture", data), form.k, form.collapse, form.cursor, form.filters, form.box)
+    return await _answer(request, data, wanted, query.by_picture)
 
 
-@router.get("/products/{product_id}", summary="A product of the served generation")
-async def product(product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf) -> ProductAnswer:
+@router.get(
+    "/products/{product_id}",
+    operation_id="get_product",
+    summary="A product of the served generation",
+    response_model=ProductAnswer,
+    responses=answers("The product.", examples.PRODUCT, *TAGGED) | UNCHANGED | errors(404, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
+)
+async def product(
+    request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
+) -> ProductAnswer | Response:
+    asked = ("product", product_id)
+    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+        return unchanged
     reply = await backends.products([product_id], clock)
     if not reply.products:
         raise NotFound(f"product {product_id!r} is not in the index")
+    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
     return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 
 @router.get(
-    "/products/{product_id}/similar", summary="Products that look like this one", response_model=Answer
+    "/products/{product_id}/similar",
+    operation_id="similar_products",
+    summary="Products that look like this one",
+    response_model=Answer,
+    responses=answers(_FOUND, examples.SIMILAR, "Server-Timing", *TAGGED)
+    | UNCHANGED
+    | errors(400, 404, 409, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
 )
 async def similar(
     request: Request,
     product_id: ProductIdOf,
-    k: Annotated[int, Query(ge=1)] = DEFAULT_K,
+    k: Annotated[int, Query(ge=1, description=K)] = DEFAULT_K,
     collapse: Annotated[Collapse | None, Query(description=COLLAPSE)] = None,
+    cursor: Annotated[Cursor | None, Query(description=CURSOR)] = None,
 ) -> Response:
-    wanted = _wanted(Filters(), k, None, collapse, request.app.state.settings)
-    return await _answer(request, ("product", product_id), wanted, query.by_product)
+    state = request.app.state
+    wanted = _wanted(state.settings, ("product", product_id), k, collapse, cursor)
+    clock = Clock(state.settings.request_timeout_s)
+    if unchanged := await etag.unchanged_since(request.headers, state.backends, clock, wanted.key):
+        return unchanged
+    return await _answer(request, product_id, wanted, query.by_product)
 
 
-@router.get("/status", summary="What is served now, and what the filters can be set to")
+@router.get(
+    "/products/{product_id}/explain",
+    operation_id="explain_product",
+    summary="Why a product is found: its pictures, their parts, the products of its groups",
+    response_model=Explanation,
+    responses=answers("What the served generation holds of it.", examples.EXPLANATION, *TAGGED)
+    | UNCHANGED
+    | errors(404, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
+)
+async def explain(
+    request: Request,
+    response: Response,
+    product_id: ProductIdOf,
+    backends: BackendsOf,
+    clock: ClockOf,
+    like: Annotated[str | None, Query(min_length=1, max_length=256, description=LIKE)] = None,
+) -> Explanation | Response:
+    asked = ("explain", product_id, like or "")
+    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+        return unchanged
+    reply = await backends.explain(product_id, like, clock)
+    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
+    return Explanation.of(reply, like)
+
+
+@router.get(
+    "/status",
+    operation_id="get_status",
+    summary="What is served now, and what the filters can be set to",
+    responses=answers("The state of the installation.", examples.STATUS) | errors(504),
+)
 async def status(settings: SettingsOf, backends: BackendsOf, clock: ClockOf) -> Status:
     return await readiness.status(backends, settings, clock)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,16 +16,22 @@ from pydantic import (
     model_validator,
 )
 
+from serving.api.paging import MAX_CHARS, PATTERN
+from serving.errors import BadInput
 from serving.images.box import GRID, Box
 from serving.index.collapse import Collapse
 from serving.proto import geometry_pb2, search_pb2
 
 DEFAULT_K = 24
 _BOX = "Search with this part of the picture alone."
-_K = "Most products in the answer."
+K = "Most products in the answer."
 COLLAPSE = (
     "What the answer shows once: a product, one design in its colours (variant), or products of one picture. "
     "The best product shows its group and names the others in `also`. Null: as the shop has it set."
+)
+CURSOR = (
+    "`next_cursor` of the page before, for a search that is otherwise the same; `k` may differ. "
+    "409 when the index has moved on meanwhile."
 )
 MAX_TEXT = 200
 MAX_FIELD = 32 * 2**10  # characters
@@ -54,7 +61,18 @@ class BoxFields(_In):
         return cls(**{side: round(getattr(box, side) * GRID) / GRID for side in ("x0", "y0", "x1", "y1")})
 
 
+def _a_rectangle(fields: BoxFields) -> BoxFields:
+    try:
+        fields.box()
+    except BadInput as error:
+        raise ValueError(error.message.removeprefix("box: ")) from None
+    return fields
+
+
+# Asked for by a person: what does not fit is told as any other field that does not.
+ChosenBox = Annotated[BoxFields, AfterValidator(_a_rectangle)]
 Value = Annotated[str, Field(max_length=256)]
+Cursor = Annotated[str, Field(max_length=MAX_CHARS, pattern=PATTERN)]
 
 
 class Filters(_In):
@@ -107,10 +125,11 @@ class SearchBody(_In):
         "else the answer is 501, `text_search_off`.",
         examples=[None],
     )
-    box: BoxFields | None = Field(default=None, description=_BOX)
+    box: ChosenBox | None = Field(default=None, description=_BOX)
     filters: Filters = Filters()
-    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
+    cursor: Cursor | None = Field(default=None, description=CURSOR, examples=[None])
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -134,13 +153,14 @@ def _short(text: object) -> object:
 
 
 class PictureForm(_In):
-    """The fields of an upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``."""
+    """An upload; ``box`` and ``filters`` are JSON, as in ``SearchBody``. An empty field is none."""
 
     image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
-    box: Annotated[Json[BoxFields] | None, BeforeValidator(_short)] = Field(default=None, description=_BOX)
+    box: Annotated[Json[ChosenBox] | None, BeforeValidator(_short)] = Field(default=None, description=_BOX)
     filters: Annotated[Json[Filters], BeforeValidator(_short)] = Filters()
-    k: int = Field(default=DEFAULT_K, ge=1, description=_K)
+    k: int = Field(default=DEFAULT_K, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE)
+    cursor: Cursor | None = Field(default=None, description=CURSOR)
 
 
 class Product(BaseModel):
@@ -205,8 +225,10 @@ class Answer(BaseModel):
     models: Models
     plan: str = Field(description="How the index was searched: exact or graph.")
     collapse: Collapse = Field(description="What is shown once.")
-    exhausted: bool = Field(
-        description="Fewer than k products, or groups of them, exist under these filters."
+    exhausted: bool = Field(description="No further product, or group of them, exists under these filters.")
+    next_cursor: str | None = Field(
+        description="For the next page, as `cursor` of the same search; null at the end. A page may have "
+        "fewer than k products, the last one none."
     )
     features: FeaturesFrom = Field(description="Where the vectors came from.")
     cached: bool = Field(default=False, description="Whether this answer was made for an earlier request.")

@@ -1,4 +1,4 @@
-"""Features that are known already, in Redis: of a picture by its URL, of a product by its id.
+"""Features that are known already, in Redis: of a picture by its URL or its bytes, of a product by its id.
 
 On the way of a request what is damaged or of another layout reads as absent, as does everything when Redis
 is away (``cache.values``). The pipeline, which has to know whether its writes arrived, uses the methods that
@@ -16,6 +16,7 @@ import redis
 from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
+from serving.cache.pictures import PICTURE_TTL_S, PictureFeatures
 from serving.cache.values import Values
 from serving.errors import Unavailable
 from serving.images.box import GRID, Box
@@ -44,6 +45,13 @@ class CachedFeatures:
         header = _HEADER.pack(_LAYOUT, *self.vectors.shape)
         return header + grid.round().astype("<u2").tobytes() + self.vectors.astype("<f2").tobytes()
 
+    def as_kept(self) -> Self:
+        """What comes back of it from Redis, so that it is searched with the same before and after."""
+        kept = self.from_bytes(self.to_bytes())
+        if kept is None:
+            raise ValueError("features that cannot be kept")
+        return kept
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Self | None:
         """What ``to_bytes`` wrote, rows again of unit length; None for anything else."""
@@ -68,6 +76,10 @@ def url_key(embedder: str, url: str) -> str:
     return f"features:{embedder}:url:{hashlib.sha256(url.encode()).hexdigest()[:32]}"
 
 
+def picture_key(embedder: str, detector: str, sha256: str) -> str:
+    return f"features:{embedder}:picture:{detector}:{sha256}"
+
+
 def product_key(embedder: str, product_id: str) -> str:
     return f"features:{embedder}:product:{product_id}"
 
@@ -88,6 +100,15 @@ class FeatureStore:
 
     async def get_product(self, embedder: str, product_id: str) -> CachedFeatures | None:
         return await self._get(product_key(embedder, product_id))
+
+    async def get_picture(self, key: str) -> PictureFeatures | None:
+        """At ``picture_key``."""
+        data = await self.values.get(key)
+        return None if data is None else PictureFeatures.from_bytes(data)
+
+    async def put_picture(self, key: str, features: PictureFeatures) -> None:
+        """Keep what a request computed, for ``PICTURE_TTL_S``."""
+        await self.values.set(key, features.to_bytes(), PICTURE_TTL_S)
 
     async def put_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
         """Keep what a request computed, for ``URL_TTL_S``."""

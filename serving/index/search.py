@@ -107,7 +107,7 @@ def search_each(
                 plans.setdefault(plan._replace(beam=beam), []).append((state, far))
             else:
                 if not grouping.alone:
-                    hits = _with_others(generation, grouping, state.xq, hits, allowed)
+                    hits = with_others(generation, grouping, state.xq, hits, allowed)
                 state.found = Found(hits, plan.kind, state.scanned, exhausted)
     return [state.found for state in states]
 
@@ -214,7 +214,7 @@ def _first(k: int, rows: _Ranked) -> _Ranked:
     return best
 
 
-def _with_others(
+def with_others(
     generation: Generation,
     grouping: Grouping,
     xq: NDArray[np.float32],

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from serving.errors import NotFound
 from serving.images.box import Box
+from serving.index.after import After, mark
 from serving.index.collapse import MAX_ALSO, Collapse
 from serving.milvus.collection import (
     PICTURE_FIELDS,
@@ -21,6 +22,7 @@ from serving.milvus.description import Description
 from serving.milvus.expression import both, expression, none_of, one_of, product_key
 from serving.milvus.table import MOST, Entity, Table, merged
 from serving.proto import geometry_pb2, search_pb2
+from serving.services import explained
 from serving.services.searchable import Asked
 
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
@@ -38,7 +40,9 @@ class _Query:
     k: int
     kept: str | None
     collapse: Collapse
-    product: search_pb2.Product | None = None
+    product: search_pb2.Product | None
+    after: After | None
+    most: int
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class _Found:
     best: list[Entity] = field(default_factory=list)
     also: dict[int, list[str]] = field(default_factory=dict)
     scanned: int = 0
+    exhausted: bool = False
 
 
 class InMilvus:
@@ -72,9 +77,12 @@ class InMilvus:
         """Also raises ``Unavailable``."""
         queries = [self._query(one) for one in asked]
         alike: dict[tuple[str | None, int, Collapse], list[int]] = defaultdict(list)
-        for number, query in enumerate(queries):
-            alike[query.kept, query.k, query.collapse].append(number)
         found: dict[int, _Found] = {}
+        for number, query in enumerate(queries):
+            if query.after is None:
+                alike[query.kept, query.k, query.collapse].append(number)
+            else:
+                found[number] = self._page(query, query.after)
         for numbers in alike.values():
             found |= zip(numbers, self._found([queries[number] for number in numbers]), strict=True)
         return [
@@ -87,13 +95,34 @@ class InMilvus:
         there = {row["product_id"]: row for row in rows}
         return [_product(there[name]) for name in ids if name in there]
 
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        own = self._rows_of(product_id)
+        other = _shown(self._rows_of(like)) if like else None
+        variants, same_picture = self._mates("variant", own[0]), self._mates("picture", own[0])
+        return explained.reply(self.about, _product(own[0]), _shown(own), variants, same_picture, other)
+
+    def _rows_of(self, product_id: str) -> list[dict[str, Any]]:
+        """Of a product, in their order, with all that is told of it."""
+        fields = ("row", "product", "variant", "picture", VECTOR, *PRODUCT_FIELDS, *PICTURE_FIELDS)
+        rows = self._table.where(one_of("product_key", [product_key(product_id)]), fields)
+        rows = [row for row in rows if row["product_id"] == product_id]
+        if not rows:
+            raise explained.missing(self.about, product_id)
+        return sorted(rows, key=lambda row: int(row["row"]))
+
+    def _mates(self, collapse: Collapse, row: dict[str, Any]) -> list[str]:
+        """Ids of the other products of its group, in the order of products."""
+        kept = both(one_of(collapse, [row[collapse]]), none_of("product", [row["product"]]), "first == true")
+        rows = sorted(self._table.where(kept, ("product", "product_id")), key=lambda row: int(row["product"]))
+        return [row["product_id"] for row in rows[: explained.MOST_OTHERS]]
+
     def values(self, facet: str) -> list[str]:
         return self._values[facet]
 
     def _query(self, asked: Asked) -> _Query:
         kept = expression(asked.wanted, self._codes)
         if asked.xq is not None:
-            return _Query(asked.xq, asked.k, kept, asked.collapse)
+            return _Query(asked.xq, asked.k, kept, asked.collapse, None, asked.after, asked.most)
         key = product_key(asked.product_id)
         rows = self._table.where(one_of("product_key", [key]), ("row", "product", *PRODUCT_FIELDS, VECTOR))
         rows = [row for row in rows if row["product_id"] == asked.product_id]
@@ -103,18 +132,18 @@ class InMilvus:
         if kept is not None:
             kept = both(kept, none_of("product", [own[0]["product"]]))
         xq = np.array([row[VECTOR] for row in own], np.float32)
-        return _Query(xq, asked.k, kept, asked.collapse, _product(own[0]))
+        return _Query(xq, asked.k, kept, asked.collapse, _product(own[0]), asked.after, asked.most)
 
     def _found(self, queries: list[_Query]) -> list[_Found]:
         """For queries that differ by their rows alone."""
         kept, k, collapse = queries[0].kept, queries[0].k, queries[0].collapse
         if kept is None:
-            return [_Found() for _ in queries]
+            return [_Found(exhausted=True) for _ in queries]
         compared = None
         if self._table.index == "FLAT":  # all that is kept; of a graph nobody knows
             compared = self._table.count(kept) if kept else self.about.rows
             if not compared:
-                return [_Found() for _ in queries]
+                return [_Found(exhausted=True) for _ in queries]
         fields = ("product", size_field(collapse), *PRODUCT_FIELDS, *PICTURE_FIELDS)
         xq = np.concatenate([query.xq for query in queries])
         lists = iter(self._table.best_groups(xq, collapse, k, kept, fields))
@@ -123,8 +152,20 @@ class InMilvus:
             rows = [next(lists) for _ in query.xq]
             scanned = sum(map(len, rows)) if compared is None else compared * len(rows)
             best = merged(rows)[:k]
-            told.append(_Found(best, self._others(query, best), scanned))
+            told.append(_Found(best, self._others(query, best), scanned, len(best) < k))
         return told
+
+    def _page(self, query: _Query, after: After) -> _Found:
+        """What a search that goes deeper finds behind ``after``."""
+        depth = min(after.shown + query.k, query.most)
+        while True:
+            (found,) = self._found([replace(query, k=depth)])
+            behind = [one for one in found.best if _is_behind(one, after)]
+            if len(behind) >= query.k or found.exhausted or depth == query.most:
+                break
+            depth = min(2 * depth, query.most)
+        exhausted = found.exhausted and len(behind) <= query.k
+        return replace(found, best=behind[: query.k], exhausted=exhausted)
 
     def _others(self, query: _Query, best: list[Entity]) -> dict[int, list[str]]:
         """By group the ids of its further products, those most like the query first."""
@@ -151,7 +192,7 @@ class InMilvus:
         result = search_pb2.Result(
             plan="exact" if exact else "graph",
             rows_scanned=found.scanned,
-            exhausted=len(found.best) < query.k,
+            exhausted=found.exhausted,
             product=query.product,
         )
         for one in found.best:
@@ -165,6 +206,16 @@ class InMilvus:
                 box=geometry_pb2.Box(x0=box.x0, y0=box.y0, x1=box.x1, y1=box.y1),
             )
         return result
+
+
+def _is_behind(one: Entity, after: After) -> bool:
+    score = float(np.float32(one.score))  # as it is sent
+    return score < after.score or (score == after.score and mark(one.fields["product_id"]) not in after.tied)
+
+
+def _shown(rows: list[dict[str, Any]]) -> explained.Shown:
+    places = [(row["image_url"], row["sha256"], row["box"]) for row in rows]
+    return explained.Shown(places, np.array([row[VECTOR] for row in rows], np.float32))
 
 
 def _product(fields: dict[str, Any]) -> search_pb2.Product:

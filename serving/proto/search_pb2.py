@@ -25,37 +25,47 @@ _sym_db = _symbol_database.Default()
 from serving.proto import geometry_pb2 as serving_dot_proto_dot_geometry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aserving/proto/search.proto\x12\x0cimgsearch.v1\x1a\x1cserving/proto/geometry.proto\"\xbe\x01\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12\x0f\n\x07\x63olours\x18\x03 \x03(\t\x12\x16\n\tprice_min\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tprice_max\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rin_stock_only\x18\x06 \x01(\x08\x12\x1c\n\x14\x65xcluded_product_ids\x18\x07 \x03(\tB\x0c\n\n_price_minB\x0c\n\n_price_max\"\x87\x01\n\x05Query\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.imgsearch.v1.Filter\x12\t\n\x01k\x18\x04 \x01(\r\x12(\n\x08\x63ollapse\x18\x05 \x01(\x0e\x32\x16.imgsearch.v1.Collapse\"\\\n\rSearchRequest\x12$\n\x07queries\x18\x01 \x03(\x0b\x32\x13.imgsearch.v1.Query\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x18\n\x10\x65mbedder_version\x18\x03 \x01(\t\"\xa3\x01\n\x07Product\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0e\n\x06\x63olour\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t\x12\x10\n\x08in_stock\x18\x08 \x01(\x08\x12\x12\n\nimage_urls\x18\t \x03(\t\"\x9f\x01\n\x03Hit\x12&\n\x07product\x18\x01 \x01(\x0b\x32\x15.imgsearch.v1.Product\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10\x61lso_product_ids\x18\x06 \x03(\t\x12\x11\n\timage_url\x18\x03 \x01(\t\x12\x14\n\x0cimage_sha256\x18\x04 \x01(\t\x12\x1e\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x11.imgsearch.v1.Box\"\x88\x01\n\x06Result\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.imgsearch.v1.Hit\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x14\n\x0crows_scanned\x18\x03 \x01(\r\x12\x11\n\texhausted\x18\x04 \x01(\x08\x12&\n\x07product\x18\x05 \x01(\x0b\x32\x15.imgsearch.v1.Product\"b\n\x0bSearchReply\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.imgsearch.v1.Result\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x18\n\x10\x65mbedder_version\x18\x03 \x01(\t\")\n\x12GetProductsRequest\x12\x13\n\x0bproduct_ids\x18\x01 \x03(\t\"O\n\x10GetProductsReply\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.imgsearch.v1.Product\x12\x12\n\ngeneration\x18\x02 \x01(\t\"\x0f\n\rStatusRequest\"\x98\x02\n\x0bStatusReply\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x18\n\x10\x65mbedder_version\x18\x02 \x01(\t\x12\x18\n\x10\x64\x65tector_version\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x10\n\x08products\x18\x05 \x01(\x04\x12\x0c\n\x04rows\x18\x06 \x01(\x04\x12\x12\n\ncreated_at\x18\x07 \x01(\x01\x12\x19\n\x11\x66\x61iled_generation\x18\x08 \x01(\t\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x12\n\ncategories\x18\n \x03(\t\x12\x0e\n\x06\x62rands\x18\x0b \x03(\t\x12\x0f\n\x07\x63olours\x18\x0c \x03(\t\x12\r\n\x05stale\x18\r \x01(\x08\x12\r\n\x05\x61ge_s\x18\x0e \x01(\x01*L\n\x08\x43ollapse\x12\x14\n\x10\x43OLLAPSE_PRODUCT\x10\x00\x12\x14\n\x10\x43OLLAPSE_VARIANT\x10\x01\x12\x14\n\x10\x43OLLAPSE_PICTURE\x10\x02\x32\xdd\x01\n\x06Search\x12@\n\x06Search\x12\x1b.imgsearch.v1.SearchRequest\x1a\x19.imgsearch.v1.SearchReply\x12O\n\x0bGetProducts\x12 .imgsearch.v1.GetProductsRequest\x1a\x1e.imgsearch.v1.GetProductsReply\x12@\n\x06Status\x12\x1b.imgsearch.v1.StatusRequest\x1a\x19.imgsearch.v1.StatusReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aserving/proto/search.proto\x12\x0cimgsearch.v1\x1a\x1cserving/proto/geometry.proto\"\xbe\x01\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12\x0f\n\x07\x63olours\x18\x03 \x03(\t\x12\x16\n\tprice_min\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tprice_max\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\rin_stock_only\x18\x06 \x01(\x08\x12\x1c\n\x14\x65xcluded_product_ids\x18\x07 \x03(\tB\x0c\n\n_price_minB\x0c\n\n_price_max\"\xab\x01\n\x05Query\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12$\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.imgsearch.v1.Filter\x12\t\n\x01k\x18\x04 \x01(\r\x12(\n\x08\x63ollapse\x18\x05 \x01(\x0e\x32\x16.imgsearch.v1.Collapse\x12\"\n\x05\x61\x66ter\x18\x06 \x01(\x0b\x32\x13.imgsearch.v1.After\"G\n\x05\x41\x66ter\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x0c\n\x04tied\x18\x03 \x03(\x07\x12\r\n\x05shown\x18\x04 \x01(\r\"\\\n\rSearchRequest\x12$\n\x07queries\x18\x01 \x03(\x0b\x32\x13.imgsearch.v1.Query\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x18\n\x10\x65mbedder_version\x18\x03 \x01(\t\"\xa3\x01\n\x07Product\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0e\n\x06\x63olour\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t\x12\x10\n\x08in_stock\x18\x08 \x01(\x08\x12\x12\n\nimage_urls\x18\t \x03(\t\"\x9f\x01\n\x03Hit\x12&\n\x07product\x18\x01 \x01(\x0b\x32\x15.imgsearch.v1.Product\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x18\n\x10\x61lso_product_ids\x18\x06 \x03(\t\x12\x11\n\timage_url\x18\x03 \x01(\t\x12\x14\n\x0cimage_sha256\x18\x04 \x01(\t\x12\x1e\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x11.imgsearch.v1.Box\"\x88\x01\n\x06Result\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.imgsearch.v1.Hit\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x14\n\x0crows_scanned\x18\x03 \x01(\r\x12\x11\n\texhausted\x18\x04 \x01(\x08\x12&\n\x07product\x18\x05 \x01(\x0b\x32\x15.imgsearch.v1.Product\"b\n\x0bSearchReply\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.imgsearch.v1.Result\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x18\n\x10\x65mbedder_version\x18\x03 \x01(\t\")\n\x12GetProductsRequest\x12\x13\n\x0bproduct_ids\x18\x01 \x03(\t\"O\n\x10GetProductsReply\x12\'\n\x08products\x18\x01 \x03(\x0b\x32\x15.imgsearch.v1.Product\x12\x12\n\ngeneration\x18\x02 \x01(\t\"2\n\x0e\x45xplainRequest\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04like\x18\x02 \x01(\t\"\x85\x02\n\x0c\x45xplainReply\x12&\n\x07product\x18\x01 \x01(\x0b\x32\x15.imgsearch.v1.Product\x12\x12\n\ngeneration\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\x01\x12\x18\n\x10\x65mbedder_version\x18\x04 \x01(\t\x12\x18\n\x10\x64\x65tector_version\x18\x05 \x01(\t\x12\'\n\x08pictures\x18\x06 \x03(\x0b\x32\x15.imgsearch.v1.Picture\x12\x10\n\x08variants\x18\x07 \x03(\t\x12\x14\n\x0csame_picture\x18\x08 \x03(\t\x12 \n\x04pair\x18\t \x01(\x0b\x32\x12.imgsearch.v1.Pair\"T\n\x07Picture\x12\x11\n\timage_url\x18\x01 \x01(\t\x12\x14\n\x0cimage_sha256\x18\x02 \x01(\t\x12 \n\x05parts\x18\x03 \x03(\x0b\x32\x11.imgsearch.v1.Box\"\x81\x01\n\x04Pair\x12\r\n\x05score\x18\x01 \x01(\x02\x12\x11\n\timage_url\x18\x02 \x01(\t\x12\x1e\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x11.imgsearch.v1.Box\x12\x14\n\x0cof_image_url\x18\x04 \x01(\t\x12!\n\x06of_box\x18\x05 \x01(\x0b\x32\x11.imgsearch.v1.Box\"\x0f\n\rStatusRequest\"\x98\x02\n\x0bStatusReply\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12\x18\n\x10\x65mbedder_version\x18\x02 \x01(\t\x12\x18\n\x10\x64\x65tector_version\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x10\n\x08products\x18\x05 \x01(\x04\x12\x0c\n\x04rows\x18\x06 \x01(\x04\x12\x12\n\ncreated_at\x18\x07 \x01(\x01\x12\x19\n\x11\x66\x61iled_generation\x18\x08 \x01(\t\x12\x12\n\nlast_error\x18\t \x01(\t\x12\x12\n\ncategories\x18\n \x03(\t\x12\x0e\n\x06\x62rands\x18\x0b \x03(\t\x12\x0f\n\x07\x63olours\x18\x0c \x03(\t\x12\r\n\x05stale\x18\r \x01(\x08\x12\r\n\x05\x61ge_s\x18\x0e \x01(\x01*L\n\x08\x43ollapse\x12\x14\n\x10\x43OLLAPSE_PRODUCT\x10\x00\x12\x14\n\x10\x43OLLAPSE_VARIANT\x10\x01\x12\x14\n\x10\x43OLLAPSE_PICTURE\x10\x02\x32\xa2\x02\n\x06Search\x12@\n\x06Search\x12\x1b.imgsearch.v1.SearchRequest\x1a\x19.imgsearch.v1.SearchReply\x12O\n\x0bGetProducts\x12 .imgsearch.v1.GetProductsRequest\x1a\x1e.imgsearch.v1.GetProductsReply\x12\x43\n\x07\x45xplain\x12\x1c.imgsearch.v1.ExplainRequest\x1a\x1a.imgsearch.v1.ExplainReply\x12@\n\x06Status\x12\x1b.imgsearch.v1.StatusRequest\x1a\x19.imgsearch.v1.StatusReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'serving.proto.search_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COLLAPSE']._serialized_start=1490
-  _globals['_COLLAPSE']._serialized_end=1566
+  _globals['_COLLAPSE']._serialized_start=2133
+  _globals['_COLLAPSE']._serialized_end=2209
   _globals['_FILTER']._serialized_start=75
   _globals['_FILTER']._serialized_end=265
   _globals['_QUERY']._serialized_start=268
-  _globals['_QUERY']._serialized_end=403
-  _globals['_SEARCHREQUEST']._serialized_start=405
-  _globals['_SEARCHREQUEST']._serialized_end=497
-  _globals['_PRODUCT']._serialized_start=500
-  _globals['_PRODUCT']._serialized_end=663
-  _globals['_HIT']._serialized_start=666
-  _globals['_HIT']._serialized_end=825
-  _globals['_RESULT']._serialized_start=828
-  _globals['_RESULT']._serialized_end=964
-  _globals['_SEARCHREPLY']._serialized_start=966
-  _globals['_SEARCHREPLY']._serialized_end=1064
-  _globals['_GETPRODUCTSREQUEST']._serialized_start=1066
-  _globals['_GETPRODUCTSREQUEST']._serialized_end=1107
-  _globals['_GETPRODUCTSREPLY']._serialized_start=1109
-  _globals['_GETPRODUCTSREPLY']._serialized_end=1188
-  _globals['_STATUSREQUEST']._serialized_start=1190
-  _globals['_STATUSREQUEST']._serialized_end=1205
-  _globals['_STATUSREPLY']._serialized_start=1208
-  _globals['_STATUSREPLY']._serialized_end=1488
-  _globals['_SEARCH']._serialized_start=1569
-  _globals['_SEARCH']._serialized_end=1790
+  _globals['_QUERY']._serialized_end=439
+  _globals['_AFTER']._serialized_start=441
+  _globals['_AFTER']._serialized_end=512
+  _globals['_SEARCHREQUEST']._serialized_start=514
+  _globals['_SEARCHREQUEST']._serialized_end=606
+  _globals['_PRODUCT']._serialized_start=609
+  _globals['_PRODUCT']._serialized_end=772
+  _globals['_HIT']._serialized_start=775
+  _globals['_HIT']._serialized_end=934
+  _globals['_RESULT']._serialized_start=937
+  _globals['_RESULT']._serialized_end=1073
+  _globals['_SEARCHREPLY']._serialized_start=1075
+  _globals['_SEARCHREPLY']._serialized_end=1173
+  _globals['_GETPRODUCTSREQUEST']._serialized_start=1175
+  _globals['_GETPRODUCTSREQUEST']._serialized_end=1216
+  _globals['_GETPRODUCTSREPLY']._serialized_start=1218
+  _globals['_GETPRODUCTSREPLY']._serialized_end=1297
+  _globals['_EXPLAINREQUEST']._serialized_start=1299
+  _globals['_EXPLAINREQUEST']._serialized_end=1349
+  _globals['_EXPLAINREPLY']._serialized_start=1352
+  _globals['_EXPLAINREPLY']._serialized_end=1613
+  _globals['_PICTURE']._serialized_start=1615
+  _globals['_PICTURE']._serialized_end=1699
+  _globals['_PAIR']._serialized_start=1702
+  _globals['_PAIR']._serialized_end=1831
+  _globals['_STATUSREQUEST']._serialized_start=1833
+  _globals['_STATUSREQUEST']._serialized_end=1848
+  _globals['_STATUSREPLY']._serialized_start=1851
+  _globals['_STATUSREPLY']._serialized_end=2131
+  _globals['_SEARCH']._serialized_start=2212
+  _globals['_SEARCH']._serialized_end=2502
 # @@protoc_insertion_point(module_scope)

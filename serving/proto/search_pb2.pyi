@@ -103,6 +103,7 @@ class Query(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     K_FIELD_NUMBER: _builtins.int
     COLLAPSE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     vectors: _builtins.bytes
     """Either vectors: little-endian float32, n x dim, rows of unit length (a product's score is its best
     over the rows) ...
@@ -113,6 +114,10 @@ class Query(_message.Message):
     collapse: Global___Collapse.ValueType
     @_builtins.property
     def filter(self) -> Global___Filter: ...
+    @_builtins.property
+    def after(self) -> Global___After:
+        """Optional: the next page of a query that is otherwise the same; its k may differ."""
+
     def __init__(
         self,
         *,
@@ -121,14 +126,51 @@ class Query(_message.Message):
         filter: Global___Filter | None = ...,
         k: _builtins.int = ...,
         collapse: Global___Collapse.ValueType = ...,
+        after: Global___After | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collapse", b"collapse", "filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "collapse", b"collapse", "filter", b"filter", "k", b"k", "product_id", b"product_id", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Query: _TypeAlias = Query  # noqa: Y015
+
+@_typing.final
+class After(_message.Message):
+    """Where the page before ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    TIED_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
+    generation: _builtins.str
+    """ABORTED when it is not the one that is served."""
+    score: _builtins.float
+    """Of the last hit that was shown, to the bit."""
+    shown: _builtins.int
+    """How many hits were shown, on all pages."""
+    @_builtins.property
+    def tied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """CRC-32 of the ids (UTF-8) of all products that were shown with that score."""
+
+    def __init__(
+        self,
+        *,
+        generation: _builtins.str = ...,
+        score: _builtins.float = ...,
+        tied: _abc.Iterable[_builtins.int] | None = ...,
+        shown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "score", b"score", "shown", b"shown", "tied", b"tied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___After: _TypeAlias = After  # noqa: Y015
 
 @_typing.final
 class SearchRequest(_message.Message):
@@ -352,6 +394,149 @@ class GetProductsReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProductsReply: _TypeAlias = GetProductsReply  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    LIKE_FIELD_NUMBER: _builtins.int
+    product_id: _builtins.str
+    like: _builtins.str
+    """Optional: a second product, for how alike the two are."""
+    def __init__(
+        self,
+        *,
+        product_id: _builtins.str = ...,
+        like: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["like", b"like", "product_id", b"product_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainReply(_message.Message):
+    """What this generation holds of a product; NOT_FOUND when it does not hold it, or not 'like'."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    EMBEDDER_VERSION_FIELD_NUMBER: _builtins.int
+    DETECTOR_VERSION_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    SAME_PICTURE_FIELD_NUMBER: _builtins.int
+    PAIR_FIELD_NUMBER: _builtins.int
+    generation: _builtins.str
+    created_at: _builtins.float
+    embedder_version: _builtins.str
+    detector_version: _builtins.str
+    @_builtins.property
+    def product(self) -> Global___Product: ...
+    @_builtins.property
+    def pictures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Picture]:
+        """In the order of its rows."""
+
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the other products of its design, and of those with the same picture; at most 100 each."""
+
+    @_builtins.property
+    def same_picture(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def pair(self) -> Global___Pair:
+        """Only where 'like' was asked."""
+
+    def __init__(
+        self,
+        *,
+        product: Global___Product | None = ...,
+        generation: _builtins.str = ...,
+        created_at: _builtins.float = ...,
+        embedder_version: _builtins.str = ...,
+        detector_version: _builtins.str = ...,
+        pictures: _abc.Iterable[Global___Picture] | None = ...,
+        variants: _abc.Iterable[_builtins.str] | None = ...,
+        same_picture: _abc.Iterable[_builtins.str] | None = ...,
+        pair: Global___Pair | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pair", b"pair", "product", b"product"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "detector_version", b"detector_version", "embedder_version", b"embedder_version", "generation", b"generation", "pair", b"pair", "pictures", b"pictures", "product", b"product", "same_picture", b"same_picture", "variants", b"variants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainReply: _TypeAlias = ExplainReply  # noqa: Y015
+
+@_typing.final
+class Picture(_message.Message):
+    """A picture and its parts that have a vector; one that is (0, 0, 1, 1) is the whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    IMAGE_SHA256_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    image_url: _builtins.str
+    image_sha256: _builtins.str
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_geometry_pb2.Box]: ...
+    def __init__(
+        self,
+        *,
+        image_url: _builtins.str = ...,
+        image_sha256: _builtins.str = ...,
+        parts: _abc.Iterable[_geometry_pb2.Box] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_sha256", b"image_sha256", "image_url", b"image_url", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Picture: _TypeAlias = Picture  # noqa: Y015
+
+@_typing.final
+class Pair(_message.Message):
+    """The most alike rows of two products: the cosine of their vectors as the index keeps them, and where they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    OF_IMAGE_URL_FIELD_NUMBER: _builtins.int
+    OF_BOX_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    image_url: _builtins.str
+    of_image_url: _builtins.str
+    """Of 'like'."""
+    @_builtins.property
+    def box(self) -> _geometry_pb2.Box: ...
+    @_builtins.property
+    def of_box(self) -> _geometry_pb2.Box: ...
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        image_url: _builtins.str = ...,
+        box: _geometry_pb2.Box | None = ...,
+        of_image_url: _builtins.str = ...,
+        of_box: _geometry_pb2.Box | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "of_box", b"of_box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image_url", b"image_url", "of_box", b"of_box", "of_image_url", b"of_image_url", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pair: _TypeAlias = Pair  # noqa: Y015
 
 @_typing.final
 class StatusRequest(_message.Message):

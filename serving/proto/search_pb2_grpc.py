@@ -45,6 +45,11 @@ class SearchStub:
                 request_serializer=serving_dot_proto_dot_search__pb2.GetProductsRequest.SerializeToString,
                 response_deserializer=serving_dot_proto_dot_search__pb2.GetProductsReply.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/imgsearch.v1.Search/Explain',
+                request_serializer=serving_dot_proto_dot_search__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=serving_dot_proto_dot_search__pb2.ExplainReply.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/imgsearch.v1.Search/Status',
                 request_serializer=serving_dot_proto_dot_search__pb2.StatusRequest.SerializeToString,
@@ -68,6 +73,12 @@ class SearchServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,6 +97,11 @@ def add_SearchServicer_to_server(servicer, server):
                     servicer.GetProducts,
                     request_deserializer=serving_dot_proto_dot_search__pb2.GetProductsRequest.FromString,
                     response_serializer=serving_dot_proto_dot_search__pb2.GetProductsReply.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=serving_dot_proto_dot_search__pb2.ExplainRequest.FromString,
+                    response_serializer=serving_dot_proto_dot_search__pb2.ExplainReply.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -148,6 +164,33 @@ class Search:
             '/imgsearch.v1.Search/GetProducts',
             serving_dot_proto_dot_search__pb2.GetProductsRequest.SerializeToString,
             serving_dot_proto_dot_search__pb2.GetProductsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imgsearch.v1.Search/Explain',
+            serving_dot_proto_dot_search__pb2.ExplainRequest.SerializeToString,
+            serving_dot_proto_dot_search__pb2.ExplainReply.FromString,
             options,
             channel_credentials,
             insecure,

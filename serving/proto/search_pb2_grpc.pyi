@@ -35,6 +35,7 @@ class SearchStub:
     def __new__(cls, channel: _aio.Channel) -> SearchAsyncStub: ...
     Search: _grpc.UnaryUnaryMultiCallable[_search_pb2.SearchRequest, _search_pb2.SearchReply]
     GetProducts: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetProductsRequest, _search_pb2.GetProductsReply]
+    Explain: _grpc.UnaryUnaryMultiCallable[_search_pb2.ExplainRequest, _search_pb2.ExplainReply]
     Status: _grpc.UnaryUnaryMultiCallable[_search_pb2.StatusRequest, _search_pb2.StatusReply]
 
 @_typing.type_check_only
@@ -44,6 +45,7 @@ class SearchAsyncStub(SearchStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Search: _aio.UnaryUnaryMultiCallable[_search_pb2.SearchRequest, _search_pb2.SearchReply]  # type: ignore[assignment]
     GetProducts: _aio.UnaryUnaryMultiCallable[_search_pb2.GetProductsRequest, _search_pb2.GetProductsReply]  # type: ignore[assignment]
+    Explain: _aio.UnaryUnaryMultiCallable[_search_pb2.ExplainRequest, _search_pb2.ExplainReply]  # type: ignore[assignment]
     Status: _aio.UnaryUnaryMultiCallable[_search_pb2.StatusRequest, _search_pb2.StatusReply]  # type: ignore[assignment]
 
 class SearchServicer(metaclass=_abc_1.ABCMeta):
@@ -62,6 +64,13 @@ class SearchServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.GetProductsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.GetProductsReply, _abc.Awaitable[_search_pb2.GetProductsReply]]: ...
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _search_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_search_pb2.ExplainReply, _abc.Awaitable[_search_pb2.ExplainReply]]: ...
 
     @_abc_1.abstractmethod
     def Status(

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from serving.errors import NotFound
 from serving.index.collapse import Collapse
 from serving.index.loaded import Generation
+from serving.index.paging import search_after
 from serving.index.search import Found, search, search_each
 from serving.proto import search_pb2
+from serving.services import explained
 from serving.services.cards import Cards
 from serving.services.searchable import About, Asked
 
@@ -42,16 +44,15 @@ class InMemory:
         for number, one in enumerate(asked):
             if one.xq is None:
                 place = places[number] = self._place(one.product_id)
-                if one.wanted is None and self._is_single(place, one.collapse):
+                if one.wanted is None and one.after is None and self._is_single(place, one.collapse):
                     # It finds itself first: one more, without a filter, is sooner found.
                     together[one.k + 1, one.collapse][number] = self._generation.vectors(place)
                 else:
                     found[number] = self._like(place, one)
-            elif one.wanted is None:
+            elif one.wanted is None and one.after is None:
                 together[one.k, one.collapse][number] = one.xq
             else:
-                allowed = self._generation.mask(one.wanted)
-                found[number] = search(self._generation, one.xq, one.k, allowed, collapse=one.collapse)
+                found[number] = self._page(one, one.xq, self._mask(one))
         for (k, collapse), queries in together.items():
             each = search_each(self._generation, list(queries.values()), k, collapse=collapse)
             found |= {
@@ -73,15 +74,50 @@ class InMemory:
     def _like(self, place: int, asked: Asked) -> Found:
         """With the vectors of a product, which is left out."""
         generation = self._generation
-        allowed = None if asked.wanted is None else generation.mask(asked.wanted)
+        allowed = self._mask(asked)
         if allowed is None:
             allowed = generation.everything()
         allowed[place] = False
-        return search(generation, generation.vectors(place), asked.k, allowed, collapse=asked.collapse)
+        return self._page(asked, generation.vectors(place), allowed)
+
+    def _mask(self, asked: Asked) -> NDArray[np.bool_] | None:
+        return None if asked.wanted is None else self._generation.mask(asked.wanted)
+
+    def _page(self, asked: Asked, xq: NDArray[np.float32], allowed: NDArray[np.bool_] | None) -> Found:
+        if asked.after is None:
+            return search(self._generation, xq, asked.k, allowed, collapse=asked.collapse)
+        return search_after(
+            self._generation, xq, asked.k, asked.after, asked.most, allowed, collapse=asked.collapse
+        )
 
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         places = [self._generation.place(name) for name in ids]
         return [self._cards.product(place) for place in places if place is not None]
+
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        place = self._held(product_id)
+        other = self._shown(self._held(like)) if like else None
+        variants, same_picture = self._others("variant", place), self._others("picture", place)
+        product = self._cards.product(place)
+        return explained.reply(self.about, product, self._shown(place), variants, same_picture, other)
+
+    def _held(self, product_id: str) -> int:
+        place = self._generation.place(product_id)
+        if place is None:
+            raise explained.missing(self.about, product_id)
+        return place
+
+    def _shown(self, place: int) -> explained.Shown:
+        generation = self._generation
+        vectors, first = generation.vectors(place), generation.first_row(place)
+        items = generation.items.slice(first, len(vectors))
+        columns = (items[name].to_pylist() for name in ("image_url", "sha256", "box"))
+        return explained.Shown(list(zip(*columns, strict=True)), vectors)
+
+    def _others(self, collapse: Collapse, place: int) -> list[str]:
+        generation = self._generation
+        others = generation.groupings[collapse].others(place, generation.alive)
+        return [generation.id_of(other) for other in others[: explained.MOST_OTHERS].tolist()]
 
     def values(self, facet: str) -> list[str]:
         return self._generation.values(facet)

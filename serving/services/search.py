@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadInput, ImgsearchError, ModelMismatch
+from serving.errors import BadInput, Conflict, ImgsearchError, ModelMismatch
+from serving.index.after import After
 from serving.index.collapse import Collapse
 from serving.index.filters import FACETS, Filter
 from serving.index.generation import NORM_TOLERANCE
@@ -83,11 +84,21 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             raise BadInput(f"k is {query.k}; it must be 1 to {self._settings.max_k}")
         if query.collapse not in _COLLAPSE:  # of a newer caller
             raise BadInput(f"collapse {query.collapse} is not known here; 0 to {len(_COLLAPSE) - 1} are")
+        after = self._after(about, query) if query.HasField("after") else None
         if query.product_id and query.vectors:
             raise BadInput("a query has vectors or a product_id, not both")
         wanted = self._filter(query.filter) if _is_filtered(query) else None
         xq = None if query.product_id else self._vectors(about, request, query)
-        return Asked(xq, query.product_id, query.k, wanted, _COLLAPSE[query.collapse])
+        collapse = _COLLAPSE[query.collapse]
+        return Asked(xq, query.product_id, query.k, wanted, collapse, after, self._settings.max_depth)
+
+    def _after(self, about: About, query: search_pb2.Query) -> After:
+        after, most = query.after, self._settings.max_depth
+        if after.generation != about.generation:
+            raise Conflict("the index has moved on; search again from the first page")
+        if after.shown + query.k > most:
+            raise BadInput(f"after: {after.shown} were shown and k is {query.k}; at most {most} in all")
+        return After(after.score, frozenset(after.tied), after.shown)
 
     def _vectors(
         self, about: About, request: search_pb2.SearchRequest, query: search_pb2.Query
@@ -153,6 +164,11 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             products=index.products(request.product_ids), generation=index.about.generation
         )
 
+    async def Explain(self, request: search_pb2.ExplainRequest, context: Context) -> search_pb2.ExplainReply:
+        index = self._holder.current()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, index.explain, request.product_id, request.like)
+
     async def Status(self, request: search_pb2.StatusRequest, context: Context) -> search_pb2.StatusReply:
         reply = search_pb2.StatusReply()
         failure = self._holder.failure
@@ -194,7 +210,7 @@ def _is_small(request: search_pb2.SearchRequest) -> bool:
     if len(request.queries) != 1:
         return False
     query = request.queries[0]
-    if query.k > _QUICK_K or _is_filtered(query):
+    if query.k > _QUICK_K or _is_filtered(query) or query.HasField("after"):
         return False
     return len(query.vectors) <= _QUICK_ROWS * 4 * request.dim
 

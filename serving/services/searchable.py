@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.index.after import After
 from serving.index.collapse import Collapse
 from serving.index.filters import Filter
 from serving.index.store import Failure
@@ -32,7 +33,7 @@ class About:
 class Asked(NamedTuple):
     """A query that was checked: unit rows ``xq`` float32 (n, dim), or a product whose rows they are.
 
-    Such a product is left out of the answer.
+    Such a product is left out of the answer. ``after``: the page behind it; all pages show ``most`` hits.
     """
 
     xq: NDArray[np.float32] | None
@@ -40,6 +41,8 @@ class Asked(NamedTuple):
     k: int
     wanted: Filter | None
     collapse: Collapse
+    after: After | None = None
+    most: int = 0
 
 
 class Searchable(Protocol):
@@ -60,6 +63,12 @@ class Searchable(Protocol):
 
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
         """Those of ``ids`` that are there, in their order."""
+
+    def explain(self, product_id: str, like: str) -> search_pb2.ExplainReply:
+        """What is held of a product; ``like`` is another one, or empty.
+
+        Raises ``NotFound`` for one that is not there.
+        """
 
     def values(self, facet: str) -> list[str]:
         """The values that products have of one of ``filters.FACETS``, in order."""

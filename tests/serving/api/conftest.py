@@ -22,7 +22,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image, ImageDraw
 
 from serving.api.app import create_app
-from serving.errors import NotFound, TextSearchOff, status_of
+from serving.api.protocol import BoundedHttp
+from serving.errors import Conflict, NotFound, TextSearchOff, status_of
+from serving.index.after import mark
 from serving.proto import (
     detect_pb2,
     detect_pb2_grpc,
@@ -243,6 +245,13 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             shown.setdefault(self.groups.get(key, key) if grouped else key, []).append(key)
         also = {keys[0]: keys[1:] for keys in shown.values()}
         scored = [(score, key) for score, key in scored if key in also]
+        if query.HasField("after"):
+            after = query.after
+            if after.generation != self.generation:
+                error = Conflict("the index has moved on; search again from the first page")
+                await context.abort(status_of(error)[1], error.message, ((CODE, error.code),))
+            behind = [(score, key) for score, key in scored if score <= after.score]
+            scored = [one for one in behind if one[0] < after.score or mark(one[1]) not in after.tied]
         hits = [
             search_pb2.Hit(
                 also_product_ids=also[key][:8],
@@ -268,6 +277,39 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         await self.meet(request, context)
         known = [self.products[key][0] for key in request.product_ids if key in self.products]
         return search_pb2.GetProductsReply(products=known, generation=self.generation)
+
+    async def Explain(self, request: Any, context: Any) -> search_pb2.ExplainReply:
+        await self.meet(request, context)
+        for key in (request.product_id, *([request.like] if request.like else [])):
+            if key not in self.products:
+                message = f"generation {self.generation} does not hold product {key!r}"
+                await context.abort(grpc.StatusCode.NOT_FOUND, message)
+        product, vector = self.products[request.product_id]
+        url, whole = product.image_urls[0], geometry_pb2.Box(x0=0, y0=0, x1=1, y1=1)
+        item = geometry_pb2.Box(x0=0.1, y0=0.1, x1=0.8, y1=0.9)
+        pair = None
+        if request.like:
+            other, of_vector = self.products[request.like]
+            pair = search_pb2.Pair(
+                score=min(float(vector @ of_vector), 1),
+                image_url=url,
+                box=item,
+                of_image_url=other.image_urls[0],
+                of_box=whole,
+            )
+        own = self.groups.get(request.product_id)
+        mates = [key for key, group in self.groups.items() if group == own and key != request.product_id]
+        return search_pb2.ExplainReply(
+            product=product,
+            generation=self.generation,
+            created_at=1.0,
+            embedder_version=self.embedder,
+            detector_version=DETECTOR,
+            pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
+            variants=mates,
+            same_picture=[],
+            pair=pair,
+        )
 
     async def Status(self, request: Any, context: Any) -> search_pb2.StatusReply:
         await self.meet(request, context)
@@ -375,7 +417,9 @@ def _run_house(**overrides: Any) -> Iterator[House]:
             "request_timeout_s": 30.0,
             **overrides,
         }
-        config = uvicorn.Config(create_app(Settings(**values)), port=0, log_config=None, access_log=False)
+        config = uvicorn.Config(
+            create_app(Settings(**values)), http=BoundedHttp, port=0, log_config=None, access_log=False
+        )
         front = uvicorn.Server(config)
         serving = asyncio.create_task(front.serve())
         while not front.started:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
-from serving.errors import BadInput, ImgsearchError, ModelMismatch, NotFound, Unavailable
+from serving.errors import BadInput, Conflict, ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
+from serving.index.after import mark
 from serving.index.holder import Holder
 from serving.index.store import Failure, point, read_pointer
 from serving.milvus.client import Client
@@ -64,6 +65,11 @@ class Searching:
 
     async def products(self, *ids: str) -> search_pb2.GetProductsReply:
         return await self._call(self.stub.GetProducts, search_pb2.GetProductsRequest(product_ids=ids))
+
+    async def explain(self, product_id: str, like: str = "") -> search_pb2.ExplainReply:
+        return await self._call(
+            self.stub.Explain, search_pb2.ExplainRequest(product_id=product_id, like=like)
+        )
 
     async def status(self) -> search_pb2.StatusReply:
         return await self._call(self.stub.Status, search_pb2.StatusRequest())
@@ -141,6 +147,7 @@ async def test_a_filter_that_says_nothing_is_none(
     assert (len(together), empty) == (2, plain)
     await searching.ask(query | {"filter": search_pb2.Filter(in_stock_only=True)})
     await searching.ask(query | {"filter": search_pb2.Filter(price_min=0)})
+    await searching.ask(query | {"after": search_pb2.After(generation=plain.generation, score=1)})
     assert len(together) == 2
 
 
@@ -205,6 +212,94 @@ async def test_a_group_is_one_hit_that_names_its_others(empty: Searching) -> Non
     result = await empty.one({"product_id": "p00003", "k": 30, "collapse": search_pb2.COLLAPSE_PICTURE})
     told = {name for hit in result.hits for name in (hit.product.product_id, *hit.also_product_ids)}
     assert "p00003" not in told
+
+
+async def test_what_is_held_of_a_product_is_told(empty: Searching) -> None:
+    shop = empty.shop
+    groups = ["p00000" if int(name[1:]) < 12 else name for name in shop.ids]
+    shop.products = shop.products.append_column("variant_group", pa.array(groups))
+    generation = await empty.release()
+    reply = await empty.explain("p00003")
+    (product,) = (await empty.products("p00003")).products
+    assert reply.product == product
+    assert (reply.generation, reply.embedder_version) == (generation, shop.embedder)
+    assert reply.detector_version == "detector-1"
+    assert reply.created_at == (await empty.status()).created_at
+    rows = [row for row in shop.items.to_pylist() if row["product_id"] == "p00003"]
+    told = [
+        (picture.image_url, picture.image_sha256, Box(box.x0, box.y0, box.x1, box.y1).key)
+        for picture in reply.pictures
+        for box in picture.parts
+    ]
+    assert sorted(told) == sorted((row["image_url"], row["sha256"], row["box"]) for row in rows)
+    assert len(reply.pictures) == len(rows) / 2
+    assert list(reply.variants) == [f"p{number:05d}" for number in range(12) if number != 3]
+    assert list(reply.same_picture) == []
+    assert not reply.HasField("pair")
+
+
+async def test_two_products_are_compared_by_their_best_rows(searching: Searching) -> None:
+    shop = searching.shop
+    names = shop.items["product_id"].to_pylist()
+    one, other = ([row for row, name in enumerate(names) if name == f"p0000{n}"] for n in (3, 7))
+    scores = shop.vectors[one] @ shop.vectors[other].T
+    row, of_row = np.unravel_index(scores.argmax(), scores.shape)
+    pair = (await searching.explain("p00003", "p00007")).pair
+    assert pair.score == pytest.approx(scores.max(), abs=2e-3)
+    items = shop.items.to_pylist()
+    for number, url, box in (
+        (one[row], pair.image_url, pair.box),
+        (other[of_row], pair.of_image_url, pair.of_box),
+    ):
+        assert (url, Box(box.x0, box.y0, box.x1, box.y1).key) == (
+            items[number]["image_url"],
+            items[number]["box"],
+        )
+    found = await searching.one({"product_id": "p00007", "k": 30})
+    (hit,) = [hit for hit in found.hits if hit.product.product_id == "p00003"] or [None]
+    assert hit is None or hit.score == pytest.approx(pair.score, abs=1e-6)
+
+
+async def test_nothing_is_held_of_a_product_that_is_not_there(searching: Searching) -> None:
+    generation = searching.shop.build("s1").id
+    for asked in (searching.explain("p99999"), searching.explain("p00001", "p99999")):
+        with pytest.raises(NotFound) as caught:
+            await asked
+        assert str(caught.value) == f"generation {generation} does not hold product 'p99999'"
+
+
+async def test_a_page_follows_the_one_before(searching: Searching) -> None:
+    shop = searching.shop
+    for query in (
+        {"vectors": vectors(shop, 3)},
+        {"product_id": "p00007"},
+        {"vectors": vectors(shop, 3, 9), "filter": search_pb2.Filter(in_stock_only=True)},
+    ):
+        whole = await searching.one(query | {"k": 30})
+        reply = await searching.ask(query | {"k": 7})
+        shown: list[search_pb2.Hit] = list(reply.results[0].hits)
+        while len(shown) < 30:
+            last = shown[-1].score
+            after = search_pb2.After(
+                generation=reply.generation,
+                score=last,
+                tied=[mark(hit.product.product_id) for hit in shown if hit.score == last],
+                shown=len(shown),
+            )
+            page = await searching.one(query | {"k": min(8, 30 - len(shown)), "after": after})
+            assert not page.exhausted
+            shown += page.hits
+        assert shown == list(whole.hits)
+
+
+async def test_a_page_of_another_generation_is_none(searching: Searching) -> None:
+    after = search_pb2.After(generation=(await searching.status()).generation, score=1, shown=3)
+    query = {"vectors": vectors(searching.shop, 3), "after": after}
+    assert len((await searching.one(query)).hits) == 5
+    await searching.release("s2")
+    with pytest.raises(Conflict) as caught:
+        await searching.one(query)
+    assert str(caught.value) == "the index has moved on; search again from the first page"
 
 
 async def test_several_queries_are_answered_in_order(searching: Searching) -> None:
@@ -277,6 +372,10 @@ def with_number(number: float) -> Callable[[Any], bytes]:
     return made
 
 
+def after(shop: Any, shown: int) -> search_pb2.After:
+    return search_pb2.After(generation=shop.build("s1").id, shown=shown)
+
+
 @in_memory
 @pytest.mark.parametrize(
     ("query", "error", "text"),
@@ -285,6 +384,16 @@ def with_number(number: float) -> Callable[[Any], bytes]:
         ({"k": 10_000, "product_id": "p00001"}, BadInput, "k is 10000; it must be 1 to 30"),
         ({"k": 31, "product_id": "p00001"}, BadInput, "k is 31; it must be 1 to 30"),
         ({"collapse": 7, "product_id": "p00001"}, BadInput, "collapse 7 is not known here; 0 to 2 are"),
+        (
+            {"product_id": "p00001", "after": lambda shop: after(shop, 996)},
+            BadInput,
+            "after: 996 were shown and k is 5; at most 1000 in all",
+        ),
+        (
+            {"product_id": "p00001", "after": search_pb2.After(generation="other")},
+            Conflict,
+            "the index has moved on; search again from the first page",
+        ),
         ({"product_id": "p99999"}, NotFound, "product 'p99999' is not in the index"),
         ({}, BadInput, "a query has neither vectors nor a product_id"),
         (

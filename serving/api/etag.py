@@ -1,0 +1,55 @@
+"""Answers that a caller has already: ETag and If-None-Match (RFC 9110, 8.8.3 and 13.1.2).
+
+A tag is made of what an answer depends on, not of the answer: so whoever has it is told without a search. It
+is weak, as two answers to the same differ by their timings.
+"""
+
+import hashlib
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from serving.api.backends import Backends
+from serving.api.clock import Clock
+
+# A browser that goes back asks nobody; a change of stock or price is seen soon.
+CACHE_CONTROL = "private, max-age=10"
+
+# Of what is written; raised when the same question is answered in another form.
+_LAYOUT = "1"
+
+
+def weak(generation: str, *asked: str | bytes) -> str:
+    """Of an answer to what was ``asked``, from ``generation``."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in (_LAYOUT, generation, *asked):
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        hashed.update(len(data).to_bytes(4, "little") + data)
+    return f'W/"{hashed.hexdigest()}"'
+
+
+def strong(body: bytes) -> str:
+    """Of what is the same for everybody, to the byte."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def headers(tag: str) -> dict[str, str]:
+    return {"ETag": tag, "Cache-Control": CACHE_CONTROL}
+
+
+def unchanged(asked: Headers, tag: str) -> Response | None:
+    """What to answer who has it, None for who has not."""
+    wanted = tag.removeprefix("W/")
+    for given in asked.get("if-none-match", "").split(","):
+        if given.strip().removeprefix("W/") == wanted:
+            return Response(status_code=304, headers=headers(tag))
+    return None
+
+
+async def unchanged_since(
+    asked: Headers, backends: Backends, clock: Clock, *what: str | bytes
+) -> Response | None:
+    """The same, for an answer to ``what`` from the served generation. Raises as ``Backends.served``."""
+    if "if-none-match" not in asked:
+        return None
+    return unchanged(asked, weak((await backends.served_lately(clock)).generation, *what))
