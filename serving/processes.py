@@ -158,17 +158,18 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     from serving.api.front import Front
 
     _say_if_open(settings)
-    app = create_app(settings)
-    fronts = [Front(app, settings, port, ready)]
+    public = create_app(settings)
+    fronts = [Front(public, settings, port, ready)]
     if settings.admin_port is not None:
         from serving.api.admin import create_admin
 
-        admin = create_admin(settings, app.state.metrics)
+        admin = create_admin(settings, public.state.metrics)
         fronts.append(Front(admin, settings, settings.admin_port, lambda _: None))
     serving = [asyncio.create_task(front.serve(sockets=[front.listener])) for front in fronts]
     stop = asyncio.create_task(until_told_to_stop())
     await asyncio.wait({stop, *serving}, return_when=asyncio.FIRST_COMPLETED)
-    app.state.draining = True
+    for front in fronts:
+        front.app.state.draining = True
     await asyncio.wait(serving, timeout=settings.drain_pause_s, return_when=asyncio.FIRST_COMPLETED)
     for front in fronts:
         front.should_exit = True

@@ -268,6 +268,7 @@ def create_admin(settings: Settings, metrics: Metrics) -> FastAPI:
         ],
     )
     app.state.settings = settings
+    app.state.draining = False  # until the process is told to stop
     app.state.store = LocalObjectStore(settings.home / "objects")
     errors.install(app)
     app.include_router(router)

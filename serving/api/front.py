@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from serving import tls
 from serving.api.protocol import BoundedHttp
@@ -19,7 +19,7 @@ class Front(uvicorn.Server):
     Raises ``BadSettings`` where it cannot listen, or a certificate cannot be used.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, port: int, ready: Callable[[str], None]) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, port: int, ready: Callable[[str], None]) -> None:
         tls.check_https(settings)
         super().__init__(
             uvicorn.Config(
@@ -33,6 +33,7 @@ class Front(uvicorn.Server):
                 ssl_keyfile=settings.https_key,
             )
         )
+        self.app = app
         self._host = settings.host
         self._ready = ready
         # Named as TCP: else asyncio does not see that it is, and the end of an answer waits 40 ms for the

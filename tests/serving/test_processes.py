@@ -238,7 +238,7 @@ def test_the_front_says_what_it_waits_for(tmp_path: Path, start: Start) -> None:
     }
     process, _ = start("api", **addresses, IMGSEARCH_REDIS_URL=f"redis://:hunter2@127.0.0.1:{ports[3]}/0")
     lines = stopped(process, tmp_path / "api.log")
-    assert [line["message"] for line in lines if line["level"] == "warning"] == [
+    assert [line["message"] for line in lines if line["logger"] == "serving.startup"] == [
         f"the search service does not answer at 127.0.0.1:{ports[0]} yet; this process waits for it",
         f"the detect service does not answer at 127.0.0.1:{ports[1]} yet; this process waits for it",
         f"the embed service does not answer at 127.0.0.1:{ports[2]} yet; this process waits for it",
