@@ -9,16 +9,17 @@ from contextlib import closing
 
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
 from imgsearch_assets.snapshot import if_readable
-from serving.errors import BadInput, NotFound, Unverified
+from serving.errors import BadInput, Unverified
 from serving.index.artifact import load, read_deltas
-from serving.index.generation import Manifest, manifest_key
+from serving.index.generation import manifest_key
+from serving.index.release import rollback as go_back
 from serving.index.store import (
     NewerFormat,
     Pointer,
     Release,
     changing,
     environments,
-    list_generations,
+    generations,
     point,
     read_manifest,
     read_pointer,
@@ -69,37 +70,8 @@ def publish(
 
 
 def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None = None) -> Pointer:
-    """Make an earlier generation live again: the latest whole one that nobody rolled back from, or ``to``.
-
-    Verified and loaded before, but past no gate: it was live. Raises ``NotFound`` when there is none to
-    go back to, ``Unverified`` or ``Conflict``.
-    """
-    seen = read_pointer(store, environment)
-    if seen.pointer is None:
-        raise NotFound(f"nothing was ever released in {environment}")
-    left = seen.pointer.live.generation
-    bad = {left, *(release.rolled_back_from for release in seen.pointer.history)}
-    earlier = dict.fromkeys(release.generation for release in seen.pointer.earlier)
-    candidates = [name for name in earlier if name == to or (to is None and name not in bad)]
-    for generation in candidates:
-        try:
-            # Of the same content, though it may have been written anew since.
-            manifest = read_manifest(store, generation)
-            load(store, manifest)
-            return point(store, environment, manifest, who, why, seen, rolled_back_from=left)
-        except (NotFound, Unverified) as error:
-            sentence = (
-                f"generation {generation} cannot be gone back to: {error}; "
-                "`imgsearch release list` shows what there is"
-            )
-            if generation == candidates[-1]:
-                raise type(error)(sentence) from None
-            log.warning(sentence)
-    raise NotFound(
-        f"generation {to} was not live in {environment} before"
-        if to
-        else f"there is no earlier generation in {environment} to go back to"
-    )
+    """As ``serving.index.release.rollback``, of a generation that was loaded as a replica would before."""
+    return go_back(store, environment, who, why, to, lambda manifest: load(store, manifest))
 
 
 def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings, keep: int) -> None:
@@ -127,19 +99,6 @@ def history(store: ObjectStore, environment: str) -> list[Release]:
     """The releases of ``environment`` that are remembered, the live one first."""
     pointer = read_pointer(store, environment).pointer
     return list(pointer.history) if pointer else []
-
-
-def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, Unverified]]:
-    """Every complete generation, the one made last first; and why those that cannot be read cannot, by id."""
-    found, unreadable = [], {}
-    for generation in list_generations(store):
-        try:
-            found.append(read_manifest(store, generation))
-        except NotFound:
-            continue  # removed this moment
-        except Unverified as error:
-            unreadable[generation] = error
-    return sorted(found, key=lambda manifest: manifest.created_at, reverse=True), unreadable
 
 
 def prune(store: ObjectStore, keep: int) -> list[str]:

@@ -47,10 +47,9 @@ def status(home: Home, environment: Environment = "local") -> None:
 @app.command("list")
 def list_(home: Home) -> None:
     """Every generation in the store, the one made last first, and where it is live."""
-    from imgsearch_assets.release import generations
     from imgsearch_assets.release import status as live
     from serving.errors import Unverified
-    from serving.index.store import environments
+    from serving.index.store import environments, generations
 
     with one_sentence():
         store = objects_of(home)

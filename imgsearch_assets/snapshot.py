@@ -14,9 +14,8 @@ from imgsearch_assets.diff import Difference
 from imgsearch_assets.features import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
-from serving.index.artifact import verify
 from serving.index.generation import ITEMS, Manifest, Segment
-from serving.index.store import read_manifest, read_pointer
+from serving.index.store import read_manifest, read_pointer, verify
 from serving.models.detection import item_boxes
 from serving.object_store import ObjectStore
 

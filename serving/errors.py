@@ -5,11 +5,14 @@
     │   ├── BadImage               bytes that are no acceptable picture (``reason``: ``BadImage.REASONS``)
     │   └── BadAddress             a URL we will not fetch (not http(s), not a global address, ...)
     │       └── Unreachable        a URL whose host is not there, or hangs up; tomorrow it may answer
-    ├── NotFound                   no such product, generation, model
+    ├── Unauthenticated            no API key, or one that is not taken
+    ├── Forbidden                  an API key that may not do this
+    ├── NotFound                   no such product, generation, model, key
     ├── ModelMismatch              vectors of one model against a generation of another
     ├── Unsupported                asked for what this installation's models cannot do
     │   └── TextSearchOff          a text, where the embedder has no text tower
     ├── Overloaded                 too much at once; try again after ``retry_after_s``
+    │   └── RateLimited            more than this API key may ask
     ├── DeadlinePassed             the caller's time ran out, or could not be met
     ├── Unavailable                something this service leans on is not there (yet)
     ├── Unverified                 an artefact does not hash, size or load as its manifest says; never served
@@ -72,6 +75,14 @@ class Unreachable(BadAddress):
     """Of the URL's host, not of what this service leans on: whoever gave the URL can choose another."""
 
 
+class Unauthenticated(ImgsearchError):
+    code = "unauthenticated"
+
+
+class Forbidden(ImgsearchError):
+    code = "forbidden"
+
+
 class NotFound(ImgsearchError):
     code = "not_found"
 
@@ -94,6 +105,10 @@ class Overloaded(ImgsearchError):
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    code = "rate_limited"
 
 
 class DeadlinePassed(ImgsearchError):
@@ -122,6 +137,8 @@ class BadSettings(ImgsearchError):
 
 _STATUS: dict[type[ImgsearchError], tuple[int, grpc.StatusCode]] = {
     BadInput: (400, grpc.StatusCode.INVALID_ARGUMENT),
+    Unauthenticated: (401, grpc.StatusCode.UNAUTHENTICATED),
+    Forbidden: (403, grpc.StatusCode.PERMISSION_DENIED),
     NotFound: (404, grpc.StatusCode.NOT_FOUND),
     ModelMismatch: (503, grpc.StatusCode.FAILED_PRECONDITION),
     Unsupported: (501, grpc.StatusCode.UNIMPLEMENTED),

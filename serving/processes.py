@@ -6,11 +6,11 @@ in work is done. Heavy modules are imported by the process that needs them.
 
 import asyncio
 import gc
+import logging
 import os
-import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,8 @@ from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
 from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
+
+log = logging.getLogger(__name__)
 
 
 async def search(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
@@ -151,56 +153,38 @@ async def _serve_models(
 
 
 async def api(settings: Settings, port: int, ready: Ready) -> None:
-    """The HTTP front."""
-    import uvicorn
-
+    """The HTTP front, and on a port of its own what only administrators may do."""
     from serving.api.app import create_app
-    from serving.api.protocol import BoundedHttp
+    from serving.api.front import Front
 
-    class Front(uvicorn.Server):
-        """Says when it listens, and leaves the signals to us: uvicorn itself would end with the signal."""
+    _say_if_open(settings)
+    public = create_app(settings)
+    fronts = [Front(public, settings, port, ready)]
+    if settings.admin_port is not None:
+        from serving.api.admin import create_admin
 
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started and sockets:
-                ready(f"{settings.host}:{sockets[0].getsockname()[1]}")
-
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    # Named as TCP: else asyncio does not see that it is, and the end of an answer waits 40 ms for the
-    # acknowledgement of its head.
-    listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, port))
-    except OSError as error:
-        listener.close()
-        raise BadSettings(f"cannot listen on {settings.host}:{port}: {error.strerror}") from None
-    app = create_app(settings)
-    front = Front(
-        uvicorn.Config(
-            app,
-            http=BoundedHttp,
-            ws="none",
-            log_config=None,  # its records go where all others go
-            access_log=False,  # the application writes its own, with request ids
-            timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,
-        )
-    )
-    serving = asyncio.create_task(front.serve(sockets=[listener]))
+        admin = create_admin(settings, public.state.metrics)
+        fronts.append(Front(admin, settings, settings.admin_port, lambda _: None))
+    serving = [asyncio.create_task(front.serve(sockets=[front.listener])) for front in fronts]
     stop = asyncio.create_task(until_told_to_stop())
-    await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-    app.state.draining = True
-    await asyncio.wait({serving}, timeout=settings.drain_pause_s)
-    front.should_exit = True
-    await serving
+    await asyncio.wait({stop, *serving}, return_when=asyncio.FIRST_COMPLETED)
+    for front in fronts:
+        front.app.state.draining = True
+    await asyncio.wait(serving, timeout=settings.drain_pause_s, return_when=asyncio.FIRST_COMPLETED)
+    for front in fronts:
+        front.should_exit = True
+    await asyncio.gather(*serving)
+
+
+def _say_if_open(settings: Settings) -> None:
+    if settings.is_open:
+        log.warning("open to everybody who reaches %s; IMGSEARCH_OPEN=false asks for API keys", settings.host)
 
 
 async def _listen(
     server: Server, settings: Settings, port: int, metrics: RpcMetrics, metrics_port: int | None
 ) -> str:
+    _say_if_open(settings)
     address = await server.start(port)
     if metrics_port is not None:
         try:

@@ -21,6 +21,7 @@ _LONGEST_BYTES = 16
 _LONGEST_WORD = 120
 
 _PATTERNS = (
+    (re.compile(r"imgs_([0-9a-f]{12})_[0-9a-f]{64}"), rf"imgs_\1_{SECRET}"),
     (re.compile(r"://[^\s/@'\"]*@"), f"://{SECRET}@"),
     (re.compile(r"(?<=://)([^\s?'\"<>]+)\?[^\s'\"<>]*"), rf"\1{QUERY}"),
     (re.compile(rf"\bb'(?:[^'\\]|\\.){{{_LONGEST_BYTES},}}'?"), BYTES),

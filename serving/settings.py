@@ -11,6 +11,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import BadSettings
+from serving.identity.keys import Rate, is_key
 from serving.index.collapse import Collapse
 
 _HOST_PORT = r"^\S+:\d{1,5}$"
@@ -60,6 +61,42 @@ class Settings(EngineSettings):
         "127.0.0.1:50053", pattern=_HOST_PORT, description="host:port of the embed service."
     )
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
+
+    open: bool | None = Field(
+        None,
+        description="Whether anybody may ask without an API key: by default, and only, where the environment "
+        "is `local`.",
+    )
+    service_key: SecretStr | None = Field(
+        None, description="The front's own API key (scope `search`), which it shows to the services."
+    )
+    rate: Rate = Field(
+        "0",
+        description="What an API key may ask: `10/second`, `600/minute`; `0` for no limit. A key's own wins.",
+    )
+    admin_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of the api process for admin calls; none without it."
+    )
+
+    tls_certificate: Path | None = Field(
+        None, description="PEM chain of the gRPC servers; then they speak TLS."
+    )
+    tls_key: Path | None = Field(None, description="PEM private key of that certificate.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM of who signs the clients of the gRPC servers; then others cannot connect."
+    )
+    tls_ca: Path | None = Field(
+        None, description="PEM of who signs the gRPC servers; then the front speaks TLS to them."
+    )
+    tls_client_certificate: Path | None = Field(None, description="PEM chain the front shows to them.")
+    tls_client_key: Path | None = Field(None, description="PEM private key of that certificate.")
+    tls_server_name: str | None = Field(
+        None, description="The name in their certificates, where it is not the host of their address."
+    )
+    https_certificate: Path | None = Field(
+        None, description="PEM chain of the api process; then it, admin calls included, speaks HTTPS."
+    )
+    https_key: Path | None = Field(None, description="PEM private key of that certificate.")
 
     max_picture_bytes: int = Field(10 * 2**20, gt=0, description="Largest picture, as bytes.")
     max_picture_pixels: int = Field(
@@ -123,6 +160,25 @@ class Settings(EngineSettings):
         description="Where unexpected errors are sent, as Sentry names it; without it they are logged only.",
     )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may ask without an API key."""
+        return self.environment == "local" and self.open is not False
+
+
+# What has no meaning without another.
+_NEEDS = (
+    ("tls_certificate", "tls_key"),
+    ("tls_key", "tls_certificate"),
+    ("tls_client_ca", "tls_certificate"),
+    ("tls_client_certificate", "tls_client_key"),
+    ("tls_client_key", "tls_client_certificate"),
+    ("tls_client_certificate", "tls_ca"),
+    ("tls_server_name", "tls_ca"),
+    ("https_certificate", "https_key"),
+    ("https_key", "https_certificate"),
+)
+
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -144,6 +200,13 @@ def read_settings(**overrides: object) -> Settings:
     settings = read(Settings, **overrides)
     if settings.fetch_allow_hosts and settings.environment != "local":
         raise BadSettings("IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it")
+    if settings.open and settings.environment != "local":
+        raise BadSettings("IMGSEARCH_OPEN is for the local environment only; unset it")
+    if settings.service_key is not None and not is_key(settings.service_key.get_secret_value()):
+        raise BadSettings("IMGSEARCH_SERVICE_KEY is no API key; `imgsearch keys create` makes one")
+    for name, needed in _NEEDS:
+        if getattr(settings, name) is not None and getattr(settings, needed) is None:
+            raise BadSettings(f"IMGSEARCH_{needed.upper()} must be set where IMGSEARCH_{name.upper()} is")
     if settings.search_backend == "milvus" and settings.milvus_uri is None:
         raise BadSettings("IMGSEARCH_MILVUS_URI must be set where IMGSEARCH_SEARCH_BACKEND is milvus")
     if settings.sentry_dsn is not None:

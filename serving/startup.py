@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from serving import tls
 from serving.errors import BadSettings, ImgsearchError
 from serving.object_store import LocalObjectStore
+from serving.rpc.client import Caller
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ def check(service: Service, settings: Settings, port: int, metrics_port: int | N
         missing += _port(settings.host, metrics_port, " for metrics")
     if service == "api":
         missing += _redis(settings)
+        if settings.admin_port is not None:
+            missing += _port(settings.host, settings.admin_port, " for admin calls")
+    missing += _identity(service, settings)
     if missing:
         raise BadSettings("\n".join(missing))
     if service == "api":
@@ -48,6 +53,18 @@ def _port(host: str, port: int, what: str = "") -> Iterator[str]:
             listener.bind((host, port))
         except OSError as error:
             yield f"cannot listen on {host}:{port}{what}: {error.strerror or error}"
+
+
+def _identity(service: Service, settings: Settings) -> Iterator[str]:
+    """What is wrong with what ``service`` shows of itself, or asks of others."""
+    checks: list[Callable[[Settings], object]] = [tls.server_credentials]
+    if service == "api":
+        checks = [tls.check_https, Caller.of]
+    for each in checks:
+        try:
+            each(settings)
+        except BadSettings as error:
+            yield error.message
 
 
 def _held(service: Service, settings: Settings) -> Iterator[str]:

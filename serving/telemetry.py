@@ -32,6 +32,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 # What this process answers with now, as it knows it: generation, embedder, detector. Whatever goes wrong
 # unexpectedly is told with them.
 versions: dict[str, str] = {}
+# The id of the API key that asks; empty where none was needed.
+caller: ContextVar[str] = ContextVar("caller", default="")
 
 _OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
@@ -46,10 +48,11 @@ def accepted_id(outside: str | None) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """A record as one JSON object: at (seconds since 1970), level, logger, message, request_id, and more.
+    """A record as one JSON object: at (seconds since 1970), level, logger, message, and more.
 
-    What a call logs as ``extra={"fields": {...}}`` is added as it is. An exception comes with ``versions``.
-    From a warning on, words may be a library's, so they go through ``redaction``.
+    Of a request its request_id and, where it needed one, the id of its API key. What a call logs as
+    ``extra={"fields": {...}}`` is added as it is. An exception comes with ``versions``. From a warning on,
+    words may be a library's, so they go through ``redaction``.
     """
 
     redaction = Redaction()
@@ -65,6 +68,8 @@ class JsonLines(logging.Formatter):
             line["message"] = self.redaction(record.getMessage())
         if found := request_id.get():
             line["request_id"] = found
+        if key := caller.get():
+            line["key"] = key
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line |= versions | {"exception": self.redaction(self.formatException(record.exc_info))}

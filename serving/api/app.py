@@ -1,7 +1,7 @@
 """The HTTP application: middleware folded round routes, and the backends opened and closed with it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 
 import orjson
@@ -14,9 +14,11 @@ from starlette.responses import Response
 from serving.api import description, errors, etag, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
+from serving.api.identity import Gate, Identity, guards_v1
 from serving.api.limits import Admission, BodyLimit
 from serving.api.telemetry import Metrics, Telemetry
 from serving.errors import Unavailable
+from serving.rpc.client import Caller
 from serving.settings import Settings
 from serving.tracing import Tracing
 
@@ -60,13 +62,21 @@ async def openapi(request: Request) -> Response:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An application on ``settings``. Its services need not be up: it says so until they are."""
+    """An application on ``settings``. Its services need not be up: it says so until they are.
+
+    Raises ``BadSettings``.
+    """
     counted = Metrics()
     traces = Tracing.of(settings, "api")
+    caller = Caller.of(settings)
+    gate = None if settings.is_open else Gate(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Backends.open(settings) as backends:
+        async with AsyncExitStack() as stack:
+            if gate is not None:
+                await stack.enter_async_context(gate.opened())
+            backends = await stack.enter_async_context(Backends.open(settings, caller))
             app.state.backends = backends
             app.state.answers = Answers(backends, settings.result_ttl_s)
             counted.watch(backends)
@@ -85,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[  # outermost first
             Middleware(Telemetry, metrics=counted, traces=traces),
             Middleware(pages.SafeHeaders),
+            *([] if gate is None else [Middleware(Identity, gate=gate, scope="search", guards=guards_v1)]),
             Middleware(Admission, max_concurrency=settings.max_concurrency),
             Middleware(BodyLimit, max_picture_bytes=settings.max_picture_bytes, timeout_s=BODY_TIMEOUT_S),
         ],

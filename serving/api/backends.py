@@ -53,11 +53,12 @@ class Backends:
         channels: dict[str, grpc.aio.Channel],
         features: FeatureStore | None,
         fetcher: PictureFetcher,
+        caller: client.Caller = client.IN_THE_CLEAR,
     ) -> None:
         self.settings = settings
-        self._search = search_pb2_grpc.SearchStub(channels["search"])
-        self._detect = detect_pb2_grpc.DetectStub(channels["detect"])
-        self._embed = embed_pb2_grpc.EmbedStub(channels["embed"])
+        self._search = search_pb2_grpc.SearchStub(caller.identified(channels["search"]))
+        self._detect = detect_pb2_grpc.DetectStub(caller.identified(channels["detect"]))
+        self._embed = embed_pb2_grpc.EmbedStub(caller.identified(channels["embed"]))
         self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
         self._features = features
         self._fetcher = fetcher
@@ -69,11 +70,13 @@ class Backends:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator["Backends"]:
+    async def open(cls, settings: Settings, caller: client.Caller) -> AsyncIterator["Backends"]:
         """Opens channels without waiting for what is behind them; closes all when the block ends."""
         async with AsyncExitStack() as stack:
             channels = {
-                name: await stack.enter_async_context(client.channel(getattr(settings, f"{name}_address")))
+                name: await stack.enter_async_context(
+                    client.channel(getattr(settings, f"{name}_address"), caller)
+                )
                 for name in SERVICES
             }
             features = None
@@ -87,7 +90,7 @@ class Backends:
                     timeout_s=settings.fetch_timeout_s,
                 )
             )
-            backends = cls(settings, channels, features, fetcher)
+            backends = cls(settings, channels, features, fetcher, caller)
             yield backends
             await asyncio.gather(*backends._writes)
 

@@ -142,7 +142,7 @@ def described(app: FastAPI, settings: Settings) -> dict[str, Any]:
     for path, methods in found["paths"].items():
         for operation in methods.values():
             if path.startswith("/v1/"):
-                operation["security"] = [{"key": []}, {}]
+                operation["security"] = [{"key": []}, {}] if settings.is_open else [{"key": []}]
             for status, response in operation["responses"].items():
                 names = ["X-Request-Id", *(["Retry-After"] if status in _RETRIED else [])]
                 response["headers"] = response.get("headers", {}) | {name: _header(name) for name in names}

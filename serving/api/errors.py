@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from serving.errors import ImgsearchError, Overloaded, Unavailable, status_of
+from serving.errors import ImgsearchError, Overloaded, Unauthenticated, Unavailable, status_of
 from serving.telemetry import request_id
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ def told(error: ImgsearchError) -> JSONResponse:
     headers = {}
     if isinstance(error, Overloaded | Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     return error_response(status, error.code, error.message, headers)
 
 

@@ -122,8 +122,8 @@ ERRORS: dict[int, dict[str, tuple[str, str]]] = {
         "cursor": ("bad_input", "cursor is not one that this search gave"),
         "host": ("bad_input", "the picture's host answered 404"),
     },
-    401: {"key": ("unauthenticated", "send a key as Authorization: Bearer KEY")},
-    403: {"scope": ("forbidden", "this key is not for search")},
+    401: {"key": ("unauthenticated", "an API key is needed; send it as Authorization: Bearer KEY")},
+    403: {"scope": ("forbidden", "API key 0b1a4e0f6c2d has no scope search")},
     404: {
         "product": ("not_found", f"product {PRODUCT_ID!r} is not in the index"),
         "explain": ("not_found", f"generation {_GENERATION} does not hold product {PRODUCT_ID!r}"),

@@ -19,7 +19,8 @@ class BodyLimit:
 
     The size is counted as the bytes come in, so a body of unknown length stops at the cap. A picture in
     JSON is base64, a third larger than itself; one cap for both keeps ``max_picture_bytes`` reachable
-    either way, and the picture itself is measured again by ``images.decode.inspect``.
+    either way, and the picture itself is measured again by ``images.decode.inspect``. With 0 of it there
+    is room for all else that a request says.
     """
 
     def __init__(self, app: ASGIApp, max_picture_bytes: int, timeout_s: float) -> None:
@@ -68,6 +69,8 @@ class BodyLimit:
         return bytes(body)
 
     def _too_large(self) -> BadInput:
+        if self._max_picture_bytes == 0:
+            return BadInput(f"the body has more than {self._max_bytes:,} bytes")
         return BadImage("too_many_bytes", f"the picture has more than {self._max_picture_bytes:,} bytes")
 
 

@@ -5,8 +5,6 @@ as absent, and for a moment after a failure nobody waits for Redis at all.
 """
 
 import asyncio
-import logging
-import time
 from typing import Any
 
 import redis.asyncio
@@ -14,10 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-log = logging.getLogger(__name__)
-
-# After a failure Redis counts as down for so long.
-DOWN_FOR_S = 1.0
+from serving.cache.away import Away
 
 _CONNECTIONS = 64
 
@@ -27,7 +22,7 @@ class Values:
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._down_until_s = 0.0
+        self._away = Away("its part is done anew")
         self._client = redis.asyncio.Redis.from_url(
             redis_url,
             socket_timeout=timeout_s,
@@ -37,32 +32,25 @@ class Values:
         )
 
     async def get(self, key: str) -> bytes | None:
-        if self._down():
+        if self._away:
             return None
         try:
             async with asyncio.timeout(self._timeout_s):
                 data: Any = await self._client.get(key)  # bytes: nothing is decoded
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+            self._away.failed(error)
             return None
         return data  # type: ignore[no-any-return]
 
     async def set(self, key: str, data: bytes, ttl_s: int) -> None:
         """Keep ``data`` for ``ttl_s`` seconds."""
-        if self._down():
+        if self._away:
             return
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.set(key, data, ex=ttl_s)
         except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
+            self._away.failed(error)
 
     async def aclose(self) -> None:
         await self._client.aclose()
-
-    def _down(self) -> bool:
-        return time.monotonic() < self._down_until_s
-
-    def _failed(self, error: Exception) -> None:
-        self._down_until_s = time.monotonic() + DOWN_FOR_S
-        log.warning("Redis does not answer (%s); its part is done anew", type(error).__name__)

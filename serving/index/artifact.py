@@ -34,6 +34,7 @@ from serving.index.groups import groupings
 from serving.index.kinds import empty, parameters, shape, tables_bytes
 from serving.index.loaded import Change, Generation
 from serving.index.part import Part, joined, row_products
+from serving.index.store import check_size, verify
 from serving.object_store import ObjectStore
 
 _SUFFIX: dict[Kind, str] = {"base": "faiss"}
@@ -78,24 +79,6 @@ def take_over(store: ObjectStore, segment: Segment) -> None:
     verify(store, segment)
 
 
-def verify(store: ObjectStore, segment: Segment) -> None:
-    """Hold a file to its size and hash. Raises ``NotFound`` or ``Unverified``."""
-    _check_size(store, segment)
-    try:
-        with store.local_path(segment.key).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:  # removed this moment
-        raise NotFound(f"there is no object {segment.key}") from None
-    if found != segment.sha256:
-        raise Unverified(f"{segment.key} does not have the hash that its name says")
-
-
-def _check_size(store: ObjectStore, segment: Segment) -> None:
-    size = store.size(segment.key)
-    if size != segment.size_bytes:
-        raise Unverified(f"{segment.key} has {size} bytes, not {segment.size_bytes}")
-
-
 def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = None) -> Generation:
     """Everything a search needs, verified and warm.
 
@@ -112,7 +95,7 @@ def load(store: ObjectStore, manifest: Manifest, beside: Generation | None = Non
     files = manifest.files[len(manifest.segments) :] if same_base else manifest.files
     _check_headroom(manifest, files)
     for segment in files:  # of all, before any of them is read
-        _check_size(store, segment)
+        check_size(store, segment)
     if beside is not None and same_base:
         base, of_base = beside.base, beside.base_groupings
     else:

@@ -1,4 +1,4 @@
-"""Manifests and pointers in the object store.
+"""Manifests and pointers in the object store, and whether the files that they name are whole.
 
 A pointer, ``environments/<environment>.json``, is the only object that moves: it names the live generation,
 the hash of its manifest and what was live before. It moves by compare-and-set, so of two publishers one
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.errors import BadInput, NotFound, Unverified
-from serving.index.generation import FORMAT, Manifest, manifest_key
+from serving.index.generation import FORMAT, Manifest, Segment, manifest_key
 from serving.object_store import ObjectStore
 
 # Releases a pointer remembers: what `release status` shows and a roll-back can go back to.
@@ -198,6 +198,38 @@ def _check_format(generation: str, data: bytes) -> None:
 def list_generations(store: ObjectStore) -> Iterator[str]:
     """The id of every complete generation, in order."""
     return (key.split("/")[1] for key in store.list("generations") if key.endswith("/manifest.json"))
+
+
+def generations(store: ObjectStore) -> tuple[list[Manifest], dict[str, Unverified]]:
+    """Every complete generation, the one made last first; and why those that cannot be read cannot, by id."""
+    found, unreadable = [], {}
+    for generation in list_generations(store):
+        try:
+            found.append(read_manifest(store, generation))
+        except NotFound:
+            continue  # removed this moment
+        except Unverified as error:
+            unreadable[generation] = error
+    return sorted(found, key=lambda manifest: manifest.created_at, reverse=True), unreadable
+
+
+def verify(store: ObjectStore, segment: Segment) -> None:
+    """Hold a file to its size and hash. Raises ``NotFound`` or ``Unverified``."""
+    check_size(store, segment)
+    try:
+        with store.local_path(segment.key).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:  # removed this moment
+        raise NotFound(f"there is no object {segment.key}") from None
+    if found != segment.sha256:
+        raise Unverified(f"{segment.key} does not have the hash that its name says")
+
+
+def check_size(store: ObjectStore, segment: Segment) -> None:
+    """Raises ``NotFound`` or ``Unverified``."""
+    size = store.size(segment.key)
+    if size != segment.size_bytes:
+        raise Unverified(f"{segment.key} has {size} bytes, not {segment.size_bytes}")
 
 
 def _manifest_bytes(store: ObjectStore, generation: str) -> bytes:

@@ -1,11 +1,17 @@
-"""Channels to the services, and their errors as ours."""
+"""Channels to the services, the key that calls carry, and their errors as ours."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import grpc
 
-from serving.errors import ImgsearchError
+from serving import tls
+from serving.errors import BadSettings, ImgsearchError
 from serving.rpc.errors import from_status
+from serving.rpc.identity import AUTHORIZATION
+from serving.settings import Settings
 
 # A reply of 64 queries with 100 products each is some megabytes; gRPC's own bound is four.
 MAX_REPLY_BYTES = 32 * 2**20
@@ -41,9 +47,59 @@ _OPTIONS = (
 )
 
 
-def channel(address: str) -> grpc.aio.Channel:
+@dataclass(frozen=True)
+class Caller:
+    """How a process shows who it is: in the clear, and to services that are open, by nothing."""
+
+    credentials: grpc.ChannelCredentials | None = None
+    server_name: str | None = None
+    key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Caller":
+        """Raises ``BadSettings``, also where the services ask for a key and there is none."""
+        key = settings.service_key
+        if key is None and not settings.is_open:
+            raise BadSettings(
+                f"IMGSEARCH_SERVICE_KEY must be set in {settings.environment}; `imgsearch keys create "
+                "--scope search` makes one"
+            )
+        secret = None if key is None else key.get_secret_value()
+        return cls(tls.channel_credentials(settings), settings.tls_server_name, secret)
+
+    def identified(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
+        """The same for stubs of our services, whose unary calls carry the key."""
+        if self.key is None:
+            return channel
+        return cast(grpc.aio.Channel, _Identified(channel, (AUTHORIZATION, f"Bearer {self.key}")))
+
+
+class _Identified:
+    """Not one of gRPC's interceptors: those make a task of every call."""
+
+    def __init__(self, channel: grpc.aio.Channel, mark: tuple[str, str]) -> None:
+        self._channel = channel
+        self._mark = mark
+
+    def unary_unary(self, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        call = self._channel.unary_unary(*arguments, **options)
+
+        def marked(request: Any, *, metadata: tuple[tuple[str, str], ...] = (), **options: Any) -> Any:
+            return call(request, metadata=(*metadata, self._mark), **options)
+
+        return marked
+
+
+IN_THE_CLEAR = Caller()
+
+
+def channel(address: str, caller: Caller = IN_THE_CLEAR) -> grpc.aio.Channel:
     """A channel to ``host:port``; connects when first used. Close it, or use it as ``async with``."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    if caller.credentials is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    name = caller.server_name
+    options = _OPTIONS if name is None else (*_OPTIONS, ("grpc.ssl_target_name_override", name))
+    return grpc.aio.secure_channel(address, caller.credentials, options=options)
 
 
 def error_of(error: grpc.aio.AioRpcError) -> ImgsearchError:

@@ -14,11 +14,14 @@ from serving.errors import (
     BadSettings,
     Conflict,
     DeadlinePassed,
+    Forbidden,
     ImgsearchError,
     ModelMismatch,
     NotFound,
     Overloaded,
+    RateLimited,
     TextSearchOff,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     Unverified,
@@ -102,8 +105,13 @@ def from_status(error: grpc.aio.AioRpcError) -> ImgsearchError:
             return BadImage(trailing[REASON], message)
         case Overloaded.code:
             return Overloaded(message, retry_after_s)
+        case RateLimited.code:
+            return RateLimited(message, retry_after_s)
         case Unavailable.code:
             return Unavailable(message, retry_after_s)
+        case Unauthenticated.code | Forbidden.code:  # our own key, of which our caller knows nothing
+            log.error("a service behind this one refuses IMGSEARCH_SERVICE_KEY: %s", message)
+            return Unavailable("a service behind this one refuses this one's API key")
         case _:
             return _BY_CODE.get(code, ImgsearchError)(message)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -11,9 +12,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from serving import tls
 from serving.errors import BadSettings
+from serving.identity.following import keys_of
 from serving.rpc.admission import Admission, Deadline
 from serving.rpc.errors import Errors
+from serving.rpc.identity import Identity
 from serving.rpc.recording import Recording
 from serving.rpc.unary import Interceptors
 from serving.settings import Settings
@@ -64,6 +68,8 @@ class Server:
         self._settings = settings
         self._traces = traces
         self._names: list[str] = []
+        self._known = None if settings.is_open else keys_of(settings)
+        self._until_drained = AsyncExitStack()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[
@@ -71,6 +77,7 @@ class Server:
                     [
                         Recording(metrics, traces),
                         Errors(),
+                        *(() if self._known is None else (Identity(self._known),)),
                         Admission(limit or settings.max_concurrency, metrics.refused),
                         Deadline(settings.request_timeout_s),
                     ]
@@ -93,17 +100,22 @@ class Server:
     async def start(self, port: int) -> str:
         """Listen; the address, ``host:port``. Not yet ready: see ``set_ready``.
 
-        Raises ``BadSettings`` when the port cannot be had.
+        Raises ``BadSettings`` when the port cannot be had, or a certificate cannot be used.
         """
         if self._settings.environment == "local":
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         host = self._settings.host
         try:
-            port = self._server.add_insecure_port(f"{host}:{port}")
+            if (credentials := tls.server_credentials(self._settings)) is None:
+                port = self._server.add_insecure_port(f"{host}:{port}")
+            else:
+                port = self._server.add_secure_port(f"{host}:{port}", credentials)
         except RuntimeError:
             raise BadSettings(f"cannot listen on {host}:{port}; is it taken?") from None
         await self.set_ready(False)
+        if self._known is not None:
+            await self._until_drained.enter_async_context(self._known.followed())
         await self._server.start()
         return f"{host}:{port}"
 
@@ -119,6 +131,7 @@ class Server:
         await self._server.stop(self._settings.request_timeout_s)
         if self._traces is not None:
             await self._traces.aclose()
+        await self._until_drained.aclose()
 
 
 async def until_told_to_stop() -> None:

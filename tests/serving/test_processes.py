@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.processes import free_port
 from imgsearch_assets.release import follow_in_milvus
+from serving.identity.store import create
 from serving.index.store import point, read_pointer
 from serving.object_store import LocalObjectStore
 from serving.proto import search_pb2, search_pb2_grpc
@@ -110,6 +111,48 @@ def test_the_front_starts_alone_and_stops(tmp_path: Path, start: Start) -> None:
     stopped(process, tmp_path / "api.log", signal.SIGINT)
 
 
+def test_a_closed_front_with_its_services_and_admin_calls(shop, tmp_path: Path, start: Start) -> None:
+    manifest = shop.build()
+    point(shop.store, "production", manifest, "test", "test", read_pointer(shop.store, "production"))
+    front, admin = (create(shop.store, "production", name, [name])[1] for name in ("search", "admin"))
+    closed = {"IMGSEARCH_ENVIRONMENT": "production"}
+    search, address = start("search", **closed)
+    admin_port = free_port()
+    api, url = start(
+        "api",
+        **closed,
+        IMGSEARCH_SEARCH_ADDRESS=address,
+        IMGSEARCH_SERVICE_KEY=front,
+        IMGSEARCH_ADMIN_PORT=str(admin_port),
+    )
+
+    def ask(where: str, key: str) -> httpx.Response:
+        return httpx.get(f"http://{where}", headers={"Authorization": f"Bearer {key}"}, timeout=20)
+
+    assert ask(f"{url}/v1/products/p00001", front).json()["generation"] == manifest.id
+    (generation,) = ask(f"127.0.0.1:{admin_port}/v1/admin/generations", admin).json()["generations"]
+    assert (generation["id"], generation["live_in"]) == (manifest.id, ["production"])
+    for where, key in ((f"{url}/v1/status", admin), (f"127.0.0.1:{admin_port}/v1/admin/keys", front)):
+        assert ask(where, key).status_code == 403
+    lines = stopped(api, tmp_path / "api.log")
+    keys = [line.get("key") for line in lines if line["logger"] == "serving.api.access"]
+    assert keys == [front[5:17], admin[5:17], None, None]
+    assert not [line for line in lines if line["logger"] == "serving.processes"]
+    stopped(search, tmp_path / "search.log")
+
+
+@pytest.mark.parametrize("name", ["api", "search"])
+def test_an_open_process_says_so_once(tmp_path: Path, start: Start, name: str) -> None:
+    process, address = start(name)
+    if name == "api":
+        assert httpx.get(f"http://{address}/healthz", timeout=20).status_code == 200
+    else:
+        assert health(address) == NOT_SERVING
+    lines = stopped(process, tmp_path / f"{name}.log")
+    said = [line["message"] for line in lines if line["logger"] == "serving.processes"]
+    assert said == ["open to everybody who reaches 127.0.0.1; IMGSEARCH_OPEN=false asks for API keys"]
+
+
 def test_a_taken_port_for_metrics_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -195,7 +238,7 @@ def test_the_front_says_what_it_waits_for(tmp_path: Path, start: Start) -> None:
     }
     process, _ = start("api", **addresses, IMGSEARCH_REDIS_URL=f"redis://:hunter2@127.0.0.1:{ports[3]}/0")
     lines = stopped(process, tmp_path / "api.log")
-    assert [line["message"] for line in lines if line["level"] == "warning"] == [
+    assert [line["message"] for line in lines if line["logger"] == "serving.startup"] == [
         f"the search service does not answer at 127.0.0.1:{ports[0]} yet; this process waits for it",
         f"the detect service does not answer at 127.0.0.1:{ports[1]} yet; this process waits for it",
         f"the embed service does not answer at 127.0.0.1:{ports[2]} yet; this process waits for it",

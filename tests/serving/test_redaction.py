@@ -21,6 +21,7 @@ from serving.settings import Settings
         (r"""cannot read b"it's a \xff\xd8\xff\xe0" here""", "cannot read [bytes] here"),
         ("b'short'", None),
         (f"not base64: {'/9j/4AAQ' * 20}==", "not base64: [bytes]"),
+        (f"no such key: imgs_0123456789ab_{'0' * 64}", "no such key: imgs_0123456789ab_[secret]"),
         ("what is this? a sentence", None),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 
 from serving.errors import BadSettings
-from serving.settings import read_settings
+from serving.settings import Settings, read_settings
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,71 @@ def test_milvus_needs_an_address() -> None:
     assert read_settings().search_backend == "memory"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        ({}, True),
+        ({"open": False}, False),
+        ({"open": True}, True),
+        ({"environment": "staging"}, False),
+        ({"environment": "production", "open": False}, False),
+    ],
+)
+def test_open_by_default_and_only_locally(overrides: dict, wanted: bool) -> None:
+    assert read_settings(**overrides).is_open is wanted
+
+
+def test_nothing_but_local_can_be_open() -> None:
+    with pytest.raises(BadSettings, match="IMGSEARCH_OPEN is for the local environment only; unset it"):
+        read_settings(environment="staging", open=True)
+    assert not Settings(environment="staging", open=True).is_open
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ("tls_certificate", "tls_key"),
+        ("tls_key", "tls_certificate"),
+        ("tls_client_ca", "tls_certificate"),
+        ("tls_client_certificate", "tls_client_key"),
+        ("tls_client_key", "tls_client_certificate"),
+        ("tls_server_name", "tls_ca"),
+        ("https_certificate", "https_key"),
+        ("https_key", "https_certificate"),
+    ],
+)
+def test_half_of_what_tls_takes_is_named(given: str, lacking: str) -> None:
+    with pytest.raises(BadSettings) as error:
+        read_settings(**{given: "x"})
+    assert (
+        error.value.message == f"IMGSEARCH_{lacking.upper()} must be set where IMGSEARCH_{given.upper()} is"
+    )
+
+
+def test_a_certificate_of_a_client_is_for_servers_that_are_known() -> None:
+    with pytest.raises(
+        BadSettings, match="IMGSEARCH_TLS_CA must be set where IMGSEARCH_TLS_CLIENT_CERTIFICATE is"
+    ):
+        read_settings(tls_client_certificate="x", tls_client_key="x")
+
+
+def test_the_key_of_the_front_looks_like_one() -> None:
+    with pytest.raises(
+        BadSettings, match="IMGSEARCH_SERVICE_KEY is no API key; `imgsearch keys create` makes one"
+    ):
+        read_settings(service_key="hunter2")
+
+
+def test_a_rate_is_a_number_and_a_time() -> None:
+    with pytest.raises(
+        BadSettings, match="IMGSEARCH_RATE: Value error, a rate is as in 10/second or 600/minute, or 0 for"
+    ):
+        read_settings(rate="fast")
+    assert read_settings(rate="600/minute").rate == "600/minute"
+
+
 def test_secrets_are_not_shown() -> None:
+    assert "0" * 64 not in repr(read_settings(service_key=f"imgs_0123456789ab_{'0' * 64}"))
     assert "hunter2" not in repr(read_settings(redis_url="redis://:hunter2@localhost"))
     assert "hunter2" not in repr(read_settings(milvus_uri="http://a:hunter2@b", milvus_token="a:hunter2"))
 

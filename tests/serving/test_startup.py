@@ -53,6 +53,24 @@ def test_an_address_of_redis_that_is_none_is_said_without_it(tmp_path: Path) -> 
     ]
 
 
+def test_what_a_closed_front_lacks_is_said_together(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.pem"
+    settings = Settings(home=tmp_path, environment="staging", https_certificate=nowhere, https_key=nowhere)
+    assert missing("api", settings) == [
+        f"IMGSEARCH_HTTPS_CERTIFICATE cannot be read: {nowhere}: No such file or directory",
+        "IMGSEARCH_SERVICE_KEY must be set in staging; `imgsearch keys create --scope search` makes one",
+    ]
+    settings = Settings(home=tmp_path, environment="staging", tls_certificate=nowhere, tls_key=nowhere)
+    assert missing("search", settings) == [
+        f"IMGSEARCH_TLS_CERTIFICATE cannot be read: {nowhere}: No such file or directory"
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert missing("api", Settings(home=tmp_path, admin_port=port)) == [
+            f"cannot listen on 127.0.0.1:{port} for admin calls: Address already in use"
+        ]
+
+
 def test_a_search_service_starts_with_nothing(tmp_path: Path) -> None:
     startup.check("search", Settings(home=tmp_path), 0, free_port())
 

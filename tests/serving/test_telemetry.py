@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from serving.telemetry import CallFigures, JsonLines, LinesHandler, accepted_id, log_json, request_id
+from serving.telemetry import (
+    CallFigures,
+    JsonLines,
+    LinesHandler,
+    accepted_id,
+    caller,
+    log_json,
+    request_id,
+)
 
 
 def line(**fields: object) -> dict:
@@ -37,6 +45,15 @@ def test_a_record_in_a_request_has_its_id() -> None:
         assert line()["request_id"] == "abc"
     finally:
         request_id.reset(token)
+
+
+def test_a_record_of_a_known_caller_has_the_id_of_its_key() -> None:
+    assert "key" not in line()
+    token = caller.set("0123456789ab")
+    try:
+        assert line()["key"] == "0123456789ab"
+    finally:
+        caller.reset(token)
 
 
 def test_an_exception_stays_on_its_line() -> None:

@@ -142,8 +142,8 @@ async def test_a_redis_that_hangs_costs_its_time_once() -> None:
 async def test_a_redis_that_came_back_is_asked_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(redis_url, timeout_s=2.0)
     store.put_many({product_key("e1", "p1"): features()})
-    store.values._failed(TimeoutError())
+    store.values._away.failed(TimeoutError())
     assert await store.get_product("e1", "p1") is None
-    store.values._down_until_s = 0.0
+    store.values._away._until_s = 0.0
     assert same(await store.get_product("e1", "p1"), features())
     await store.aclose()

@@ -9,8 +9,9 @@ import pytest
 
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index import artifact, memory
-from serving.index.artifact import load, verify, write_segment
+from serving.index.artifact import load, write_segment
 from serving.index.generation import Manifest, Segment
+from serving.index.store import verify
 
 
 def test_what_was_built_is_loaded(shop) -> None:

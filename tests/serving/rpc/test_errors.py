@@ -10,10 +10,13 @@ from serving.errors import (
     BadSettings,
     Conflict,
     DeadlinePassed,
+    Forbidden,
     ImgsearchError,
     ModelMismatch,
     NotFound,
     Overloaded,
+    RateLimited,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     Unverified,
@@ -27,6 +30,7 @@ ERRORS = [
     ModelMismatch("other vectors"),
     Unsupported("no text"),
     Overloaded("too much", retry_after_s=2.5),
+    RateLimited("too often", retry_after_s=1.5),
     DeadlinePassed("too late"),
     Unavailable("not yet", retry_after_s=0.25),
     Unverified("a flipped bit"),
@@ -50,6 +54,21 @@ async def test_an_error_of_ours_arrives_as_itself(opened, error: ImgsearchError)
     assert caught.value.message == error.message
     for name in ("reason", "retry_after_s"):
         assert getattr(caught.value, name, None) == getattr(error, name, None)
+
+
+@pytest.mark.parametrize("error", [Unauthenticated("API key 1 was revoked"), Forbidden("no scope")])
+async def test_a_key_of_ours_that_is_refused_is_no_mistake_of_our_caller(
+    opened, error: ImgsearchError, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as line:
+
+        async def fail() -> None:
+            raise error
+
+        line.servicer.behave = fail
+        with pytest.raises(Unavailable, match="a service behind this one refuses this one's API key"):
+            await line.call()
+    assert caplog.messages == [f"a service behind this one refuses IMGSEARCH_SERVICE_KEY: {error.message}"]
 
 
 async def test_any_other_error_shows_nothing_of_our_insides(opened, caplog: pytest.LogCaptureFixture) -> None:

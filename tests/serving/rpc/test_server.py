@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from pathlib import Path
 
 import grpc
 import pytest
@@ -103,8 +104,8 @@ async def test_a_taken_port_is_said() -> None:
 
 
 @pytest.mark.parametrize("environment", ["local", "production"])
-async def test_only_a_local_server_tells_its_interface(opened, environment: str) -> None:
-    async with opened(environment=environment) as line:
+async def test_only_a_local_server_tells_its_interface(opened, environment: str, tmp_path: Path) -> None:
+    async with opened(environment=environment, home=tmp_path) as line:
 
         def ask() -> list[str]:
             with grpc.insecure_channel(line.address) as channel:
