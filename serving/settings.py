@@ -76,6 +76,24 @@ class Settings(EngineSettings):
     )
     max_message_bytes: int = Field(32 * 2**20, gt=0, description="Largest gRPC request.")
     max_concurrency: int = Field(64, ge=1, description="Calls in work at once; more are refused at once.")
+    model_batch: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Most pictures, of all calls, in one forward pass of the detect and embed services; "
+        "0 for what suits the device: 4 on a CPU, on a GPU what its memory has room for, at most 64.",
+    )
+    model_wait_ms: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="How long a pass that is not full waits for more pictures while others are in work.",
+    )
+    model_queue: int = Field(
+        128,
+        ge=1,
+        description="Pictures in work at once, of all calls; a call that comes on top of others is refused.",
+    )
     max_searches: int = Field(
         256,
         ge=1,

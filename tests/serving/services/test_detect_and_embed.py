@@ -26,8 +26,9 @@ from serving.rpc import client
 from serving.rpc.server import Server
 from serving.services.detect import DetectServicer
 from serving.services.embed import EmbedServicer
+from serving.services.passes import Bounds, Passes
 from serving.settings import Settings
-from serving.telemetry import ModelMetrics, RpcMetrics
+from serving.telemetry import ModelMetrics, PassMetrics, RpcMetrics
 
 
 def picture(seed: int, size: tuple[int, int] | None = None) -> bytes:
@@ -65,17 +66,19 @@ async def channel(
     embedders = ModelHolder(store, "embedder", Embedder, ModelMetrics(CollectorRegistry()))
     await detectors.start()
     await embedders.start()
-    server = Server(settings, RpcMetrics())
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
     with ThreadPoolExecutor(1) as executor:
+        passes: Passes[Any] = Passes(Bounds(3, 1, 16), executor, PassMetrics(metrics))
         server.add(
             detect_pb2.DESCRIPTOR.services_by_name["Detect"],
             detect_pb2_grpc.add_DetectServicer_to_server,
-            DetectServicer(detectors, settings, executor),
+            DetectServicer(detectors, settings, executor, passes),
         )
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,
-            EmbedServicer(embedders, settings, executor),
+            EmbedServicer(embedders, settings, executor, passes),
         )
         async with client.channel(await server.start(0)) as found:
             yield found
