@@ -76,6 +76,23 @@ class Settings(EngineSettings):
     )
     max_message_bytes: int = Field(32 * 2**20, gt=0, description="Largest gRPC request.")
     max_concurrency: int = Field(64, ge=1, description="Calls in work at once; more are refused at once.")
+    max_searches: int = Field(
+        256,
+        ge=1,
+        description="The same of a search service that searches in memory, where a call is over sooner.",
+    )
+    request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
+    drain_pause_s: float = Field(
+        0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."
+    )
+    fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
+    fetch_allow_hosts: frozenset[str] = Field(
+        frozenset(), description="host:port that may be fetched though not global; local environment only."
+    )
+    poll_interval_s: float = Field(
+        1.0, gt=0, description="How often the search service looks at the pointer."
+    )
+    torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
     model_batch: int = Field(
         0,
         ge=0,
@@ -94,23 +111,6 @@ class Settings(EngineSettings):
         ge=1,
         description="Pictures in work at once, of all calls; a call that comes on top of others is refused.",
     )
-    max_searches: int = Field(
-        256,
-        ge=1,
-        description="The same of a search service that searches in memory, where a call is over sooner.",
-    )
-    request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
-    drain_pause_s: float = Field(
-        0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."
-    )
-    fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
-    fetch_allow_hosts: frozenset[str] = Field(
-        frozenset(), description="host:port that may be fetched though not global; local environment only."
-    )
-    poll_interval_s: float = Field(
-        1.0, gt=0, description="How often the search service looks at the pointer."
-    )
-    torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
 
     search_backend: Literal["memory", "milvus"] = Field(
         "memory",
