@@ -131,7 +131,15 @@ class Calls(Crowd):
     async def _counted(self, clients: Sequence[Sequence[str]], seconds: float) -> Seen:
         commands = [
             [
-                *(*one, "-D", f"{seconds:g}", "-H", "content-type: application/grpc", "-H", "te: trailers"),
+                *(
+                    *one,
+                    "-D",
+                    f"{seconds * 1e3:.0f}ms",
+                    "-H",
+                    "content-type: application/grpc",
+                    "-H",
+                    "te: trailers",
+                ),
                 *("-H", f"grpc-timeout: {round(self.patience_s * 1e3)}m"),
                 *("-d", self.file(number, struct.pack(">BI", 0, len(message)) + message)),
                 f"http://{self._server.address}{SEARCH}",
@@ -177,7 +185,7 @@ class Uploads(Crowd):
         self._client = client
 
     async def waiting(self, callers: int, seconds: float) -> Seen:
-        return await self._logged([["-c", "1", "-D", f"{seconds:g}"]] * callers)
+        return await self._logged([["-c", "1", "-D", f"{seconds * 1e3:.0f}ms"]] * callers)
 
     async def coming(self, per_s: float, seconds: float) -> Seen:
         """A new connection for each upload; each of h2load's processes brings one after the other."""
