@@ -81,6 +81,11 @@ class Settings(EngineSettings):
         ge=1,
         description="The same of a search service that searches in memory, where a call is over sooner.",
     )
+    search_target_s: float = Field(
+        0.5,
+        gt=0,
+        description="While searches that are posted to the front take longer, fewer are let in at once.",
+    )
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
     drain_pause_s: float = Field(
         0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."

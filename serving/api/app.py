@@ -12,7 +12,7 @@ from starlette.responses import Response
 from serving.api import errors, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
-from serving.api.limits import Admission, BodyLimit
+from serving.api.limits import Admission, BodyLimit, Pace
 from serving.api.telemetry import Metrics, Telemetry
 from serving.errors import Unavailable
 from serving.settings import Settings
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(pages.SafeHeaders),
             Middleware(Admission, max_concurrency=settings.max_concurrency),
             Middleware(BodyLimit, max_picture_bytes=settings.max_picture_bytes, timeout_s=BODY_TIMEOUT_S),
+            Middleware(Pace, target_s=settings.search_target_s, most=settings.max_concurrency),
         ],
     )
     app.state.settings = settings
