@@ -82,7 +82,7 @@ class Settings(EngineSettings):
         description="The same of a search service that searches in memory, where a call is over sooner.",
     )
     search_target_s: float = Field(
-        0.5,
+        0.3,
         gt=0,
         description="While searches that are posted to the front take longer, fewer are let in at once.",
     )

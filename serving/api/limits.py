@@ -99,8 +99,9 @@ class Admission:
             self._in_work -= 1
 
 
-# Searches at once that are always let in, and how much fewer there may be after one that took too long.
-LEAST, _SHRINK = 8, 0.8
+# Searches at once that a new front lets in, those that are always let in, and how much fewer there may be
+# after one that took too long.
+FIRST, LEAST, _SHRINK = 16, 4, 0.8
 
 
 class Pace:
@@ -108,17 +109,17 @@ class Pace:
 
     What they lean on has to be shared: what is let in beyond makes all others later, and when it is refused
     half way, what was done for it is lost. One more at a time, one fifth fewer when an answer is late, as
-    congestion is avoided (Chiu and Jain 1989); until the first is late one more with every answer. The time
-    counts from where the body has come: a slow line is nobody's load.
+    congestion is avoided (Chiu and Jain 1989). The time counts from where the body has come: a slow line is
+    nobody's load.
     """
 
     def __init__(self, app: ASGIApp, target_s: float, most: int) -> None:
         self._app = app
         self._target_s = target_s
         self._most = most
-        self._limit = float(min(LEAST, most))
+        self._limit = float(min(FIRST, most))
         self._in_work = 0
-        self._shrunk_s = 0.0  # when it last did; 0 while it never had to
+        self._shrunk_s = 0.0  # when it last did
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/v1/search"):
@@ -143,4 +144,4 @@ class Pace:
                 self._limit = max(min(LEAST, self._most), self._limit * _SHRINK)
                 self._shrunk_s = now_s
         elif full:
-            self._limit = min(self._most, self._limit + (1 / self._limit if self._shrunk_s else 1))
+            self._limit = min(self._most, self._limit + 1 / self._limit)
