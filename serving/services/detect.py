@@ -49,8 +49,8 @@ class DetectServicer(detect_pb2_grpc.DetectServicer):
         )
 
     def _open(self, detector: Detector, images: Sequence[bytes], place: int) -> tuple[Tensor, Header]:
-        """Pixels uint8 (3, s, s), and of what picture: it was perhaps decoded at a smaller scale."""
-        (pixels,) = detector.pixels([open_one(images, place, self._settings)])
+        """Pixels uint8 (1, 3, s, s), and of what picture: it was perhaps decoded at a smaller scale."""
+        pixels = detector.pixels([open_one(images, place, self._settings)])
         header = inspect(
             images[place],
             max_bytes=self._settings.max_picture_bytes,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -57,9 +58,10 @@ class EmbedServicer(embed_pb2_grpc.EmbedServicer):
                 rows = [row for row, (image, _) in enumerate(crops) if image == place]
                 if rows:
                     parts = [crops[row][1] for row in rows]
-                    pixels += await loop.run_in_executor(
+                    opened = await loop.run_in_executor(
                         self._executor, crop_pixels, embedder, request.images, place, parts, self._settings
                     )
+                    pixels += torch.split(opened, 1)
                     order += rows
             vectors = np.empty((len(crops), embedder.dim), np.float32)
             vectors[order] = await self._passes.ask(embedder, pixels, ends)

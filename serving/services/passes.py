@@ -62,7 +62,7 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[Answer]):
     network: Network[Answer]
-    pixels: Tensor  # uint8 (3, s, s)
+    pixels: Tensor  # uint8 (1, 3, s, s)
     ends_s: float
     since_s: float
     future: "asyncio.Future[Answer]"
@@ -121,7 +121,7 @@ class Passes(Generic[Answer]):
             )
 
     async def ask(self, network: Network[Answer], pixels: Sequence[Tensor], ends_s: float) -> list[Answer]:
-        """The answer to each of ``pixels``, uint8 (3, s, s) as ``network`` takes them, in their order.
+        """The answer to each of ``pixels``, uint8 (1, 3, s, s) as ``network`` takes them, in their order.
 
         Raises what the network raises for one of them, ``DeadlinePassed`` where ``ends_s`` came first.
         """
@@ -201,5 +201,5 @@ class Passes(Generic[Answer]):
 
 
 def _answers(network: Network[Answer], rows: Sequence[Tensor]) -> list[Answer | Exception]:
-    """Of pixels uint8 (3, s, s) each."""
-    return list(network.of_pixels(torch.stack(list(rows))))
+    """Of pixels uint8 (1, 3, s, s) each; channels last stay so."""
+    return list(network.of_pixels(torch.cat(list(rows))))
