@@ -29,7 +29,7 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # by itself, and all beyond twice as many, for far less than a refusal in Python takes: were each refused with
 # our own words, three times capacity would leave no time for any answer. Health has a queue of its own. Our
 # clients take it for what it is: ``errors.from_status``.
-_PENDING = 32
+_PENDING = 48
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 
