@@ -38,7 +38,7 @@ TIMES = 3
 PATIENCE_S = {"search": 1.0, "upload": 5.0}
 MOST_CALLERS = {"search": 128, "upload": 16}
 PROBES_PER_S = {"search": 50.0, "upload": 2.0}
-NEARLY = 0.95
+NEARLY = 0.98
 LONE = 50  # calls by which is known what is usual
 RECOVERY_LIMIT_S = 30.0
 
