@@ -111,15 +111,15 @@ class Clock:
 def stages(embedder: Embedder, folder: Path, pictures: Pictures) -> dict[str, float]:
     """Milliseconds of a thread for a picture, by stage."""
     clock = Clock()
-    kept = features.open_picture, embedder._pixels, embedder._engine, LocalObjectStore.get
+    kept = features.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get
     features.open_picture = clock.timed("decode", kept[0])
-    embedder._pixels = clock.timed("crop and resize", kept[1])
+    embedder.pixels = clock.timed("crop and resize", kept[1])
     embedder._engine = clock.timed("forward", kept[2])
     LocalObjectStore.get = clock.timed("read", kept[3])  # type: ignore[method-assign]
     try:
         seconds = whole_path(embedder, folder, pictures).seconds
     finally:
-        features.open_picture, embedder._pixels, embedder._engine, LocalObjectStore.get = kept  # type: ignore[method-assign]
+        features.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get = kept  # type: ignore[method-assign]
     clock.seconds["rest"] = seconds * runtime.cores() - sum(clock.seconds.values())
     order = ("read", "decode", "crop and resize", "forward", "rest")
     return {name: clock.seconds[name] / len(pictures) * 1e3 for name in order}
@@ -131,7 +131,7 @@ def efficiency(folder: Path, rounds: int) -> dict[str, Any]:
     whole_path(embedder, folder, pictures[:16])
     crops = [crop(opened(folder, sha), Box.from_key(box)) for sha, boxes in pictures for box in boxes]
     size = embedder.batch
-    batches = [embedder._pixels(crops[start : start + size]) for start in range(0, len(crops), size)]
+    batches = [embedder.pixels(crops[start : start + size]) for start in range(0, len(crops), size)]
     del crops
     pairs = []
     for _ in range(rounds):

@@ -23,28 +23,15 @@ from statistics import median
 import httpx
 
 from benchmarks._h2load import NoH2load, h2load
-from benchmarks._http_load import Answered, Upload, gets, posts
-from imgsearch_assets.demo import Drawn, environment_of
-from imgsearch_assets.installation import Ports, python_module
-from imgsearch_assets.processes import ProcessGroup, free_port
-from imgsearch_assets.refresh import run_refresh
-from imgsearch_assets.services import Services, dagster_home
+from benchmarks._http_load import Answered, gets, posts
+from benchmarks._shop import shop
+from imgsearch_assets.installation import python_module
 
-SEED = 7
 CALLERS = 8
 PICTURES = 8
 KINDS = ("upload", "product", "kept")
 _START_S = 60.0
 _UNTIL_KEPT = 5  # times that everything is asked at most until all of it is kept
-
-
-def uploads(pictures: list[bytes]) -> list[Upload]:
-    """As a browser sends them."""
-    found = []
-    for data in pictures:
-        request = httpx.Request("POST", "http://x/", files={"image": ("street.jpg", data, "image/jpeg")})
-        found.append(Upload(request.read(), request.headers["content-type"]))
-    return found
 
 
 def all_kept(base: str, paths: list[str]) -> None:
@@ -58,27 +45,15 @@ def all_kept(base: str, paths: list[str]) -> None:
 
 
 def measure(products: int, seconds: float, rounds: int, home: Path) -> dict[str, list[Answered]]:
-    ports = Ports(*(free_port() for _ in range(3)))
-    prepared = Drawn(products, SEED).prepare(home, ports)
-    assert prepared.pictures is not None
-    assert prepared.yardstick is not None
-    os.environ.update(environment_of(prepared, home / "installation"), IMGSEARCH_RESULT_TTL_S="0")
-    dagster_home(home)
-    pictures = [picture for picture, _ in prepared.yardstick.queries(PICTURES)]
-    street = uploads(pictures)
     found: dict[str, list[Answered]] = {kind: [] for kind in KINDS}
-    with ProcessGroup(home / "logs", {}) as group:
-        services = Services(group, ports)
-        os.environ["IMGSEARCH_REDIS_URL"] = services.start_redis()
-        services.start_pictures(prepared.pictures)
-        run_refresh()
-        addresses = services.start_search()
+    with shop(products, PICTURES, home) as running:
+        services, group, street = running.services, running.services.group, running.uploads
         front = python_module("serving", "api", "--port", "0")
-        group.start("keeping", front, **addresses, IMGSEARCH_RESULT_TTL_S="86400")
+        group.start("keeping", front, **running.addresses, IMGSEARCH_RESULT_TTL_S="86400")
         keeping = f"http://{group.wait_address('keeping', _START_S)}"
-        catalogue = httpx.get(f"{services.api_url}/v1/status", timeout=30).json()
-        print(f"{catalogue['products']} products are searchable", file=sys.stderr)
-        paths = [f"/v1/products/{name}/similar" for name in product_ids(services.api_url, pictures[0])]
+        paths = [
+            f"/v1/products/{name}/similar" for name in product_ids(services.api_url, running.pictures[0])
+        ]
         all_kept(keeping, paths)
         sides: dict[str, Callable[[int], Answered]] = {
             "upload": lambda each: posts(f"{services.api_url}/v1/search/image", street, each, home),

@@ -19,7 +19,7 @@ from serving.models import embedder
 from serving.models.bundle import load_bundle
 from serving.models.embedder import Embedder
 from serving.object_store import ObjectStore
-from serving.services.embed import embed_crops
+from serving.services.embed import crop_pixels
 from serving.settings import Settings
 
 # Rounding to float16, other batches and another engine leave 0.99999 and more; another crop, another filter
@@ -43,11 +43,11 @@ def parity(store: ObjectStore, generation: Generation, settings: Settings, rows:
     least, worst = 1.0, ""
     for sha, group in groupby(chosen, key=lambda row: row[0]):
         picture = list(group)
-        crops = [(0, Box.from_key(box)) for _, box, _ in picture]
+        boxes = [Box.from_key(box) for _, box, _ in picture]
         kept = generation.vectors_of(np.array([place for *_, place in picture]))
         kept /= np.linalg.norm(kept, axis=1, keepdims=True)
         try:
-            again = embed_crops(model, [store.get(picture_key(sha))], crops, settings)
+            again = model.of_pixels(crop_pixels(model, [store.get(picture_key(sha))], 0, boxes, settings))
         except BadImage:
             cosine = -1.0
         else:

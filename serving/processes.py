@@ -22,7 +22,7 @@ from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
-from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
+from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics
 from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
@@ -130,7 +130,7 @@ class _ModelService:
     make: Callable[..., Any]  # a bundle to the model
     service: ServiceDescriptor
     register: Callable[[Any, Any], None]
-    servicer: Callable[..., object]  # of holder, settings and executor
+    servicer: Callable[..., object]  # of holder, settings, executor and passes
 
 
 async def _serve_models(
@@ -138,14 +138,20 @@ async def _serve_models(
 ) -> None:
     from serving.models import runtime
     from serving.models.holder import ModelHolder
+    from serving.services.passes import Bounds, Passes
 
     runtime.tune(settings.torch_threads)
     metrics = RpcMetrics()
     server = Server(settings, metrics, traces=Tracing.of(settings, kind.service.name.lower()))
     holder = ModelHolder(_store(settings), kind.name, kind.make, ModelMetrics(metrics.registry))
     await holder.start()
-    with ThreadPoolExecutor(_model_calls(settings), kind.name) as executor:
-        server.add(kind.service, kind.register, kind.servicer(holder, settings, executor))
+    bounds = Bounds.of(settings)
+    with (
+        ThreadPoolExecutor(_cores(), "open") as opening,
+        ThreadPoolExecutor(bounds.at_once, kind.name) as running,
+    ):
+        passes: Passes[Any] = Passes(bounds, running, PassMetrics(metrics))
+        server.add(kind.service, kind.register, kind.servicer(holder, settings, opening, passes))
         address = await _listen(server, settings, port, metrics, metrics_port)
         await server.set_ready(True)
         ready(address)
@@ -214,8 +220,3 @@ def _store(settings: Settings) -> LocalObjectStore:
 def _cores() -> int:
     """Cores this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0))
-
-
-def _model_calls(settings: Settings) -> int:
-    """Forward passes at once."""
-    return max(1, _cores() // settings.torch_threads)

@@ -125,6 +125,11 @@ class Settings(EngineSettings):
         ge=1,
         description="The same of a search service that searches in memory, where a call is over sooner.",
     )
+    search_target_s: float = Field(
+        0.3,
+        gt=0,
+        description="While searches that are posted to the front take longer, fewer are let in at once.",
+    )
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
     drain_pause_s: float = Field(
         0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."
@@ -137,6 +142,24 @@ class Settings(EngineSettings):
         1.0, gt=0, description="How often the search service looks at the pointer."
     )
     torch_threads: int = Field(1, ge=1, description="Threads of one model call.")
+    model_batch: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Most pictures, of all calls, in one forward pass of the detect and embed services; "
+        "0 for what suits the device: 4 on a CPU, on a GPU what its memory has room for, at most 64.",
+    )
+    model_wait_ms: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="How long a pass that is not full waits for more pictures while others are in work.",
+    )
+    model_queue: int = Field(
+        128,
+        ge=1,
+        description="Pictures in work at once, of all calls; a call that comes on top of others is refused.",
+    )
 
     search_backend: Literal["memory", "milvus"] = Field(
         "memory",

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -184,6 +184,30 @@ class RpcMetrics:
         self.in_work = Gauge("imgsearch_rpc_in_work", "Calls in work now.", registry=self.registry)
         self.refused = Counter(
             "imgsearch_rpc_refused", "Calls refused because of too many in work.", registry=self.registry
+        )
+
+
+class PassMetrics:
+    """How pictures of several calls go through a network together, in the registry of their server."""
+
+    def __init__(self, rpc: RpcMetrics) -> None:
+        registry = rpc.registry
+        self.refused = rpc.refused
+        self.pictures = Histogram(
+            "imgsearch_pass_pictures",
+            "Pictures of a forward pass.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=registry,
+        )
+        self.waited = Histogram(
+            "imgsearch_pass_wait_seconds",
+            "Time from a picture opened to the begin of its pass.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.waiting = Gauge("imgsearch_pass_waiting", "Pictures that wait for a pass.", registry=registry)
+        self.placed = Gauge(
+            "imgsearch_pass_placed", "Pictures of all calls in work, opened or not.", registry=registry
         )
 
 

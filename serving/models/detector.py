@@ -157,7 +157,7 @@ class Detector:
         self.preprocessing = bundle.card.preprocessing.fingerprint
         self.categories = bundle.card.categories
         preprocessing = bundle.card.preprocessing
-        self._pixels = preprocessing.pixels
+        self.pixels = preprocessing.pixels
         device = device or runtime.device()
         self.batch = runtime.batch_size(device)
         network = DetectorNetwork(len(self.categories))
@@ -166,11 +166,15 @@ class Detector:
             network, preprocessing.example(), before=preprocessing.normalised, device=device
         )
 
-    @torch.inference_mode()
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Pictures, uint8 (h, w, 3) RGB each, to their items, the main one first; none is an empty list."""
         found: list[list[Detection]] = []
         for start in range(0, len(pictures), self.batch):
-            logits, sides = self._engine(self._pixels(pictures[start : start + self.batch]))
-            found += items(logits, sides, self.categories)
+            found += self.of_pixels(self.pixels(pictures[start : start + self.batch]))
         return found
+
+    @torch.inference_mode()
+    def of_pixels(self, x: Tensor) -> list[list[Detection]]:
+        """The same in one forward pass, of what ``pixels`` made of them."""
+        logits, sides = self._engine(x)
+        return items(logits, sides, self.categories)

@@ -72,7 +72,7 @@ class Embedder:
         self.version = bundle.version
         self.preprocessing = card.preprocessing.fingerprint
         self.dim = card.dim
-        self._pixels = card.preprocessing.pixels
+        self.pixels = card.preprocessing.pixels
         device = device or runtime.device()
         self.batch = runtime.batch_size(device)
         self._text = TextTower(bundle, device) if card.text else None
@@ -98,14 +98,19 @@ class Embedder:
         """Whether ``embed_texts`` answers."""
         return self._text is not None
 
-    @torch.inference_mode()
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Crops, uint8 (h, w, 3) RGB each, to float32 (n, dim), rows unit length, in their order."""
         vectors = np.empty((len(crops), self.dim), np.float32)
         for start in range(0, len(crops), self.batch):
-            rows = cast(Tensor, self._engine(self._pixels(crops[start : start + self.batch])))
-            vectors[start : start + self.batch] = rows.numpy()
+            vectors[start : start + self.batch] = self.of_pixels(
+                self.pixels(crops[start : start + self.batch])
+            )
         return vectors
+
+    @torch.inference_mode()
+    def of_pixels(self, x: Tensor) -> NDArray[np.float32]:
+        """The same in one forward pass, of what ``pixels`` made of them."""
+        return cast(Tensor, self._engine(x)).numpy()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -60,6 +60,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def passes(place: torch.device) -> int:
+    """Forward passes at once: on a CPU as its cores have threads for; a GPU does one after the other."""
+    return 1 if place.type == "cuda" else max(1, cores() // _threads)
+
+
 def batch_size(place: torch.device) -> int:
     """How many pictures one forward pass takes: on a GPU what fits when every core brings a batch."""
     if place.type != "cuda":

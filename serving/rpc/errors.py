@@ -118,13 +118,14 @@ def from_status(error: grpc.aio.AioRpcError) -> ImgsearchError:
 
 def _of_grpc(status: grpc.StatusCode, message: str) -> ImgsearchError:
     match status:
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+        case grpc.StatusCode.UNAVAILABLE:
             return Unavailable("a service behind this one cannot be reached")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlinePassed("the time for this request ran out")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if sizes := _TOO_LARGE.search(message):
             return BadInput(f"the request has {sizes[1]} bytes; at most {sizes[2]} are taken")
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # A server's gRPC cancels what comes on top of more than it has looked at; see ``server``.
+        case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.CANCELLED:
             return Overloaded("a service behind this one has too much to do")
         case grpc.StatusCode.INVALID_ARGUMENT:
             return BadInput(message)

@@ -29,7 +29,12 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
-_PENDING = 20_000
+# Calls of a method that have come and that Python has not looked at yet. Of those beyond the first, gRPC
+# cancels some by itself, and beyond the second all, for far less than a refusal in Python takes: were each
+# refused with our own words, three times capacity would leave no time for any answer. Fewer would not
+# outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long. Our clients
+# take it for what it is: ``errors.from_status``.
+_PENDING, _MOST_PENDING = 96, 128
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 
@@ -44,10 +49,8 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_permit_without_calls", 1),
         # Two processes on one port must be meant; by default the second would quietly take half the calls.
         ("grpc.so_reuseport", 0),
-        # Beyond a thousand gRPC would by itself cancel some of those that we have not seen yet, without a
-        # word of when to come again: ``Admission`` says it.
         ("grpc.server.max_pending_requests", _PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
     )
 
 

@@ -59,10 +59,10 @@ class Batcher(Generic[Asked, Answer]):
         wanted = [one for one in batch if not one[1].cancelled()]  # whoever asked may have given up
         asked, futures = [one for one, _ in wanted], [future for _, future in wanted]
         if count < self._most:
-            _tell(futures, self._answers(asked))
+            tell(futures, answers_of(self._answer, asked))
             return
         self._away = True
-        answers = loop.run_in_executor(self._executor, self._answers, asked)
+        answers = loop.run_in_executor(self._executor, partial(answers_of, self._answer, asked))
         answers.add_done_callback(partial(self._back, loop, futures))
 
     def _back(
@@ -74,22 +74,26 @@ class Batcher(Generic[Asked, Answer]):
         self._away = False
         if self._waiting:
             loop.call_soon(self._turn, loop, len(self._waiting), 0)
-        _tell(futures, answers.result())
-
-    def _answers(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
-        """What is raised, and not told of one of them, is of those alone that it comes from."""
-        try:
-            answers = self._answer(asked) if asked else []
-            if len(answers) != len(asked):
-                raise ValueError(f"{len(answers)} answers to {len(asked)}")
-            return answers
-        except Exception as error:
-            return [error] if len(asked) == 1 else [self._answers([one])[0] for one in asked]
+        tell(futures, answers.result())
 
 
-def _tell(futures: "list[asyncio.Future[Answer]]", answers: Sequence[Answer | Exception]) -> None:
+def answers_of(
+    answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]], asked: Sequence[Asked]
+) -> Sequence[Answer | Exception]:
+    """What is raised, and not told of one of them, is of those alone that it comes from."""
+    try:
+        answers = answer(asked) if asked else []
+        if len(answers) != len(asked):
+            raise ValueError(f"{len(answers)} answers to {len(asked)}")
+        return answers
+    except Exception as error:
+        return [error] if len(asked) == 1 else [answers_of(answer, [one])[0] for one in asked]
+
+
+def tell(futures: "Sequence[asyncio.Future[Answer]]", answers: Sequence[Answer | Exception]) -> None:
+    """To each who has not given up meanwhile, an answer or an error."""
     for future, answer in zip(futures, answers, strict=True):
-        if future.done():  # given up meanwhile
+        if future.done():
             continue
         if isinstance(answer, Exception):
             future.set_exception(answer)

@@ -1,53 +1,71 @@
 """The detect service: the garments on pictures."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
-from serving.images.decode import inspect
+from torch import Tensor
+
+from serving.images.decode import Header, inspect
+from serving.models.detection import Detection
 from serving.models.detector import Detector
 from serving.models.holder import ModelHolder
 from serving.proto import detect_pb2, detect_pb2_grpc, geometry_pb2
 from serving.rpc.unary import Context
-from serving.services.pictures import check_count, open_one
+from serving.services.passes import Passes
+from serving.services.pictures import check_count, ends_s, open_one
 from serving.settings import Settings
 
 
 class DetectServicer(detect_pb2_grpc.DetectServicer):
-    """``executor`` decodes and runs the network, so that health goes on answering."""
+    """``executor`` opens pictures, so that a bad one is of its own call alone; ``passes`` run the network."""
 
-    def __init__(self, holder: ModelHolder[Detector], settings: Settings, executor: Executor) -> None:
+    def __init__(
+        self,
+        holder: ModelHolder[Detector],
+        settings: Settings,
+        executor: Executor,
+        passes: Passes[list[Detection]],
+    ) -> None:
         self._holder = holder
         self._settings = settings
         self._executor = executor
+        self._passes = passes
 
     async def Detect(self, request: detect_pb2.DetectRequest, context: Context) -> detect_pb2.DetectReply:
-        check_count("images", len(request.images), self._settings)
-        detector = await self._holder.get()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._detect, detector, request
-        )
-
-    def _detect(self, detector: Detector, request: detect_pb2.DetectRequest) -> detect_pb2.DetectReply:
+        count, ends = len(request.images), ends_s(context, self._settings)
+        check_count("images", count, self._settings)
+        with self._passes.room(count, ends):
+            detector = await self._holder.get()
+            loop = asyncio.get_running_loop()
+            opened = [
+                await loop.run_in_executor(self._executor, self._open, detector, request.images, place)
+                for place in range(count)
+            ]
+            found = await self._passes.ask(detector, [pixels for pixels, _ in opened], ends)
         return detect_pb2.DetectReply(
-            images=[self._one(detector, request, place) for place in range(len(request.images))],
+            images=[_reply(items, header) for items, (_, header) in zip(found, opened, strict=True)],
             model_version=detector.version,
         )
 
-    def _one(
-        self, detector: Detector, request: detect_pb2.DetectRequest, place: int
-    ) -> detect_pb2.ImageDetections:
-        (items,) = detector.detect([open_one(request.images, place, self._settings)])
-        header = inspect(  # the picture was perhaps decoded at a smaller scale
-            request.images[place],
+    def _open(self, detector: Detector, images: Sequence[bytes], place: int) -> tuple[Tensor, Header]:
+        """Pixels uint8 (1, 3, s, s), and of what picture: it was perhaps decoded at a smaller scale."""
+        pixels = detector.pixels([open_one(images, place, self._settings)])
+        header = inspect(
+            images[place],
             max_bytes=self._settings.max_picture_bytes,
             max_pixels=self._settings.max_picture_pixels,
         )
-        detections = [
-            detect_pb2.Detection(
-                box=geometry_pb2.Box(x0=item.box.x0, y0=item.box.y0, x1=item.box.x1, y1=item.box.y1),
-                category=item.category,
-                score=item.score,
-            )
-            for item in items
-        ]
-        return detect_pb2.ImageDetections(detections=detections, width=header.width, height=header.height)
+        return pixels, header
+
+
+def _reply(items: Sequence[Detection], header: Header) -> detect_pb2.ImageDetections:
+    detections = [
+        detect_pb2.Detection(
+            box=geometry_pb2.Box(x0=item.box.x0, y0=item.box.y0, x1=item.box.x1, y1=item.box.y1),
+            category=item.category,
+            score=item.score,
+        )
+        for item in items
+    ]
+    return detect_pb2.ImageDetections(detections=detections, width=header.width, height=header.height)

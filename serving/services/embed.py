@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from serving.errors import BadInput, TextSearchOff
 from serving.images.box import Box, crop
@@ -13,19 +15,31 @@ from serving.models.embedder import Embedder
 from serving.models.holder import ModelHolder
 from serving.proto import embed_pb2, embed_pb2_grpc
 from serving.rpc.unary import Context
-from serving.services.pictures import check_count, open_one
+from serving.services.passes import Passes
+from serving.services.pictures import check_count, ends_s, open_one
 from serving.settings import Settings
 
 
 class EmbedServicer(embed_pb2_grpc.EmbedServicer):
-    """``executor`` decodes and runs the network, so that health goes on answering."""
+    """``executor`` opens pictures, so that a bad one is of its own call alone; ``passes`` run the network.
 
-    def __init__(self, holder: ModelHolder[Embedder], settings: Settings, executor: Executor) -> None:
+    Texts, which are few and short, are read by ``executor``.
+    """
+
+    def __init__(
+        self,
+        holder: ModelHolder[Embedder],
+        settings: Settings,
+        executor: Executor,
+        passes: Passes[NDArray[np.float32]],
+    ) -> None:
         self._holder = holder
         self._settings = settings
         self._executor = executor
+        self._passes = passes
 
     async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedReply:
+        ends = ends_s(context, self._settings)
         check_count("images", len(request.images), self._settings)
         check_count("crops", len(request.crops), self._settings)
         crops = []
@@ -35,10 +49,22 @@ class EmbedServicer(embed_pb2_grpc.EmbedServicer):
                     f"crops[{place}]: there is no image {asked.image}; there are {len(request.images)}"
                 )
             crops.append((asked.image, Box(asked.box.x0, asked.box.y0, asked.box.x1, asked.box.y1)))
-        embedder = await self._holder.get(request.model_version)
-        vectors = await asyncio.get_running_loop().run_in_executor(
-            self._executor, embed_crops, embedder, request.images, crops, self._settings
-        )
+        with self._passes.room(len(crops), ends):
+            embedder = await self._holder.get(request.model_version)
+            loop = asyncio.get_running_loop()
+            pixels: list[Tensor] = []
+            order: list[int] = []  # of their rows in the reply
+            for place in range(len(request.images)):
+                rows = [row for row, (image, _) in enumerate(crops) if image == place]
+                if rows:
+                    parts = [crops[row][1] for row in rows]
+                    opened = await loop.run_in_executor(
+                        self._executor, crop_pixels, embedder, request.images, place, parts, self._settings
+                    )
+                    pixels += torch.split(opened, 1)
+                    order += rows
+            vectors = np.empty((len(crops), embedder.dim), np.float32)
+            vectors[order] = await self._passes.ask(embedder, pixels, ends)
         return _reply(embedder, vectors)
 
     async def EmbedText(self, request: embed_pb2.EmbedTextRequest, context: Context) -> embed_pb2.EmbedReply:
@@ -60,20 +86,15 @@ class EmbedServicer(embed_pb2_grpc.EmbedServicer):
         return _reply(embedder, vectors)
 
 
-def embed_crops(
-    embedder: Embedder, images: Sequence[bytes], crops: Sequence[tuple[int, Box]], settings: Settings
-) -> NDArray[np.float32]:
-    """Unit rows float32 (len(crops), dim): each a part of the encoded picture of that place in ``images``.
+def crop_pixels(
+    embedder: Embedder, images: Sequence[bytes], place: int, boxes: Sequence[Box], settings: Settings
+) -> Tensor:
+    """What ``embedder.of_pixels`` takes of each of ``boxes`` of the encoded picture at ``place``.
 
     Raises ``BadImage``.
     """
-    vectors = np.empty((len(crops), embedder.dim), np.float32)
-    for place in range(len(images)):
-        rows = [row for row, (image, _) in enumerate(crops) if image == place]
-        if rows:
-            picture = open_one(images, place, settings)
-            vectors[rows] = embedder.embed([crop(picture, crops[row][1]) for row in rows])
-    return vectors
+    picture = open_one(images, place, settings)
+    return embedder.pixels([crop(picture, box) for box in boxes])
 
 
 def _reply(embedder: Embedder, vectors: NDArray[np.float32]) -> embed_pb2.EmbedReply:

@@ -1,5 +1,6 @@
 """Encoded pictures of a request, opened as the pipeline opens them."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from serving.errors import BadImage, BadInput
 from serving.models.preprocess import open_picture
+from serving.rpc.unary import Context
 from serving.settings import Settings
 
 
@@ -14,6 +16,13 @@ def check_count(name: str, count: int, settings: Settings) -> None:
     """Raise ``BadInput`` unless one to ``max_batch``."""
     if not 1 <= count <= settings.max_batch:
         raise BadInput(f"{name}: there are {count}; 1 to {settings.max_batch} are taken")
+
+
+def ends_s(context: Context, settings: Settings) -> float:
+    """When a call must be answered, by the clock of the running event loop."""
+    left_s = context.time_remaining()
+    now_s = asyncio.get_running_loop().time()
+    return now_s + (settings.request_timeout_s if left_s is None else left_s)
 
 
 def open_one(images: Sequence[bytes], place: int, settings: Settings) -> NDArray[np.uint8]:

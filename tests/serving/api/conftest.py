@@ -415,6 +415,7 @@ def _run_house(**overrides: Any) -> Iterator[House]:
             "search_address": servers[2][1],
             "fetch_allow_hosts": {picture_host.removeprefix("http://")},
             "request_timeout_s": 30.0,
+            "search_target_s": 30.0,  # tests make searches slow
             **overrides,
         }
         config = uvicorn.Config(

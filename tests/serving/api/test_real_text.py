@@ -28,9 +28,10 @@ from serving.proto import embed_pb2, embed_pb2_grpc, search_pb2, search_pb2_grpc
 from serving.rpc.server import Server
 from serving.services.embed import EmbedServicer
 from serving.services.in_memory import InMemory
+from serving.services.passes import Bounds, Passes
 from serving.services.search import SearchServicer
 from serving.settings import Settings
-from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
+from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics
 from tests import towers
 
 TEXTS = ["a red dress", "blue shoes with dots", "a hat"]
@@ -89,13 +90,15 @@ async def front(shop: Any, tmp_path: Path, reader: Bundle) -> AsyncIterator[Fron
     embedders = ModelHolder(store, "embedder", Embedder, ModelMetrics(CollectorRegistry()))
     await embedders.start()
     settings = Settings()
-    server = Server(settings, RpcMetrics())
+    metrics = RpcMetrics()
+    server = Server(settings, metrics)
     with ThreadPoolExecutor(2) as executor:
         servicer = SearchServicer(index, settings, executor)
+        passes: Passes[Any] = Passes(Bounds.of(settings), executor, PassMetrics(metrics))
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,
-            EmbedServicer(embedders, settings, executor),
+            EmbedServicer(embedders, settings, executor, passes),
         )
         server.add(
             search_pb2.DESCRIPTOR.services_by_name["Search"],

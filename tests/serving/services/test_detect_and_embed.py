@@ -1,5 +1,6 @@
 """The real models behind a real server, beside the same models called directly."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,9 @@ from serving.rpc import client
 from serving.rpc.server import Server
 from serving.services.detect import DetectServicer
 from serving.services.embed import EmbedServicer
+from serving.services.passes import Bounds, Passes
 from serving.settings import Settings
-from serving.telemetry import ModelMetrics, RpcMetrics
+from serving.telemetry import ModelMetrics, PassMetrics, RpcMetrics
 
 
 def picture(seed: int, size: tuple[int, int] | None = None) -> bytes:
@@ -55,8 +57,13 @@ def embedder(store: LocalObjectStore) -> Embedder:
 
 
 @pytest.fixture
+def metrics() -> RpcMetrics:
+    return RpcMetrics()
+
+
+@pytest.fixture
 async def channel(
-    store: LocalObjectStore, detector: Detector, embedder: Embedder
+    store: LocalObjectStore, detector: Detector, embedder: Embedder, metrics: RpcMetrics
 ) -> AsyncIterator[grpc.aio.Channel]:
     settings = Settings(
         max_batch=4, max_picture_bytes=400_000, max_picture_pixels=1_000_000, max_text_chars=20
@@ -65,17 +72,18 @@ async def channel(
     embedders = ModelHolder(store, "embedder", Embedder, ModelMetrics(CollectorRegistry()))
     await detectors.start()
     await embedders.start()
-    server = Server(settings, RpcMetrics())
+    server = Server(settings, metrics)
     with ThreadPoolExecutor(1) as executor:
+        passes: Passes[Any] = Passes(Bounds(3, 1, 16), executor, PassMetrics(metrics))
         server.add(
             detect_pb2.DESCRIPTOR.services_by_name["Detect"],
             detect_pb2_grpc.add_DetectServicer_to_server,
-            DetectServicer(detectors, settings, executor),
+            DetectServicer(detectors, settings, executor, passes),
         )
         server.add(
             embed_pb2.DESCRIPTOR.services_by_name["Embed"],
             embed_pb2_grpc.add_EmbedServicer_to_server,
-            EmbedServicer(embedders, settings, executor),
+            EmbedServicer(embedders, settings, executor, passes),
         )
         async with client.channel(await server.start(0)) as found:
             yield found
@@ -131,6 +139,51 @@ async def test_embedding_online_is_embedding_in_batch(channel: grpc.aio.Channel,
     opened = [open_picture(data) for data in images]
     directly = embedder.embed([crop(opened[image], Box(*box)) for image, box in wanted])
     assert (found * directly).sum(axis=1).min() >= 0.999
+
+
+async def test_calls_at_the_same_time_get_what_each_would_alone(
+    channel: grpc.aio.Channel, detector: Detector, embedder: Embedder, metrics: RpcMetrics
+) -> None:
+    images = [picture(seed) for seed in range(6)]
+    opened = [open_picture(data) for data in images]
+    whole: list[tuple[int, tuple[float, ...]]] = [(0, (0.0, 0.0, 1.0, 1.0))]
+    bad = asyncio.gather(
+        detect(channel, b"<html>"), embed(channel, [b"<html>"], whole), return_exceptions=True
+    )
+    found = await asyncio.gather(*(embed(channel, [data], whole) for data in images))
+    vectors = np.concatenate([np.frombuffer(reply.vectors, "<f4").reshape(1, -1) for reply in found])
+    alone = np.concatenate([embedder.embed([one]) for one in opened])
+    assert (vectors * alone).sum(axis=1).min() >= 0.9999
+    seen = await asyncio.gather(*(detect(channel, data) for data in images))
+    for reply, one in zip(seen, opened, strict=True):
+        (items,) = detector.detect([one])
+        assert [item.category for item in reply.images[0].detections] == [item.category for item in items]
+        for sent, item in zip(reply.images[0].detections, items, strict=True):
+            assert sent.score == pytest.approx(item.score, abs=1e-4)
+    assert [type(error) for error in await bad] == [BadImage, BadImage]
+    passes = metrics.registry.get_sample_value("imgsearch_pass_pictures_count")
+    assert metrics.registry.get_sample_value("imgsearch_pass_pictures_sum") == 2 * len(images)
+    assert passes is not None
+    assert passes < 2 * len(images), "some went together"
+
+
+async def test_versions_do_not_mix_while_a_model_is_exchanged(
+    channel: grpc.aio.Channel, store: LocalObjectStore, embedder: Embedder
+) -> None:
+    other = narrower(store, embedder.version, 48)
+    promote(store, load_bundle(store, "embedder", other))
+    promote(store, load_bundle(store, "embedder", embedder.version))
+    whole: list[tuple[int, tuple[float, ...]]] = [(0, (0.0, 0.0, 1.0, 1.0))]
+    data = picture(1)
+    await embed(channel, [data], whole, other)  # in memory from here on
+    versions = [other, embedder.version] * 6
+    found = await asyncio.gather(*(embed(channel, [data], whole, version) for version in versions))
+    assert [reply.model_version for reply in found] == versions
+    assert [reply.dim for reply in found] == [48, embedder.dim] * 6
+    for reply in found[2:]:
+        again = found[versions.index(reply.model_version)]
+        cosine = np.frombuffer(reply.vectors, "<f4") @ np.frombuffer(again.vectors, "<f4")
+        assert cosine >= 0.9999
 
 
 async def test_the_version_that_is_asked_for_answers(
