@@ -48,7 +48,7 @@ def _keep(shown: Page | Locator, name: str) -> None:
 def _found(page: Page, api: str, picture: Path) -> None:
     page.goto(api)
     page.set_input_files("#file", picture)
-    page.locator(".card").nth(7).wait_for()
+    page.locator(".card-button").nth(7).wait_for()
     page.wait_for_load_state("networkidle")
 
 

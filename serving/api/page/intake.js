@@ -1,9 +1,10 @@
-// The ways in which a picture comes: chosen (or taken with a phone's camera), pasted, dropped.
+// The ways in which it is said what is looked for. A picture: chosen (or taken with a phone's camera), pasted,
+// dropped.
 
 const file = document.getElementById("file");
 
 // `take(file)` gets what came, whatever it is; null for something dropped that is no file.
-export function listen(take) {
+export function onPicture(take) {
   for (const button of document.querySelectorAll(".pick")) {
     button.addEventListener("click", () => file.click());
   }
@@ -29,4 +30,15 @@ export function listen(take) {
     dragging(-over);
     take(event.dataTransfer.files[0] ?? null);
   });
+}
+
+// Words, or a number, from every form that fits.
+export function onWords(forms, act) {
+  for (const form of document.querySelectorAll(forms)) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const words = form.querySelector("input").value.trim();
+      if (words) act(words);
+    });
+  }
 }

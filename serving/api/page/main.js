@@ -5,12 +5,12 @@ import * as api from "/page/api.js";
 import * as explain from "/page/explain.js";
 import * as filters from "/page/filters.js";
 import * as intake from "/page/intake.js";
+import { keep, PAGE } from "/page/paging.js";
 import { prepare } from "/page/picture.js";
 import * as shelf from "/page/shelf.js";
 import * as shop from "/page/shop.js";
 
 const $ = (id) => document.getElementById(id);
-const PAGE = 24;
 
 // What the browser's Back goes through: {file, url, box, boxes, chosen}, {productId, product} or {text}; each
 // with what was found, and on leaving how far the page was scrolled and by which product.
@@ -25,27 +25,27 @@ function say(text) {
   document.body.classList.toggle("working", text !== "");
 }
 
-// Searches for the view's first page or, with `more`, for what comes after it. `keep` leaves what is shown
+// Searches for the view's first page or, with `more`, for what comes after it. `stay` leaves what is shown
 // until then; `note` is told with what is found.
-async function search({ more = null, keep = more !== null, note = "" } = {}) {
+async function search({ more = null, stay = more !== null, note = "" } = {}) {
   request?.abort();
   const { signal } = request = new AbortController();
   alarm.hide();
   shelf.stage(true);
   shelf.showQuery(view, chooseBox);
-  shelf.showBusy(keep);
+  shelf.showBusy(stay);
   say(view.file ? "Looking at the picture…" : view.text ? "Looking…" : "Looking for similar products…");
   const chosen = filters.chosen();
   try {
     const answer = await api.search(view, chosen, { k: PAGE, ...more }, signal);
     const from = more ? view.found.results.length : 0;
-    keepFound(answer, more, chosen);
+    keep(view, answer, more, chosen);
     show({ from, note });
     if (from < view.found.results.length && more) shelf.focusProduct(view.found.results[from].product_id);
   } catch (error) {
     if (error.name === "AbortError") return; // a newer search has taken over
     if (error.code === "moved" && more) {
-      search({ keep: true, note: "the shop has changed meanwhile, so they are listed anew" });
+      search({ stay: true, note: "the shop has changed meanwhile, so they are listed anew" });
       return;
     }
     await failed(error, more);
@@ -53,20 +53,6 @@ async function search({ more = null, keep = more !== null, note = "" } = {}) {
   }
   say("");
   shelf.showIdle();
-}
-
-function keepFound(answer, more, chosen) {
-  const results = more?.cursor ? [...view.found.results, ...answer.results] : answer.results;
-  view.found = { answer, results, next: nextPage(answer), filters: JSON.stringify(chosen) };
-  if (view.file) Object.assign(view, { boxes: answer.boxes, chosen: answer.chosen_box });
-  if (answer.product) view.product = answer.product;
-}
-
-// How to ask for more, or null: by the answer's cursor, or from a shop that has none by a larger page.
-function nextPage({ next_cursor: cursor, exhausted, results }) {
-  if (cursor !== undefined) return cursor && { cursor };
-  const k = Math.min(shop.known.most, results.length + PAGE);
-  return exhausted || k === results.length ? null : { k };
 }
 
 function show(how) {
@@ -181,20 +167,10 @@ function lookIn() {
 }
 
 function listen() {
-  intake.listen(take);
-  filters.onChange(() => view && search({ keep: true }));
-  for (const words of document.querySelectorAll(".words")) {
-    words.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const text = words.querySelector("input").value.trim();
-      if (text) open({ text });
-    });
-  }
-  $("number").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const productId = $("number").querySelector("input").value.trim();
-    if (productId) open({ productId });
-  });
+  intake.onPicture(take);
+  intake.onWords(".words", (text) => open({ text }));
+  intake.onWords("#number", (productId) => open({ productId }));
+  filters.onChange(() => view && search({ stay: true }));
   $("skip").addEventListener("click", () => (view ? shelf.focusHeading() : $("start").querySelector(".pick").focus()));
   $("about").addEventListener("click", () => explain.open(view.product, null, 0, similar));
   $("more").addEventListener("click", () => search({ more: view.found.next }));

@@ -15,10 +15,10 @@ export function stage(open) {
   if (!open) document.title = "Find it from a photograph";
 }
 
-// Something is on its way: grey cards, or with `keep` what is there, paler.
-export function showBusy(keep) {
+// Something is on its way: grey cards, or with `stay` what is there, paler.
+export function showBusy(stay) {
   $("found").setAttribute("aria-busy", "true");
-  if (keep) return;
+  if (stay) return;
   showWaiting($("results"), 8);
   $("none").hidden = true;
   $("count").textContent = "";

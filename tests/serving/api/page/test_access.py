@@ -106,12 +106,12 @@ def test_from_picking_a_picture_to_why_by_keyboard_alone(
     expect(page.get_by_role("button", name="Bag", exact=True)).to_be_focused()  # where the reader was
     tab_to("#categories input[value=shirt]")
     page.keyboard.press("Space")
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     expect(page.get_by_role("checkbox", name="Shirt")).to_be_focused()
     tab_to("#in-stock")
     page.keyboard.press("Space")
     expect(page.locator("#found")).not_to_have_attribute("aria-busy", "true")
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     tab_to(".why")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -131,13 +131,13 @@ def test_who_is_faster_than_the_answer_goes_on_at_its_heading(
     page: Page, show: Show, patches: Patches
 ) -> None:
     show(page, patches("red"))
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     held: list[Route] = []
     page.route("**/v1/search/image", lambda route: held.append(route))
     page.get_by_label("In stock only").uncheck()
     page.locator(".card-button").first.focus()
     held.pop().continue_()
-    expect(page.locator(".card")).to_have_count(12)
+    expect(page.locator(".card-button")).to_have_count(12)
     expect(page.locator("#results-heading")).to_be_focused()
 
 
@@ -149,7 +149,7 @@ def test_the_first_stop_skips_what_comes_before_the_results(page: Page, house: A
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Choose a picture")).to_be_focused()
     page.goto(f"{house.url}/?product=red-dress")
-    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator(".card-button").first).to_be_visible()
     skip.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#results-heading")).to_be_focused()
@@ -167,8 +167,8 @@ def test_a_phone_shows_all_without_sideways_scrolling_and_with_room_for_fingers(
     assert (page.evaluate(WIDE), page.evaluate(SMALL)) == (0, [])
 
     show(page, patches(*["red", "blue", "green", "yellow"] * 2, size=(800, 240)))  # a row of nine choices
-    expect(page.locator(".card").first).to_be_in_viewport()  # without scrolling
-    expect(page.locator(".card")).to_have_count(7)
+    expect(page.locator(".card-button").first).to_be_in_viewport()  # without scrolling
+    expect(page.locator(".card-button")).to_have_count(7)
     assert page.evaluate(CUT) == []
     expect(page.get_by_label("In stock only")).to_be_hidden()
     page.get_by_role("button", name="Filters (1)").tap()
@@ -188,7 +188,7 @@ def test_a_phone_shows_all_without_sideways_scrolling_and_with_room_for_fingers(
     page.get_by_role("button", name="Close").tap()
     page.locator(".card-button").first.tap()
     expect(page.get_by_role("heading", name="Similar products")).to_be_visible()
-    expect(page.locator(".card").first).to_be_visible()
+    expect(page.locator(".card-button").first).to_be_visible()
     assert (page.evaluate(WIDE), page.evaluate(SMALL)) == (0, [])
 
 
@@ -222,7 +222,7 @@ def test_everything_has_a_name_and_can_be_read(
     hold()
     show(page, patches("red", "blue"))
     page.get_by_label("In stock only").uncheck()
-    expect(page.locator(".card")).to_have_count(12)
+    expect(page.locator(".card-button")).to_have_count(12)
     hold()
     page.locator(".why").first.click()
     page.get_by_text("For those who ask").click()

@@ -22,7 +22,7 @@ def test_from_an_upload_to_why(page: Page, sheet: Locator, show: Show, patches: 
     page.get_by_role("button", name="Bag", exact=True).click()
     expect(page.locator(".card-name").first).to_have_text("Blue dress")
     page.locator(".pill", has_text="Shirt").click()
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     page.get_by_role("button", name=re.compile("why. Red shirt")).click()
 
     expect(sheet).to_have_accessible_name("Red shirt")

@@ -39,7 +39,7 @@ def test_a_picture_finds_products_another_box_others(page: Page, show: Show, pat
 
 def test_filters_narrow_and_the_page_says_which_to_loosen(page: Page, show: Show, patches: Patches) -> None:
     show(page, patches("red"))
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     expect(page.locator(".card-price").first).to_have_text("€19.00")
     expect(page.get_by_label("In stock only")).to_be_checked()
     expect(page.get_by_role("button", name="Reset filters")).to_be_hidden()
@@ -50,23 +50,23 @@ def test_filters_narrow_and_the_page_says_which_to_loosen(page: Page, show: Show
         ["All categories", "Also what is out of stock"]
     )
     page.get_by_role("button", name="Also what is out of stock").click()
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     expect(page.locator(".tag")).to_have_text(["Out of stock"] * 4)
     expect(page.locator("#results-heading")).to_be_focused()
     page.get_by_role("button", name="Reset filters").click()
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     expect(page.get_by_label("In stock only")).to_be_checked()
 
     page.get_by_label("From").fill("38.5")
     page.get_by_label("to", exact=True).fill("42")
     page.keyboard.press("Enter")
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     assert all("shirt" in name for name in names(page))
     page.get_by_label("From").fill("999")
     page.get_by_label("to", exact=True).fill("")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Any price").click()
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
 
 
 def test_a_result_leads_to_similar_ones_and_back(page: Page, show: Show, patches: Patches) -> None:
@@ -75,7 +75,7 @@ def test_a_result_leads_to_similar_ones_and_back(page: Page, show: Show, patches
     expect(page.get_by_role("heading", name="Similar products")).to_be_visible()
     expect(page.locator("#product-name")).to_have_text("Green shirt")
     expect(page.locator(".card-name").first).to_have_text("Green dress")
-    expect(page.locator(".card")).to_have_count(7)
+    expect(page.locator(".card-button")).to_have_count(7)
     assert page.url.endswith("/?product=green-shirt")
     expect(page).to_have_title("Similar to Green shirt · Find")
 
@@ -87,7 +87,7 @@ def test_a_result_leads_to_similar_ones_and_back(page: Page, show: Show, patches
 
 def test_back_is_as_it_was_left_and_asks_nobody(page: Page, show: Show, patches: Patches) -> None:
     show(page, patches("red", "blue"))
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     page.set_viewport_size({"width": 1000, "height": 500})
     last = page.locator(".card-button").last
     last.scroll_into_view_if_needed()
@@ -106,9 +106,9 @@ def test_back_is_as_it_was_left_and_asks_nobody(page: Page, show: Show, patches:
     expect(page.locator(".mark-box")).to_have_count(2)
     assert page.evaluate("scrollY") == scrolled
     page.get_by_label("In stock only").uncheck()
-    expect(page.locator(".card")).to_have_count(12)
+    expect(page.locator(".card-button")).to_have_count(12)
     page.go_forward()  # other filters than then: it is asked again
-    expect(page.locator(".card")).to_have_count(11)
+    expect(page.locator(".card-button")).to_have_count(11)
     assert len(searches) == 2
 
 
@@ -217,7 +217,7 @@ def test_a_group_is_one_card_that_opens_to_its_others(
     house.search.groups = dict.fromkeys(("red-dress", "red-bag", "red-shirt"), "red-dress")
     show(page, patches("red"))
     page.get_by_label("In stock only").uncheck()
-    expect(page.locator(".card")).to_have_count(10)
+    expect(page.locator(".card-button")).to_have_count(10)
     line = page.locator(".also summary")
     expect(line).to_have_count(1)
     expect(line).to_have_text("+2 with the same picture: Red dress")
@@ -247,7 +247,7 @@ def test_words_are_asked_for_where_they_are_understood(page: Page, house: Any) -
     expect(page.locator(".card-name").first).to_have_text("Yellow dress")
     assert page.url.endswith("/?text=something+yellow")
     page.locator(".pill", has_text="Shirt").click()
-    expect(page.locator(".card")).to_have_count(4)
+    expect(page.locator(".card-button")).to_have_count(4)
     box.fill("blue instead")
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page.locator(".card-name").first).to_have_text("Blue shirt")

@@ -46,17 +46,16 @@ def test_what_is_dropped_on_results_and_no_picture_leaves_them(
     page: Page, show: Show, patches: Patches
 ) -> None:
     show(page, patches("red"))
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     show(page, b"hello", "notes.txt", "text/plain")
     expect(title(page)).to_have_text("This is not a picture")
-    expect(page.locator(".card")).to_have_count(8)
+    expect(page.locator(".card-button")).to_have_count(8)
     expect(page.locator("#busy")).to_be_empty()
 
 
 def test_a_picture_that_is_too_large_does_not_travel(
     open_page: Callable[..., Page],
     show: Show,
-    run_house: Callable[..., Any],
     large_picture: bytes,
     house: Any,
 ) -> None:
@@ -83,7 +82,7 @@ def test_without_the_detector_what_works_is_said_and_works(
     page.get_by_role("textbox", name="Product number").fill("red-dress")
     page.keyboard.press("Enter")
     expect(page.locator("#product-name")).to_have_text("Red dress")
-    expect(page.locator(".card")).to_have_count(7)
+    expect(page.locator(".card-button")).to_have_count(7)
     expect(page.get_by_role("alert")).to_be_hidden()
     page.go_back()
     expect(title(page)).to_be_visible()
