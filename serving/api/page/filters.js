@@ -1,27 +1,29 @@
 // The filters as the HTTP interface wants them. Prices are typed in whole units and sent in smallest ones.
 
+import { element } from "/page/elements.js";
 import { title, unitsOf } from "/page/format.js";
 
 const form = document.querySelector("#filters");
+const fold = document.querySelector("#fold");
 const categories = document.querySelector("#categories");
 const priceMin = document.querySelector("#price-min");
 const priceMax = document.querySelector("#price-max");
 const inStock = document.querySelector("#in-stock");
 const clear = document.querySelector("#clear");
+let offered = "";
 let currency = null;
 
 export function offerCategories(values) {
+  if (offered === JSON.stringify(values)) return;
+  offered = JSON.stringify(values);
   const chosen = new Set(chosenCategories());
   const pills = values.map((value) => {
-    const pill = document.createElement("label");
-    pill.className = "pill";
-    const box = document.createElement("input");
+    const pill = element("label", "pill");
+    const box = element("input");
     box.type = "checkbox";
     box.value = value;
     box.checked = chosen.has(value);
-    const word = document.createElement("span");
-    word.textContent = title(value);
-    pill.append(box, word);
+    pill.append(box, element("span", "", title(value)));
     return pill;
   });
   categories.replaceChildren(categories.firstElementChild, ...pills);
@@ -48,12 +50,32 @@ export function chosen() {
   const filters = { categories: chosenCategories(), in_stock_only: inStock.checked };
   if (least !== null) filters.price_min = least;
   if (most !== null) filters.price_max = most;
-  clear.hidden = !filters.categories.length && !inStock.checked && least === null && most === null;
+  const set = loosenings().length;
+  clear.hidden = set === 1 && inStock.checked; // as at first
+  fold.textContent = set ? `Filters (${set})` : "Filters";
   return filters;
+}
+
+// What is set, as ways to loosen it: {name, act}.
+export function loosenings() {
+  const priced = priceMin.value !== "" || priceMax.value !== "";
+  return [
+    { set: chosenCategories().length, name: "All categories", act: () => uncheck(categories) },
+    { set: priced, name: "Any price", act: () => { priceMin.value = priceMax.value = ""; } },
+    { set: inStock.checked, name: "Also what is out of stock", act: () => { inStock.checked = false; } },
+  ].filter(({ set }) => set).map(({ name, act }) => ({ name, act: () => { act(); form.requestSubmit(); } }));
+}
+
+function uncheck(fieldset) {
+  for (const box of fieldset.querySelectorAll("input")) box.checked = false;
 }
 
 export function onChange(act) {
   form.addEventListener("change", act);
   form.addEventListener("submit", (event) => { event.preventDefault(); act(); });
   form.addEventListener("reset", () => setTimeout(act)); // the fields are cleared after the event
+  fold.addEventListener("click", () => {
+    const open = form.classList.toggle("open");
+    fold.setAttribute("aria-expanded", String(open));
+  });
 }

@@ -1,0 +1,61 @@
+// How the shop is: looked at until it is open, and told where it is not.
+
+import * as api from "/page/api.js";
+import * as filters from "/page/filters.js";
+import { count } from "/page/format.js";
+import { again, Trouble } from "/page/trouble.js";
+
+const $ = (id) => document.getElementById(id);
+const FIRST_LOOK_S = 3;
+const LAST_LOOK_S = 30;
+
+// As last heard. `most`: the largest page, in products; `mostBytes`: the largest picture.
+export const known = { generation: null, most: 100, mostBytes: 10 * 2 ** 20 };
+
+let looking = null;
+
+const pictures = "The picture search is not available just now. Searching by product works.";
+const notices = {
+  empty: () => "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
+  starting: ({ services, generation }) => (services.search === "serving" && generation
+    ? pictures
+    : "The shop is just opening. This takes a few seconds."),
+  unreachable: () => "The shop does not answer just now. Trying again…",
+};
+
+// `refused` is called where the shop wants a key. Looks again, ever more seldom, until the shop is open.
+export async function lookIn(refused, waitS = FIRST_LOOK_S) {
+  clearTimeout(looking);
+  let shop;
+  try {
+    shop = await api.status();
+  } catch (error) {
+    if (error.needsKey) return refused(error);
+    shop = { state: "unreachable" };
+  }
+  if (shop.state !== "unreachable") heard(shop);
+  document.body.dataset.shop = shop.state;
+  $("notice").hidden = shop.state === "ready";
+  $("notice").textContent = notices[shop.state]?.(shop) ?? "";
+  if (shop.state === "ready") return;
+  looking = setTimeout(lookIn, waitS * 1000, refused, Math.min(LAST_LOOK_S, waitS * 1.5));
+}
+
+function heard(shop) {
+  known.generation = shop.generation;
+  known.most = shop.max_k;
+  known.mostBytes = shop.max_picture_bytes;
+  filters.offerCategories(shop.values.categories);
+  for (const words of document.querySelectorAll(".words")) words.hidden = !shop.text_search;
+  $("shop").textContent = shop.products ? `${count(shop.products)} products` : "";
+}
+
+// A picture's search that failed because a service is away, told with what works meanwhile.
+export async function withWhatWorks(trouble) {
+  if (trouble.code !== "unavailable") return trouble;
+  const shop = await api.status().catch(() => null);
+  if (shop?.services.search !== "serving") return trouble;
+  const { code, afterS } = trouble;
+  const text = `${again(afterS)} Searching by product works meanwhile.`;
+  return new Trouble("The picture search is not available just now", text, { code, afterS });
+}
