@@ -139,6 +139,12 @@ class Shop:
         nothing = self.products.slice(0, 0), self.items.slice(0, 0), self.vectors[:0]
         return build_delta(self.store, parent, *nothing, ids, snapshot="without")
 
+    def changed(self, parent: Manifest, ids: list[str]) -> Manifest:
+        """``parent`` with a delta in which ``ids`` went and came as they are in the shop now."""
+        own = [np.isin(table["product_id"].to_pylist(), ids) for table in (self.products, self.items)]
+        products, items = self.products.filter(pa.array(own[0])), self.items.filter(pa.array(own[1]))
+        return build_delta(self.store, parent, products, items, self.vectors[own[1]], ids, snapshot="changed")
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:

@@ -54,6 +54,8 @@ class InMilvus:
     """A ``searchable.Searchable``."""
 
     quick = False
+    # Milvus holds the stock of when the generation was made; the front looks after what it finds.
+    stock_version = ""
 
     def __init__(self, table: Table, description: Description) -> None:
         self.about = description.about

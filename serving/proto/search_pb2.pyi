@@ -178,6 +178,7 @@ class Product(_message.Message):
     price: _builtins.int
     currency: _builtins.str
     in_stock: _builtins.bool
+    """Now, where the stock is followed; else when the generation was made."""
     @_builtins.property
     def image_urls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -289,8 +290,11 @@ class SearchReply(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     EMBEDDER_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
+    stock_version: _builtins.str
+    """Which state of the stock the answer keeps to; empty where it is not that of the last seconds."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]: ...
     def __init__(
@@ -299,10 +303,11 @@ class SearchReply(_message.Message):
         results: _abc.Iterable[Global___Result] | None = ...,
         generation: _builtins.str = ...,
         embedder_version: _builtins.str = ...,
+        stock_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder_version", b"embedder_version", "generation", b"generation", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder_version", b"embedder_version", "generation", b"generation", "results", b"results", "stock_version", b"stock_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +391,7 @@ class StatusReply(_message.Message):
     COLOURS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
     detector_version: _builtins.str
@@ -401,6 +407,8 @@ class StatusReply(_message.Message):
     """Whether the pointer names, or may name, another generation than this one: see last_error."""
     age_s: _builtins.float
     """Seconds since the generation was made, by the server's clock."""
+    stock_version: _builtins.str
+    """Which state of the stock searches keep to; empty where it is not that of the last seconds."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -424,10 +432,11 @@ class StatusReply(_message.Message):
         colours: _abc.Iterable[_builtins.str] | None = ...,
         stale: _builtins.bool = ...,
         age_s: _builtins.float = ...,
+        stock_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale", "stock_version", b"stock_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

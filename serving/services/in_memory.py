@@ -1,5 +1,6 @@
 """Search in a generation that was loaded into this process."""
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -8,20 +9,23 @@ from numpy.typing import NDArray
 
 from serving.errors import NotFound
 from serving.index.collapse import Collapse
+from serving.index.filters import IN_STOCK
 from serving.index.loaded import Generation
 from serving.index.search import Found, search, search_each
 from serving.proto import search_pb2
 from serving.services.cards import Cards
 from serving.services.searchable import About, Asked
+from serving.services.stock import FRESH_S, OnShelf, Shelf
 
 
 class InMemory:
-    """A ``searchable.Searchable``."""
+    """A ``searchable.Searchable``. ``shelf`` knows what is in stock; without one the generation does."""
 
     quick = True
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, shelf: Shelf | None = None) -> None:
         self._generation = generation
+        self._shelf = shelf or Shelf(generation)
         self._cards = Cards(generation)
         manifest = generation.manifest
         self.about = About(
@@ -34,31 +38,44 @@ class InMemory:
             manifest.created_at,
         )
 
+    @property
+    def stock_version(self) -> str:
+        shelf = self._shelf
+        return shelf.now.version if time.monotonic() - shelf.read_at <= FRESH_S else ""
+
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
-        """Those without a filter that want as much are searched as one."""
-        together: dict[tuple[int, Collapse], dict[int, NDArray[np.float32]]] = defaultdict(dict)
+        """Those for everything, or for what is in stock, that want as much are searched as one."""
+        generation, now = self._generation, self._shelf.now
+        together: dict[tuple[int, Collapse, bool], dict[int, NDArray[np.float32]]] = defaultdict(dict)
         found: dict[int, Found] = {}
         places: dict[int, int] = {}
         for number, one in enumerate(asked):
+            in_stock = one.wanted is IN_STOCK
+            plain = in_stock or one.wanted is None
             if one.xq is None:
                 place = places[number] = self._place(one.product_id)
-                if one.wanted is None and self._is_single(place, one.collapse):
-                    # It finds itself first: one more, without a filter, is sooner found.
-                    together[one.k + 1, one.collapse][number] = self._generation.vectors(place)
+                if plain and self._is_single(place, one.collapse):
+                    # It finds itself first, if it is in stock: one more is sooner found than a filter made.
+                    k = one.k + (not in_stock or bool(now.in_stock[place]))
+                    together[k, one.collapse, in_stock][number] = generation.vectors(place)
                 else:
-                    found[number] = self._like(place, one)
-            elif one.wanted is None:
-                together[one.k, one.collapse][number] = one.xq
+                    found[number] = self._like(place, one, now)
+            elif plain:
+                together[one.k, one.collapse, in_stock][number] = one.xq
             else:
-                allowed = self._generation.mask(one.wanted)
-                found[number] = search(self._generation, one.xq, one.k, allowed, collapse=one.collapse)
-        for (k, collapse), queries in together.items():
-            each = search_each(self._generation, list(queries.values()), k, collapse=collapse)
+                allowed = self._allowed(one, now)
+                found[number] = search(generation, one.xq, one.k, allowed, collapse=one.collapse)
+        for (k, collapse, in_stock), queries in together.items():
+            kept = now.kept if in_stock else None
+            each = search_each(generation, list(queries.values()), k, kept, collapse=collapse)
             found |= {
-                number: _without(one, places[number], k - 1) if number in places else one
+                number: _without(one, places[number], asked[number].k) if number in places else one
                 for number, one in zip(queries, each, strict=True)
             }
-        return [self._cards.result(found[number], places.get(number)) for number in range(len(asked))]
+        return [
+            self._cards.result(found[number], now.as_bytes, places.get(number))
+            for number in range(len(asked))
+        ]
 
     def _place(self, product_id: str) -> int:
         place = self._generation.place(product_id)
@@ -70,18 +87,24 @@ class InMemory:
         grouping = self._generation.groupings[collapse]
         return grouping.alone or not len(grouping.others(place, None))
 
-    def _like(self, place: int, asked: Asked) -> Found:
+    def _allowed(self, asked: Asked, now: OnShelf) -> NDArray[np.bool_] | None:
+        """bool (stored products,), the caller's own; None for all that are there."""
+        if asked.wanted is IN_STOCK:
+            return now.kept.allowed.copy()
+        return None if asked.wanted is None else self._generation.mask(asked.wanted, now.in_stock)
+
+    def _like(self, place: int, asked: Asked, now: OnShelf) -> Found:
         """With the vectors of a product, which is left out."""
-        generation = self._generation
-        allowed = None if asked.wanted is None else generation.mask(asked.wanted)
+        generation, allowed = self._generation, self._allowed(asked, now)
         if allowed is None:
             allowed = generation.everything()
         allowed[place] = False
         return search(generation, generation.vectors(place), asked.k, allowed, collapse=asked.collapse)
 
     def products(self, ids: Sequence[str]) -> list[search_pb2.Product]:
+        in_stock = self._shelf.now.as_bytes
         places = [self._generation.place(name) for name in ids]
-        return [self._cards.product(place) for place in places if place is not None]
+        return [self._cards.product(place, in_stock) for place in places if place is not None]
 
     def values(self, facet: str) -> list[str]:
         return self._generation.values(facet)

@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 
 
 class Searchable(Protocol):
-    """One generation; it never changes."""
+    """One generation, which never changes but for what is in stock."""
 
     @property
     def about(self) -> About: ...
@@ -51,6 +51,10 @@ class Searchable(Protocol):
     @property
     def quick(self) -> bool:
         """Whether small searches take so little that the event loop makes them."""
+
+    @property
+    def stock_version(self) -> str:
+        """Which state of the stock searches keep to at least; empty where it is not of the last seconds."""
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """A ``search_pb2.Result`` for each of ``asked``, encoded.
