@@ -21,6 +21,7 @@ class Answered:
     """``body`` is the JSON object but for what belongs to one request alone."""
 
     generation: str
+    stock: str
     features: FeaturesFrom
     body: bytes
 
@@ -44,12 +45,13 @@ def answered(
         "product": None if product is None else _product(product, next(iter(product.image_urls), "")),
         "generation": reply.generation,
         "models": {"detector": detector, "embedder": reply.embedder_version},
+        "stock": reply.stock_version,
         "plan": result.plan,
         "collapse": collapse,
         "exhausted": result.exhausted,
         "features": features,
     }
-    return Answered(reply.generation, features, orjson.dumps(answer))
+    return Answered(reply.generation, reply.stock_version, features, orjson.dumps(answer))
 
 
 def whole(body: bytes, cached: bool, timings_ms: Mapping[str, float]) -> bytes:

@@ -1,8 +1,9 @@
 """Answers that were given already, and those that several wait for.
 
-An answer is known by everything that it depends on: what was asked, the generation and its models. So a new
-generation is never answered with what an old one found; for the moment until this process has noticed it
-(``backends.SERVED_FOR_S``) the old one answers on, as it would from a replica that has not swapped yet.
+An answer is known by everything that it depends on: what was asked, the generation and its models, the state
+of the stock. So a new generation is never answered with what an old one found, nor anything with what was
+sold out before; for the moment until this process has noticed it (``backends.SERVED_FOR_S``) the old one
+answers on, as it would from a replica that has not swapped yet.
 """
 
 import asyncio
@@ -53,22 +54,23 @@ class Answers:
         with clock.stage("cache"):
             served = await self._backends.served_lately(clock)
             models = (served.embedder_version, served.detector_version)
-            key = _key(asked, wanted, served.generation, *models)
+            of = (served.generation, served.stock_version)
+            key = _key(asked, wanted, *of, *models)
             kept = self._near.get(key)
             if kept is None:
-                kept = _of_kept(await self._backends.kept(key), served.generation)
+                kept = _of_kept(await self._backends.kept(key), *of)
         if kept is not None:
             return kept, "kept"
         task = self._under_way.get(key)
         if task is not None:
             return await _before(asyncio.shield(task), clock), "shared"
-        task = self._under_way[key] = asyncio.create_task(self._made(key, served.generation, make))
+        task = self._under_way[key] = asyncio.create_task(self._made(key, of, make))
         task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task), "made"  # whoever else waits for it may be left when we are not
 
-    async def _made(self, key: str, generation: str, make: Callable[[], Awaitable[Answered]]) -> Answered:
+    async def _made(self, key: str, of: tuple[str, str], make: Callable[[], Awaitable[Answered]]) -> Answered:
         answer = await make()
-        if answer.generation == generation:  # else it belongs under another key
+        if (answer.generation, answer.stock) == of:  # else it belongs under another key
             if _size(answer) <= NEAR_BYTES:
                 self._near[key] = answer
             self._backends.keep(key, _to_keep(answer), self._ttl_s)
@@ -89,14 +91,14 @@ def _to_keep(answer: Answered) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
 
 
-def _of_kept(kept: bytes | None, generation: str) -> Answered | None:
+def _of_kept(kept: bytes | None, generation: str, stock: str) -> Answered | None:
     """None, too, for what is damaged."""
     if kept is None or len(kept) <= _CHECK_BYTES:
         return None
     data = kept[_CHECK_BYTES:]
     if zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != kept[:_CHECK_BYTES]:
         return None
-    return Answered(generation, _FEATURES[data[0]], data[1:])
+    return Answered(generation, stock, _FEATURES[data[0]], data[1:])
 
 
 async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
@@ -118,4 +120,4 @@ def _key(asked: tuple[str, str | bytes], wanted: Wanted, *of: str) -> str:
         for field, value in wanted.filter.ListFields()
     }
     said = [kind, hashlib.sha256(data).hexdigest(), filters, wanted.k, box, wanted.collapse, *of]
-    return f"answers:2:{hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
+    return f"answers:3:{hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()}"

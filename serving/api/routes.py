@@ -23,6 +23,7 @@ from serving.api.schemas import (
     SearchBody,
     Status,
 )
+from serving.api.stock import looked_after
 from serving.api.telemetry import Metrics
 from serving.errors import BadInput, NotFound
 from serving.index.collapse import Collapse
@@ -89,6 +90,7 @@ async def _answer(
 
     answers: Answers = state.answers
     answer, origin = await answers.answer(asked, wanted, made, clock)
+    answer = await looked_after(answer, wanted.filter.in_stock_only, state.backends)
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)

@@ -23,7 +23,7 @@ from serving.cache.stock import UNKNOWN, Changes, Known, News
 from serving.errors import Unavailable
 
 # Entries of the log that stay, about. So many changes at once are a new state instead.
-KEPT, _TOO_MANY = 100_000, 10_000
+KEPT, MOST_CHANGES = 100_000, 10_000
 _BATCH = 1_000
 _TIMEOUT_S = 2.0
 _ATTEMPTS = 5
@@ -87,7 +87,7 @@ class StockLog:
 
         None, and nothing is changed, when another has changed it meanwhile.
         """
-        if len(changes) > _TOO_MANY:
+        if len(changes) > MOST_CHANGES:
             raise ValueError(f"{len(changes)} changes are a new state")
         there: dict[Any, Any] = {name: value for name, value in changes.items() if value != UNKNOWN}
         gone = [name for name, value in changes.items() if value == UNKNOWN]
@@ -167,9 +167,9 @@ def stock_key(environment: str, part: str) -> str:
     return f"stock:{{{environment}}}:{part}"
 
 
-def sold_out(ids: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bool]:
-    """Of products and what the state says of them: whether each is sold out, where it says so."""
-    return {name: not int(value) for name, value in zip(ids, values, strict=True) if value is not None}
+def in_stock(ids: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bool]:
+    """Whether each of the products is, by the values that the state has of them; none where it has none."""
+    return {name: value == b"1" for name, value in zip(ids, values, strict=True) if value is not None}
 
 
 def _written(pipe: Any) -> str | None:

@@ -48,7 +48,7 @@ export function chosen() {
   const filters = { categories: chosenCategories(), in_stock_only: inStock.checked };
   if (least !== null) filters.price_min = least;
   if (most !== null) filters.price_max = most;
-  clear.hidden = !filters.categories.length && !inStock.checked && least === null && most === null;
+  clear.hidden = !filters.categories.length && inStock.checked && least === null && most === null;
   return filters;
 }
 
