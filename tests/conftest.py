@@ -19,6 +19,7 @@ from serving.images.box import Box
 from serving.index.artifact import write_segment
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS, Manifest, generation_id
 from serving.object_store import LocalObjectStore, ObjectStore
+from tests.redis_process import RedisProcess
 
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)
@@ -144,6 +145,13 @@ class Shop:
         own = [np.isin(table["product_id"].to_pylist(), ids) for table in (self.products, self.items)]
         products, items = self.products.filter(pa.array(own[0])), self.items.filter(pa.array(own[1]))
         return build_delta(self.store, parent, products, items, self.vectors[own[1]], ids, snapshot="changed")
+
+
+@pytest.fixture
+def redis_process() -> Iterator[RedisProcess]:
+    found = RedisProcess()
+    yield found
+    found.kill()
 
 
 @pytest.fixture

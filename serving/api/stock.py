@@ -1,8 +1,8 @@
 """The last look at an answer, before it goes out: nothing that is sold out by now.
 
 The search service follows the stock, and says which state of it an answer keeps to while that is fresh. A
-look here would then be into the same Redis, half a second later, and would take longer than a kept answer does.
-So it is made where the service cannot say so: it does not reach Redis, or its index is in Milvus.
+look here would then be into the same Redis, half a second later, and would take longer than a kept answer. So
+it is made where the service cannot say so: it does not reach Redis, or its index is in Milvus.
 """
 
 from dataclasses import replace
