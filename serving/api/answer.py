@@ -18,10 +18,14 @@ from serving.proto import geometry_pb2, search_pb2
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """``body`` is the JSON object but for what belongs to one request alone."""
+    """``body`` is the JSON object but for what belongs to one request alone.
+
+    ``followed``: the state of the ``stock`` that it keeps to is that of the last seconds.
+    """
 
     generation: str
     stock: str
+    followed: bool
     features: FeaturesFrom
     body: bytes
 
@@ -51,7 +55,8 @@ def answered(
         "exhausted": result.exhausted,
         "features": features,
     }
-    return Answered(reply.generation, reply.stock_version, features, orjson.dumps(answer))
+    body = orjson.dumps(answer)
+    return Answered(reply.generation, reply.stock_version, reply.stock_followed, features, body)
 
 
 def whole(body: bytes, cached: bool, timings_ms: Mapping[str, float]) -> bytes:

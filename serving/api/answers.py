@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import get_args
 
 import orjson
@@ -58,9 +59,9 @@ class Answers:
             key = _key(asked, wanted, *of, *models)
             kept = self._near.get(key)
             if kept is None:
-                kept = _of_kept(await self._backends.kept(key), *of)
+                kept = _of_kept(await self._backends.kept(key), *of, served.stock_followed)
         if kept is not None:
-            return kept, "kept"
+            return replace(kept, followed=served.stock_followed), "kept"
         task = self._under_way.get(key)
         if task is not None:
             return await _before(asyncio.shield(task), clock), "shared"
@@ -91,14 +92,14 @@ def _to_keep(answer: Answered) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
 
 
-def _of_kept(kept: bytes | None, generation: str, stock: str) -> Answered | None:
+def _of_kept(kept: bytes | None, generation: str, stock: str, followed: bool) -> Answered | None:
     """None, too, for what is damaged."""
     if kept is None or len(kept) <= _CHECK_BYTES:
         return None
     data = kept[_CHECK_BYTES:]
     if zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != kept[:_CHECK_BYTES]:
         return None
-    return Answered(generation, stock, _FEATURES[data[0]], data[1:])
+    return Answered(generation, stock, followed, _FEATURES[data[0]], data[1:])
 
 
 async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:

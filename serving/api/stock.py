@@ -16,7 +16,7 @@ from serving.api.backends import Backends
 
 async def looked_after(answer: Answered, in_stock_only: bool, backends: Backends) -> Answered:
     """With what is in stock now; where that alone is wanted without the rest, so of fewer than ``k``."""
-    if answer.stock:
+    if answer.followed:
         return answer
     body = orjson.loads(answer.body)
     matches: list[dict[str, Any]] = body["results"]

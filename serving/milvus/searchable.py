@@ -21,7 +21,7 @@ from serving.milvus.description import Description
 from serving.milvus.expression import both, expression, none_of, one_of, product_key
 from serving.milvus.table import MOST, Entity, Table, merged
 from serving.proto import geometry_pb2, search_pb2
-from serving.services.searchable import Asked
+from serving.services.searchable import Asked, StockState
 
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
 _LARGE = 32
@@ -55,7 +55,7 @@ class InMilvus:
 
     quick = False
     # Milvus holds the stock of when the generation was made; the front looks after what it finds.
-    stock_version = ""
+    stock = StockState("", False)
 
     def __init__(self, table: Table, description: Description) -> None:
         self.about = description.about

@@ -14,7 +14,7 @@ from serving.index.loaded import Generation
 from serving.index.search import Found, search, search_each
 from serving.proto import search_pb2
 from serving.services.cards import Cards
-from serving.services.searchable import About, Asked
+from serving.services.searchable import About, Asked, StockState
 from serving.services.stock import FRESH_S, OnShelf, Shelf
 
 
@@ -39,9 +39,9 @@ class InMemory:
         )
 
     @property
-    def stock_version(self) -> str:
-        shelf = self._shelf
-        return shelf.now.version if time.monotonic() - shelf.read_at <= FRESH_S else ""
+    def stock(self) -> StockState:
+        version = self._shelf.now.version
+        return StockState(version, bool(version) and time.monotonic() - self._shelf.read_at <= FRESH_S)
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """Those for everything, or for what is in stock, that want as much are searched as one."""

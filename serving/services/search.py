@@ -18,7 +18,7 @@ from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc.unary import Context
 from serving.services import wire
 from serving.services.batching import Batcher
-from serving.services.searchable import About, Asked, Searchable, Source
+from serving.services.searchable import About, Asked, Searchable, Source, StockState
 from serving.settings import Settings
 
 _RESULTS = search_pb2.SearchReply.DESCRIPTOR.fields_by_name["results"].number
@@ -63,7 +63,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
     def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> bytes:
         _check_count("queries", len(request.queries), self._settings.max_batch)
         asked = [self._asked(index.about, request, query) for query in request.queries]
-        stock = index.stock_version  # before the search, which may find a later state, but no earlier one
+        stock = index.stock  # before the search, which may find a later state, but no earlier one
         return _reply(index.about, stock, index.search(asked))
 
     def _search_small(
@@ -79,7 +79,7 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             except ImgsearchError as error:
                 told[number] = error.with_traceback(None)  # which would hold this frame, and all it has
         for index, asked in by_index.values():
-            stock = index.stock_version
+            stock = index.stock
             results = index.search(list(asked.values()))
             told |= {
                 number: _reply(index.about, stock, [one]) for number, one in zip(asked, results, strict=True)
@@ -186,25 +186,29 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
                 categories=values["category"],
                 brands=values["brand"],
                 colours=values["colour"],
-                stock_version=index.stock_version,
+                stock_version=index.stock.version,
+                stock_followed=index.stock.followed,
             )
             reply.MergeFrom(served)
         return reply
 
 
-def _reply(about: About, stock_version: str, results: list[bytes]) -> bytes:
+def _reply(about: About, stock: StockState, results: list[bytes]) -> bytes:
     """An encoded ``SearchReply`` of encoded ``Result``s."""
     parts: list[bytes] = []
     for result in results:
         parts += (wire.head(_RESULTS, len(result)), result)
-    return b"".join([*parts, _rest(about.generation, about.embedder, stock_version)])
+    return b"".join([*parts, _rest(about.generation, about.embedder, *stock)])
 
 
 @lru_cache(16)
-def _rest(generation: str, embedder: str, stock_version: str) -> bytes:
+def _rest(generation: str, embedder: str, stock_version: str, stock_followed: bool) -> bytes:
     """What a ``SearchReply`` says beside its results."""
     return search_pb2.SearchReply(
-        generation=generation, embedder_version=embedder, stock_version=stock_version
+        generation=generation,
+        embedder_version=embedder,
+        stock_version=stock_version,
+        stock_followed=stock_followed,
     ).SerializeToString()
 
 

@@ -42,6 +42,16 @@ class Asked(NamedTuple):
     collapse: Collapse
 
 
+class StockState(NamedTuple):
+    """``version`` is empty for the stock of when the generation was made.
+
+    ``followed``: it is that of the last seconds.
+    """
+
+    version: str
+    followed: bool
+
+
 class Searchable(Protocol):
     """One generation, which never changes but for what is in stock."""
 
@@ -53,8 +63,8 @@ class Searchable(Protocol):
         """Whether small searches take so little that the event loop makes them."""
 
     @property
-    def stock_version(self) -> str:
-        """Which state of the stock searches keep to at least; empty where it is not of the last seconds."""
+    def stock(self) -> StockState:
+        """Which state of the stock searches keep to at least."""
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """A ``search_pb2.Result`` for each of ``asked``, encoded.

@@ -21,7 +21,7 @@ from serving.telemetry import StockMetrics
 
 log = logging.getLogger(__name__)
 
-# A state that was read longer ago is not vouched for: see ``serving.api.stock``.
+# Nobody vouches for a state that was read longer ago: see ``serving.api.stock``.
 FRESH_S = 2.0
 
 

@@ -27,7 +27,7 @@ from serving.rpc.server import Server
 from serving.services.batching import Batcher
 from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
-from serving.services.searchable import About
+from serving.services.searchable import About, StockState
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, RpcMetrics
 
@@ -457,7 +457,7 @@ def test_an_error_holds_nothing_of_what_was_asked_with_it() -> None:
     class Index:
         quick = True
         about = About("g", "e", "d", 4, 1, 1, 0.0)
-        stock_version = ""
+        stock = StockState("", False)
 
         def search(self, asked: Sequence[Any]) -> list[bytes]:
             return [b""] * len(asked)

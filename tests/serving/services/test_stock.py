@@ -154,12 +154,12 @@ async def test_what_is_sold_out_leaves_and_comes_back(log: StockLog, generations
     generation = generations[1]
     stock, registry = following(log)
     index = InMemory(generation, stock.shelf(generation))
-    assert index.stock_version == ""
+    assert index.stock == ("", False)
     xq = generation.vectors(3)[:1]
     first = names(result(index, xq=xq, wanted=WANTED))
     version = log.write_whole(None, {first[0]: SOLD_OUT, first[1]: IN_STOCK})
     await stock.look()
-    assert index.stock_version == version
+    assert index.stock == (version, True)
     for wanted in (WANTED, Filter(in_stock_only=True), Filter(in_stock_only=True, price_min=0)):
         assert names(result(index, xq=xq, wanted=wanted))[0] == first[1]
     shown = {hit.product.product_id: hit.product.in_stock for hit in result(index, xq=xq).hits}
@@ -173,7 +173,7 @@ async def test_what_is_sold_out_leaves_and_comes_back(log: StockLog, generations
     log.compared()
     later = log.write(str(version), {first[0]: IN_STOCK})
     await stock.look()
-    assert index.stock_version == later
+    assert index.stock == (later, True)
     assert names(result(index, xq=xq, wanted=WANTED)) == first
     assert registry.get_sample_value("imgsearch_stock_compared_seconds") > 1e9
 
@@ -236,7 +236,7 @@ async def test_without_redis_the_generation_says(generations: list[Generation]) 
     stock, registry = following(None)
     await stock.look()
     index = InMemory(generations[0], stock.shelf(generations[0]))
-    assert index.stock_version == ""
+    assert index.stock == ("", False)
     assert (index._shelf.now.in_stock == generations[0].in_stock).all()
     assert registry.get_sample_value("imgsearch_stock_read_seconds") == 0
 
@@ -250,7 +250,7 @@ async def test_what_was_known_stays_while_redis_is_away(
     stock = following(log)[0]
     index = InMemory(generations[0], stock.shelf(generations[0]))
     await stock.look()
-    version = index.stock_version
+    version = index.stock.version
     assert version
     redis_process.kill()
     for _ in range(3):
@@ -264,7 +264,7 @@ async def test_what_was_known_stays_while_redis_is_away(
     later = InMemory(generations[1], stock.shelf(generations[1]))
     assert not later.products([name])[0].in_stock, "a swap meanwhile knows it, too"
     monkeypatch.setattr("serving.services.in_memory.FRESH_S", -1)
-    assert index.stock_version == "", "but nobody vouches for it any more"
+    assert index.stock == (version, False), "but nobody vouches for it any more"
     monkeypatch.undo()
 
     redis_process.start()  # with nothing in it
@@ -272,7 +272,7 @@ async def test_what_was_known_stays_while_redis_is_away(
     assert not later.products([name])[0].in_stock
     again = log.write_whole(None, {name: IN_STOCK})
     await stock.look()
-    assert (index.stock_version, later.stock_version) == (again, again)
+    assert index.stock == later.stock == (again, True)
     assert later.products([name])[0].in_stock
     log.close()
 
