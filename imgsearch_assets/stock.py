@@ -6,6 +6,7 @@ A process of its own, as a run of the pipeline takes seconds. It compares states
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -49,15 +50,21 @@ class Listed(NamedTuple):
         return cls(ids.take(pa.array(first)), values[first])
 
 
-def differences(before: Known, listed: Listed) -> dict[str, int]:
-    """What has to change in ``before``. Products that are not listed any more are sold out."""
+def left(before: Known, listed: Listed) -> dict[str, int]:
+    """The products of ``before`` that are not listed any more, as they were."""
+    ids, values = before.all()
+    gone = pc.invert(pc.is_in(ids, value_set=listed.ids))
+    names = ids.filter(gone).to_pylist()
+    return dict(zip(names, values[gone.to_numpy(zero_copy_only=False)].tolist(), strict=True))
+
+
+def differences(before: Known, listed: Listed, gone: Mapping[str, int]) -> dict[str, int]:
+    """What has to change in ``before``; ``gone`` are those that ``left``, which are sold out."""
     was = before.values(listed.ids)
     changed = (listed.values != was) & (listed.values != UNKNOWN)
     names = listed.ids.filter(pa.array(changed)).to_pylist()
     found = dict(zip(names, listed.values[changed].tolist(), strict=True))
-    ids, values = before.all()
-    left = ids.filter(pa.array(~_in(ids, listed.ids) & (values == IN_STOCK)))
-    return found | dict.fromkeys(left.to_pylist(), SOLD_OUT)
+    return found | {name: SOLD_OUT for name, value in gone.items() if value == IN_STOCK}
 
 
 def check_sane(before: Known, changes: dict[str, int], listed: Listed, max_lost: float) -> None:
@@ -101,9 +108,10 @@ class Feed:
         self._catch_up()
         changes: dict[str, int] = {}
         while not self._settled:
-            changes = differences(self._before, listed)
+            gone = left(self._before, listed)
+            changes = differences(self._before, listed, gone)
             check_sane(self._before, changes, listed, self._max_lost)
-            changes |= self._forgotten(listed)
+            changes |= self._forgotten(gone)
             same = not changes and self._known is not None
             self._settled = same or self._written(changes)
             if not self._settled:
@@ -145,12 +153,10 @@ class Feed:
                 self._known = self._before = Known(version, products)
         return version is not None
 
-    def _forgotten(self, listed: Listed) -> dict[str, int]:
+    def _forgotten(self, gone: Mapping[str, int]) -> dict[str, int]:
         """Of products that left long ago nothing is known any more."""
-        ids, _ = self._before.all()
         now = time.monotonic()
-        left = ids.filter(pa.array(~_in(ids, listed.ids))).to_pylist()
-        self._left = {name: self._left.get(name, now) for name in left}
+        self._left = {name: self._left.get(name, now) for name in gone}
         return {name: UNKNOWN for name, at in self._left.items() if now - at > _FORGOTTEN_S}
 
 
@@ -172,9 +178,3 @@ def follow(feed: Feed, poll_s: float) -> None:
                 log.info("the stock changed", extra={"fields": fields})
             wait_s, said = poll_s, ""
         time.sleep(wait_s)
-
-
-def _in(ids: Any, others: Any) -> NDArray[np.bool_]:
-    """bool (n,): which of ``ids`` are among ``others``."""
-    found: NDArray[np.bool_] = pc.is_in(ids, value_set=others).to_numpy(zero_copy_only=False)
-    return found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imgsearch_assets import stock
 from imgsearch_assets.contract import COLUMNS
-from imgsearch_assets.stock import Feed, Listed, check_sane, differences, follow
+from imgsearch_assets.stock import Feed, Listed, check_sane, differences, follow, left
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import StockLog
 from serving.errors import BadInput, Unavailable
@@ -21,6 +21,10 @@ from serving.errors import BadInput, Unavailable
 VALUES = {True: IN_STOCK, False: SOLD_OUT, None: UNKNOWN}
 names = st.sampled_from([f"p{number}" for number in range(9)])
 products = st.dictionaries(names, st.sampled_from([IN_STOCK, SOLD_OUT]))
+
+
+def changed(before: Known, now: Listed) -> dict[str, int]:
+    return differences(before, now, left(before, now))
 
 
 def listed(products: dict[str, int]) -> Listed:
@@ -75,7 +79,7 @@ def shop(tmp_path: Path, redis_process: Any) -> Iterator[Shop]:
 @given(products, products)
 def test_differences_lead_from_the_one_to_the_other(before: dict[str, int], now: dict[str, int]) -> None:
     known = Known("0", before)
-    changes = differences(known, listed(now))
+    changes = changed(known, listed(now))
     assert all(before.get(name) != value for name, value in changes.items())
     known.take(News("1", changes))
     ids, values = known.all()
@@ -104,7 +108,7 @@ def test_a_row_counts_as_in_a_snapshot() -> None:
         "p3": UNKNOWN,
         "p4": UNKNOWN,
     }
-    assert differences(Known("0", {"p3": IN_STOCK, "p4": SOLD_OUT}), found) == {
+    assert changed(Known("0", {"p3": IN_STOCK, "p4": SOLD_OUT}), found) == {
         "p1": IN_STOCK,
         "p2": SOLD_OUT,
     }
@@ -126,7 +130,7 @@ def test_a_row_counts_as_in_a_snapshot() -> None:
 def test_a_shop_is_not_emptied_by_mistake(was: int, lost: int, share: float, passes: bool) -> None:
     before = Known("0", {f"p{number}": IN_STOCK for number in range(was)} | {"old": SOLD_OUT})
     now = listed({f"p{number}": SOLD_OUT if number < lost else IN_STOCK for number in range(was)})
-    changes = differences(before, now)
+    changes = changed(before, now)
     if passes:
         check_sane(before, changes, now, share)
     else:
