@@ -215,12 +215,12 @@ class StockMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.read = Gauge(
-            "imgsearch_stock_read_seconds",
+            "imgsearch_stock_read_timestamp_seconds",
             "When the stock was last read from Redis, seconds since 1970; 0 while it never was.",
             registry=registry,
         )
         self.compared = Gauge(
-            "imgsearch_stock_compared_seconds",
+            "imgsearch_stock_compared_timestamp_seconds",
             "When the feed last held the stock against the catalogue, seconds since 1970; 0 while unknown.",
             registry=registry,
         )

@@ -167,15 +167,15 @@ async def test_what_is_sold_out_leaves_and_comes_back(log: StockLog, generations
     assert [product.in_stock for product in index.products(first[:2])] == [False, True]
     out = registry.get_sample_value("imgsearch_stock_sold_out")
     assert out == generation.products_there - np.count_nonzero(index._shelf.now.kept.allowed)
-    assert registry.get_sample_value("imgsearch_stock_read_seconds") > 1e9
-    assert registry.get_sample_value("imgsearch_stock_compared_seconds") == 0
+    assert registry.get_sample_value("imgsearch_stock_read_timestamp_seconds") > 1e9
+    assert registry.get_sample_value("imgsearch_stock_compared_timestamp_seconds") == 0
 
     log.compared()
     later = log.write(str(version), {first[0]: IN_STOCK})
     await stock.look()
     assert index.stock == (later, True)
     assert names(result(index, xq=xq, wanted=WANTED)) == first
-    assert registry.get_sample_value("imgsearch_stock_compared_seconds") > 1e9
+    assert registry.get_sample_value("imgsearch_stock_compared_timestamp_seconds") > 1e9
 
 
 async def test_what_came_back_though_the_generation_has_it_sold_out(
@@ -238,7 +238,7 @@ async def test_without_redis_the_generation_says(generations: list[Generation]) 
     index = InMemory(generations[0], stock.shelf(generations[0]))
     assert index.stock == ("", False)
     assert (index._shelf.now.in_stock == generations[0].in_stock).all()
-    assert registry.get_sample_value("imgsearch_stock_read_seconds") == 0
+    assert registry.get_sample_value("imgsearch_stock_read_timestamp_seconds") == 0
 
 
 async def test_what_was_known_stays_while_redis_is_away(
