@@ -24,8 +24,8 @@ HELD_FOR_S = 10.0
 _CSV_FIELD_CHARACTERS = 2**20
 
 
-def read_catalogue(location: str) -> pa.Table:
-    """``contract.COLUMNS`` of every row, with the types that the file has (CSV: all text).
+def read_catalogue(location: str, columns: Sequence[str] = COLUMNS) -> pa.Table:
+    """``columns`` of every row, of ``contract.COLUMNS``, with the types that the file has (CSV: all text).
 
     Raises ``BadInput`` naming the file or the columns that lack, and the mend; ``Unavailable`` while another
     process holds the file.
@@ -33,7 +33,7 @@ def read_catalogue(location: str) -> pa.Table:
     path, table = _parts(location)
     if not path.is_file():
         raise BadInput(f"there is no catalogue {path}; check IMGSEARCH_CATALOGUE or --catalogue")
-    rows = _READERS[path.suffix](path, table)
+    rows = _READERS[path.suffix](path, table, columns)
     if rows.num_rows == 0:
         raise BadInput(f"the catalogue {location} has no rows; what is live stays as it is")
     return rows
@@ -78,43 +78,43 @@ def _demand_columns(there: Sequence[str], path: Path) -> None:
         )
 
 
-def _read_parquet(path: Path, _: str) -> pa.Table:
+def _read_parquet(path: Path, _: str, columns: Sequence[str]) -> pa.Table:
     try:
         file = pq.ParquetFile(path)
         _demand_columns(file.schema_arrow.names, path)
-        return file.read(list(COLUMNS))
+        return file.read(list(columns))
     except pa.ArrowException as error:
         raise BadInput(f"the catalogue {path} cannot be read as Parquet: {error}") from error
 
 
-def _read_csv(path: Path, _: str) -> pa.Table:
+def _read_csv(path: Path, _: str, columns: Sequence[str]) -> pa.Table:
     """A line with too few or too many fields is a row, too: its text in ``MALFORMED`` and no values."""
-    names = [*COLUMNS, MALFORMED]
-    columns: dict[str, list[str | None]] = {name: [] for name in names}
+    names = [*columns, MALFORMED]
+    values: dict[str, list[str | None]] = {name: [] for name in names}
     csv.field_size_limit(_CSV_FIELD_CHARACTERS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file)
             header = next(lines, [])
             _demand_columns(header, path)
-            places = [header.index(name) for name in COLUMNS]
+            places = [header.index(name) for name in columns]
             for fields in lines:
                 if not fields:  # an empty line
                     continue
                 whole = len(fields) == len(header)
-                for name, place in zip(COLUMNS, places, strict=True):
-                    columns[name].append((fields[place] or None) if whole else None)
-                columns[MALFORMED].append(None if whole else ",".join(fields))
+                for name, place in zip(columns, places, strict=True):
+                    values[name].append((fields[place] or None) if whole else None)
+                values[MALFORMED].append(None if whole else ",".join(fields))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"the catalogue {path} cannot be read as CSV in UTF-8: {error}") from error
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in names})
+    return pa.table({name: pa.array(values[name], pa.string()) for name in names})
 
 
 class _Held(Exception):
     """Another process has the file open for writing."""
 
 
-def _read_duckdb(path: Path, table: str) -> pa.Table:
+def _read_duckdb(path: Path, table: str, columns: Sequence[str]) -> pa.Table:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_Held),
         stop=tenacity.stop_after_delay(HELD_FOR_S),
@@ -122,7 +122,7 @@ def _read_duckdb(path: Path, table: str) -> pa.Table:
         reraise=True,
     )
     try:
-        rows: pa.Table = retrying(_read_duckdb_once, path, table)
+        rows: pa.Table = retrying(_read_duckdb_once, path, table, columns)
         return rows
     except _Held as error:
         raise Unavailable(
@@ -131,7 +131,7 @@ def _read_duckdb(path: Path, table: str) -> pa.Table:
         ) from error
 
 
-def _read_duckdb_once(path: Path, table: str) -> pa.Table:
+def _read_duckdb_once(path: Path, table: str, columns: Sequence[str]) -> pa.Table:
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             there = [
@@ -150,7 +150,7 @@ def _read_duckdb_once(path: Path, table: str) -> pa.Table:
                 )
             relation = connection.table(f'"{table}"')
             _demand_columns(relation.columns, path)
-            rows: pa.Table = relation.select(*COLUMNS).to_arrow_table()
+            rows: pa.Table = relation.select(*columns).to_arrow_table()
             return rows
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
@@ -160,7 +160,7 @@ def _read_duckdb_once(path: Path, table: str) -> pa.Table:
         raise BadInput(f"the catalogue {path} cannot be read as DuckDB: {error}") from error
 
 
-_READERS: dict[str, Callable[[Path, str], pa.Table]] = {
+_READERS: dict[str, Callable[[Path, str, Sequence[str]], pa.Table]] = {
     ".duckdb": _read_duckdb,
     ".parquet": _read_parquet,
     ".csv": _read_csv,

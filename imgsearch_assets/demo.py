@@ -37,6 +37,7 @@ _REDIS = "IMGSEARCH_REDIS_URL"
 _SPARE = {
     "redis": "without stored features",
     "pictures": "without the sample's pictures",
+    "stock": "with the stock as it was",
     "dagster": "with what is indexed; changes of the catalogue are not seen",
 }
 
@@ -231,6 +232,7 @@ def _show(figures: dict[str, object], clock: Stopwatch) -> None:
 
 def _stay(services: Services, prepared: Prepared, dagster: Path) -> None:
     """Keep everything up until Ctrl-C. Raises ``Unavailable`` when what search needs ends by itself."""
+    services.start_stock()
     with console.status("starting Dagster"):
         services.start_dagster(dagster)
     console.print(f"\n  page        [bold]{services.api_url}/[/]")

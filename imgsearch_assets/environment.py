@@ -10,6 +10,7 @@ from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from serving.cache.features import FeatureStore
+from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
 from serving.index.generation import FACTORY, GRAPH
 from serving.object_store import LocalObjectStore, ObjectStore
@@ -39,6 +40,13 @@ class PipelineSettings(BaseSettings):
         3,
         ge=1,
         description="Generations of the index that every environment can go back to; older ones are pruned.",
+    )
+    stock_max_lost: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of what is in stock that may leave at once; past it the stock feed writes nothing "
+        "and says so, as the catalogue is more likely broken.",
     )
     same_picture_cosine: float = Field(
         Alike.picture,
@@ -78,9 +86,14 @@ class Environment:
         return FeatureStore(self._redis_url.get_secret_value(), self.serving.redis_timeout_s)
 
     @property
+    def stock_log(self) -> StockLog:
+        """Raises ``BadSettings`` when no Redis is set."""
+        return StockLog(self._redis_url.get_secret_value(), self.serving.environment)
+
+    @property
     def _redis_url(self) -> SecretStr:
         if self.serving.redis_url is None:
-            raise BadSettings("IMGSEARCH_REDIS_URL is not set; the feature store needs a Redis")
+            raise BadSettings("IMGSEARCH_REDIS_URL is not set; features and stock need a Redis")
         return self.serving.redis_url
 
     @property

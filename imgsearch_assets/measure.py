@@ -19,6 +19,7 @@ async def _ranked(session: aiohttp.ClientSession, picture: bytes, k: int) -> lis
     form.add_field("image", picture, filename="query.jpg", content_type="image/jpeg")
     form.add_field("k", str(k))
     form.add_field("collapse", "product")  # how products are found, not which of a group is shown
+    form.add_field("filters", '{"in_stock_only": false}')  # nor which can be bought today
     async with session.post("/v1/search/image", data=form) as reply:
         body = await reply.json()
         if reply.status != 200:

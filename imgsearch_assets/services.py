@@ -82,6 +82,10 @@ class Services:
         self.group.wait_ready("api", lambda: _ok(f"{self.api_url}/readyz"), _START_S)
         return addresses
 
+    def start_stock(self) -> None:
+        """The feed of what is in stock."""
+        self.group.start("stock", python_module("imgsearch_assets.stock_cli", "feed"))
+
     def start_dagster(self, home: Path) -> None:
         """The UI and the daemon, with one code server between them."""
         command = ("dev", "--host", "127.0.0.1", "--port", str(self.ports.dagster))

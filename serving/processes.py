@@ -22,7 +22,7 @@ from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
-from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics
+from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics, StockMetrics
 from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
@@ -41,19 +41,24 @@ async def search(settings: Settings, port: int, metrics_port: int | None, ready:
 async def _search_in_memory(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     import faiss
 
+    from serving.cache.stock_log import StockLog
     from serving.index.holder import Holder
     from serving.proto import search_pb2, search_pb2_grpc
     from serving.services.in_memory import InMemory
     from serving.services.search import SearchServicer
+    from serving.services.stock import Stock
 
     metrics = RpcMetrics()
     server = Server(settings, metrics, settings.max_searches, Tracing.of(settings, "search"))
+    url = settings.redis_url
+    stock_log = None if url is None else StockLog(url.get_secret_value(), settings.environment)
+    stock = Stock(stock_log, StockMetrics(metrics.registry))
     holder = Holder(
         _store(settings),
         settings.environment,
         IndexMetrics(metrics.registry),
         on_swap=lambda: server.set_ready(True),
-        prepare=InMemory,
+        prepare=lambda generation: InMemory(generation, stock.shelf(generation)),
     )
     # A core a search: threads inside FAISS would fight over the same cores. How many it may use is a
     # property of each thread that calls it.
@@ -65,12 +70,14 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
             SearchServicer(holder, settings, executor),
         )
         address = await _listen(server, settings, port, metrics, metrics_port)
+        await stock.look()  # so that the first generation knows it
         await holder.look()
         # What is there by now stays, and need not be looked through after each swap: that stops all calls
         # for as long as fifty searches take. (Arrow imports pandas with the first column it reads.)
         gc.freeze()
         ready(address)
-        await _until_stopped(server, holder.follow(settings.poll_interval_s))
+        following = _both(holder.follow(settings.poll_interval_s), stock.follow(settings.stock_poll_s))
+        await _until_stopped(server, following)
 
 
 async def _search_in_milvus(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
@@ -211,6 +218,10 @@ async def _until_stopped(server: Server, follow: Coroutine[Any, Any, None]) -> N
     if following.done():
         await following  # raises what ended it: without it nothing new would ever be taken again
     following.cancel()
+
+
+async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(one, other)
 
 
 def _store(settings: Settings) -> LocalObjectStore:

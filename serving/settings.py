@@ -43,9 +43,17 @@ class Settings(EngineSettings):
     )
     home: Path = Field(Path(".imgsearch"), description="Folder of everything this installation keeps.")
     redis_url: SecretStr | None = Field(
-        None, description="Feature store; without it features are computed anew."
+        None,
+        description="Features, answers and stock; without it features are computed anew, and the stock is "
+        "that of the index.",
     )
     redis_timeout_s: float = Field(0.05, gt=0, le=5, description="Past it the feature store counts as empty.")
+    stock_poll_s: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="How often the stock feed looks at the catalogue, and the search service at the stock.",
+    )
     result_ttl_s: int = Field(
         60, ge=0, le=86_400, description="How long an answer is kept for who asks the same; 0 for not at all."
     )

@@ -35,7 +35,7 @@ def check(service: Service, settings: Settings, port: int, metrics_port: int | N
     missing = [*_held(service, settings), *_port(settings.host, port)]
     if metrics_port is not None:
         missing += _port(settings.host, metrics_port, " for metrics")
-    if service == "api":
+    if service in ("api", "search"):
         missing += _redis(settings)
         if settings.admin_port is not None:
             missing += _port(settings.host, settings.admin_port, " for admin calls")

@@ -239,6 +239,27 @@ class IndexMetrics:
         )
 
 
+class StockMetrics:
+    """How well the search service knows what is in stock."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.read = Gauge(
+            "imgsearch_stock_read_timestamp_seconds",
+            "When the stock was last read from Redis, seconds since 1970; 0 while it never was.",
+            registry=registry,
+        )
+        self.compared = Gauge(
+            "imgsearch_stock_compared_timestamp_seconds",
+            "When the feed last held the stock against the catalogue, seconds since 1970; 0 while unknown.",
+            registry=registry,
+        )
+        self.sold_out = Gauge(
+            "imgsearch_stock_sold_out",
+            "Products of the newest generation that are sold out.",
+            registry=registry,
+        )
+
+
 class ModelMetrics:
     """Which models a service answers with, beside its calls."""
 

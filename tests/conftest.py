@@ -19,6 +19,7 @@ from serving.images.box import Box
 from serving.index.artifact import write_segment
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS, Manifest, generation_id
 from serving.object_store import LocalObjectStore, ObjectStore
+from tests.redis_process import RedisProcess
 
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)
@@ -138,6 +139,19 @@ class Shop:
         """``parent`` with a delta that takes ``ids`` away."""
         nothing = self.products.slice(0, 0), self.items.slice(0, 0), self.vectors[:0]
         return build_delta(self.store, parent, *nothing, ids, snapshot="without")
+
+    def changed(self, parent: Manifest, ids: list[str]) -> Manifest:
+        """``parent`` with a delta in which ``ids`` went and came as they are in the shop now."""
+        own = [np.isin(table["product_id"].to_pylist(), ids) for table in (self.products, self.items)]
+        products, items = self.products.filter(pa.array(own[0])), self.items.filter(pa.array(own[1]))
+        return build_delta(self.store, parent, products, items, self.vectors[own[1]], ids, snapshot="changed")
+
+
+@pytest.fixture
+def redis_process() -> Iterator[RedisProcess]:
+    found = RedisProcess()
+    yield found
+    found.kill()
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def change_catalogue(sample: Sample, add: int, remove: int, repicture: int, seed
     """
     rng = np.random.default_rng(seed)
     new = _draw_new(sample, add)
-    with _opened(sample.catalogue) as connection:
+    with opened(sample.catalogue) as connection:
         connection.execute("BEGIN")
         rows = pictured(connection)
         chosen = [rows[i] for i in rng.permutation(len(rows))[: remove + repicture]]
@@ -75,7 +75,7 @@ def add_bad_rows(sample: Sample) -> dict[str, str]:
     write_whole(hostile / "text.jpg", b"This is not a picture, whatever its name says.\n")
     write_whole(hostile / "huge.png", huge_png(20_000, 20_000))
     good = f"{sample.base_url}/hostile"
-    with _opened(sample.catalogue) as connection:
+    with opened(sample.catalogue) as connection:
         twice = (
             connection.sql("SELECT * FROM products ORDER BY product_id LIMIT 1")
             .to_arrow_table()
@@ -152,7 +152,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -
         connection.unregister("new_rows")
 
 
-def _opened(catalogue: Path) -> duckdb.DuckDBPyConnection:
+def opened(catalogue: Path) -> duckdb.DuckDBPyConnection:
     """The catalogue to write to, as soon as nobody else has it open."""
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(duckdb.IOException),

@@ -18,9 +18,14 @@ from serving.proto import geometry_pb2, search_pb2
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """``body`` is the JSON object but for what belongs to one request alone."""
+    """``body`` is the JSON object but for what belongs to one request alone.
+
+    ``followed``: the state of the ``stock`` that it keeps to is that of the last seconds.
+    """
 
     generation: str
+    stock: str
+    followed: bool
     features: FeaturesFrom
     body: bytes
 
@@ -45,13 +50,15 @@ def answered(
         "product": None if product is None else _product(product, next(iter(product.image_urls), "")),
         "generation": reply.generation,
         "models": {"detector": detector, "embedder": reply.embedder_version},
+        "stock": reply.stock_version,
         "plan": result.plan,
         "collapse": collapse,
         "exhausted": result.exhausted,
         "next_cursor": next_cursor,
         "features": features,
     }
-    return Answered(reply.generation, features, orjson.dumps(answer))
+    body = orjson.dumps(answer)
+    return Answered(reply.generation, reply.stock_version, reply.stock_followed, features, body)
 
 
 def whole(body: bytes, cached: bool, timings_ms: Mapping[str, float]) -> bytes:

@@ -1,14 +1,16 @@
 """Answers that were given already, and those that several wait for.
 
-An answer is known by everything that it depends on: what was asked, the generation and its models. So a new
-generation is never answered with what an old one found; for the moment until this process has noticed it
-(``backends.SERVED_FOR_S``) the old one answers on, as it would from a replica that has not swapped yet.
+An answer is known by everything that it depends on: what was asked, the generation and its models, the state
+of the stock. So a new generation is never answered with what an old one found, nor anything with what was
+sold out before; for the moment until this process has noticed it (``backends.SERVED_FOR_S``) the old one
+answers on, as it would from a replica that has not swapped yet.
 """
 
 import asyncio
 import hashlib
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import get_args
 
 import orjson
@@ -52,22 +54,23 @@ class Answers:
         with clock.stage("cache"):
             served = await self._backends.served_lately(clock)
             models = (served.embedder_version, served.detector_version)
-            key = _key(wanted, served.generation, *models)
+            of = (served.generation, served.stock_version)
+            key = _key(wanted, *of, *models)
             kept = self._near.get(key)
             if kept is None:
-                kept = _of_kept(await self._backends.kept(key), served.generation)
+                kept = _of_kept(await self._backends.kept(key), *of, served.stock_followed)
         if kept is not None:
-            return kept, "kept"
+            return replace(kept, followed=served.stock_followed), "kept"
         task = self._under_way.get(key)
         if task is not None:
             return await _before(asyncio.shield(task), clock), "shared"
-        task = self._under_way[key] = asyncio.create_task(self._made(key, served.generation, make))
+        task = self._under_way[key] = asyncio.create_task(self._made(key, of, make))
         task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task), "made"  # whoever else waits for it may be left when we are not
 
-    async def _made(self, key: str, generation: str, make: Callable[[], Awaitable[Answered]]) -> Answered:
+    async def _made(self, key: str, of: tuple[str, str], make: Callable[[], Awaitable[Answered]]) -> Answered:
         answer = await make()
-        if answer.generation == generation:  # else it belongs under another key
+        if (answer.generation, answer.stock) == of:  # else it belongs under another key
             if _size(answer) <= NEAR_BYTES:
                 self._near[key] = answer
             self._backends.keep(key, _to_keep(answer), self._ttl_s)
@@ -88,14 +91,14 @@ def _to_keep(answer: Answered) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
 
 
-def _of_kept(kept: bytes | None, generation: str) -> Answered | None:
+def _of_kept(kept: bytes | None, generation: str, stock: str, followed: bool) -> Answered | None:
     """None, too, for what is damaged."""
     if kept is None or len(kept) <= _CHECK_BYTES:
         return None
     data = kept[_CHECK_BYTES:]
     if zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != kept[:_CHECK_BYTES]:
         return None
-    return Answered(generation, _FEATURES[data[0]], data[1:])
+    return Answered(generation, stock, followed, _FEATURES[data[0]], data[1:])
 
 
 async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
@@ -109,4 +112,4 @@ async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:
 def _key(wanted: Wanted, *of: str) -> str:
     """A front that writes another answer than this one has another number in it."""
     said = [wanted.key.hex(), *of]
-    return f"answers:3:{hashlib.sha256(orjson.dumps(said)).hexdigest()}"
+    return f"answers:4:{hashlib.sha256(orjson.dumps(said)).hexdigest()}"

@@ -16,6 +16,7 @@ from serving.api.clock import Clock
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
 from serving.cache.pictures import PictureFeatures
+from serving.cache.stock_log import in_stock, stock_key
 from serving.errors import ImgsearchError, ModelMismatch, NotFound, Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
@@ -198,6 +199,13 @@ class Backends:
 
     async def stored_url(self, embedder: str, url: str) -> CachedFeatures | None:
         return None if self._features is None else await self._features.get_url(embedder, url)
+
+    async def stock_of(self, product_ids: Sequence[str]) -> dict[str, bool]:
+        """Which of them are in stock by Redis, of those that it knows."""
+        if self._features is None or not product_ids:
+            return {}
+        state = stock_key(self.settings.environment, "state")
+        return in_stock(product_ids, await self._features.values.fields(state, product_ids))
 
     def store_url(self, embedder: str, url: str, features: CachedFeatures) -> None:
         """Keeps what was computed, beside the answer rather than before it."""

@@ -19,10 +19,15 @@ CACHE_CONTROL = "private, max-age=10"
 _LAYOUT = "1"
 
 
-def weak(generation: str, *asked: str | bytes) -> str:
-    """Of an answer to what was ``asked``, from ``generation``."""
+def weak(generation: str, stock: str | None, *asked: str | bytes) -> str | None:
+    """Of an answer to what was ``asked``, from ``generation`` and that state of the stock.
+
+    None where nobody follows the stock (``stock`` is None): then nobody can say that it is still the same.
+    """
+    if stock is None:
+        return None
     hashed = hashlib.blake2b(digest_size=16)
-    for part in (_LAYOUT, generation, *asked):
+    for part in (_LAYOUT, generation, stock, *asked):
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         hashed.update(len(data).to_bytes(4, "little") + data)
     return f'W/"{hashed.hexdigest()}"'
@@ -33,12 +38,14 @@ def strong(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def headers(tag: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": CACHE_CONTROL}
+def headers(tag: str | None) -> dict[str, str]:
+    return {"Cache-Control": CACHE_CONTROL} | ({} if tag is None else {"ETag": tag})
 
 
-def unchanged(asked: Headers, tag: str) -> Response | None:
+def unchanged(asked: Headers, tag: str | None) -> Response | None:
     """What to answer who has it, None for who has not."""
+    if tag is None:
+        return None
     wanted = tag.removeprefix("W/")
     for given in asked.get("if-none-match", "").split(","):
         if given.strip().removeprefix("W/") == wanted:
@@ -46,10 +53,7 @@ def unchanged(asked: Headers, tag: str) -> Response | None:
     return None
 
 
-async def unchanged_since(
-    asked: Headers, backends: Backends, clock: Clock, *what: str | bytes
-) -> Response | None:
-    """The same, for an answer to ``what`` from the served generation. Raises as ``Backends.served``."""
-    if "if-none-match" not in asked:
-        return None
-    return unchanged(asked, weak((await backends.served_lately(clock)).generation, *what))
+async def of_now(backends: Backends, clock: Clock, *asked: str | bytes) -> str | None:
+    """The tag of an answer to what is ``asked``, if it is made from now on. Raises as ``Backends.served``."""
+    served = await backends.served_lately(clock)
+    return weak(served.generation, served.stock_version if served.stock_followed else None, *asked)

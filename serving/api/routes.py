@@ -29,6 +29,7 @@ from serving.api.schemas import (
     SearchBody,
     Status,
 )
+from serving.api.stock import looked_after
 from serving.api.telemetry import Metrics
 from serving.errors import NotFound
 from serving.index.collapse import Collapse
@@ -38,7 +39,7 @@ from serving.settings import Settings
 router = APIRouter(prefix="/v1", tags=["search"], responses=errors(401, 403, 429, 500))
 
 _FOUND = "Products, best first."
-_EVERYTHING = Filters()
+_USUAL = Filters()
 
 
 async def _settings(request: Request) -> Settings:
@@ -67,7 +68,7 @@ def _wanted(
     k: int,
     collapse: Collapse | None,
     cursor: str | None,
-    filters: Filters = _EVERYTHING,
+    filters: Filters = _USUAL,
     box: BoxFields | None = None,
 ) -> query.Wanted:
     """Holds a request to this installation's limits, which are in its description. ``asked``: kind, and what.
@@ -105,12 +106,14 @@ async def _answer(
 
     answers: Answers = state.answers
     answer, origin = await answers.answer(wanted, made, clock)
+    answer = await looked_after(answer, wanted.filter.in_stock_only, state.backends)
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)
     headers = {"Server-Timing": server_timing(timings_ms)}
     if request.method == "GET":
-        headers |= etag.headers(etag.weak(answer.generation, wanted.key))
+        stock = answer.stock if answer.followed else None
+        headers |= etag.headers(etag.weak(answer.generation, stock, wanted.key))
     return Response(
         whole(answer.body, origin == "kept", timings_ms), media_type="application/json", headers=headers
     )
@@ -180,13 +183,13 @@ async def search_image(
 async def product(
     request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
 ) -> ProductAnswer | Response:
-    asked = ("product", product_id)
-    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+    tag = await etag.of_now(backends, clock, *("product", product_id))
+    if unchanged := etag.unchanged(request.headers, tag):
         return unchanged
     reply = await backends.products([product_id], clock)
     if not reply.products:
         raise NotFound(f"product {product_id!r} is not in the index")
-    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
+    response.headers.update(etag.headers(tag))
     return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 
@@ -210,8 +213,10 @@ async def similar(
     state = request.app.state
     wanted = _wanted(state.settings, ("product", product_id), k, collapse, cursor)
     clock = Clock(state.settings.request_timeout_s)
-    if unchanged := await etag.unchanged_since(request.headers, state.backends, clock, wanted.key):
-        return unchanged
+    if "if-none-match" in request.headers:
+        tag = await etag.of_now(state.backends, clock, wanted.key)
+        if unchanged := etag.unchanged(request.headers, tag):
+            return unchanged
     return await _answer(request, product_id, wanted, query.by_product)
 
 
@@ -233,11 +238,11 @@ async def explain(
     clock: ClockOf,
     like: Annotated[str | None, Query(min_length=1, max_length=256, description=LIKE)] = None,
 ) -> Explanation | Response:
-    asked = ("explain", product_id, like or "")
-    if unchanged := await etag.unchanged_since(request.headers, backends, clock, *asked):
+    tag = await etag.of_now(backends, clock, *("explain", product_id, like or ""))
+    if unchanged := etag.unchanged(request.headers, tag):
         return unchanged
     reply = await backends.explain(product_id, like, clock)
-    response.headers.update(etag.headers(etag.weak(reply.generation, *asked)))
+    response.headers.update(etag.headers(tag))
     return Explanation.of(reply, like)
 
 

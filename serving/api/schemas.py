@@ -87,7 +87,9 @@ class Filters(_In):
     price_max: int | None = Field(
         default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
     )
-    in_stock_only: bool = False
+    in_stock_only: bool = Field(
+        default=True, description="Only what can be bought now; false shows what is sold out, too."
+    )
 
     @model_validator(mode="after")
     def _price_in_order(self) -> Self:
@@ -173,7 +175,7 @@ class Product(BaseModel):
     colour: str
     price: int = Field(description="Smallest unit of the currency (cents).")
     currency: str = Field(description="ISO 4217.")
-    in_stock: bool
+    in_stock: bool = Field(description="Now, to within seconds.")
     image_url: str = Field(description="In a result: the picture that matched; else the first.")
     image_urls: list[str]
 
@@ -223,6 +225,7 @@ class Answer(BaseModel):
     product: Product | None = Field(description="The product searched with, if it was one.")
     generation: str
     models: Models
+    stock: str = Field(description="Which state of the stock it keeps to; empty: the generation's own.")
     plan: str = Field(description="How the index was searched: exact or graph.")
     collapse: Collapse = Field(description="What is shown once.")
     exhausted: bool = Field(description="No further product, or group of them, exists under these filters.")

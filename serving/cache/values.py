@@ -5,6 +5,7 @@ as absent, and for a moment after a failure nobody waits for Redis at all.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
@@ -41,6 +42,18 @@ class Values:
             self._away.failed(error)
             return None
         return data  # type: ignore[no-any-return]
+
+    async def fields(self, key: str, names: Sequence[str]) -> Sequence[bytes | None]:
+        """Those of the hash at ``key``, in the order of ``names``, of which there is at least one."""
+        if self._away:
+            return [None] * len(names)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found: Any = await self._client.hmget(key, list(names))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._away.failed(error)
+            return [None] * len(names)
+        return found  # type: ignore[no-any-return]
 
     async def set(self, key: str, data: bytes, ttl_s: int) -> None:
         """Keep ``data`` for ``ttl_s`` seconds."""

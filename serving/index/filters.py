@@ -32,6 +32,9 @@ class Filter:
             raise BadInput(f"filter: price_min {self.price_min} is above price_max {self.price_max}")
 
 
+# What is usually asked: a shop shows what can be bought.
+IN_STOCK = Filter(in_stock_only=True)
+
 # A column is compared with each of so many values; with more of them, a table of all is cheaper.
 _COMPARED = 16
 
@@ -107,10 +110,11 @@ class Attributes:
                 high = middle
         return low if low < self._count and self.ids[low].as_py() == product_id else None
 
-    def mask(self, wanted: Filter) -> NDArray[np.bool_] | None:
+    def mask(self, wanted: Filter, in_stock: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
         """bool (products,) of those that fit, the caller's own; None when all do.
 
-        ``excluded`` ids are the caller's to look at.
+        ``excluded`` ids are the caller's to look at. ``in_stock`` bool (products,) is taken for the column of
+        that name where it is known better.
         """
         parts: list[NDArray[np.bool_]] = [
             self.facets[name].mask(values) for name in FACETS if (values := getattr(wanted, name))
@@ -120,7 +124,8 @@ class Attributes:
         if wanted.price_max is not None:
             parts.append(self.price <= wanted.price_max)
         if wanted.in_stock_only:
-            parts.append(self.in_stock if parts else self.in_stock.copy())
+            stock = self.in_stock if in_stock is None else in_stock
+            parts.append(stock if parts else stock.copy())
         if not parts:
             return None
         for part in parts[1:]:

@@ -157,10 +157,23 @@ class Generation:
         starts[~in_base] = first + self.base.rows
         return starts, counts
 
-    def mask(self, wanted: Filter) -> NDArray[np.bool_] | None:
-        """bool (stored products,) of those that are there and fit; None when all that are there do."""
+    @cached_property
+    def in_stock(self) -> NDArray[np.bool_]:
+        """bool (stored products,) of those that were in stock when the generation was made."""
+        return np.concatenate([part.attributes.in_stock for part in self.parts])
+
+    def mask(self, wanted: Filter, in_stock: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+        """bool (stored products,) of those that are there and fit; None when all that are there do.
+
+        ``in_stock`` bool (stored products,) says of which there is any now.
+        """
         excluded = [place for name in wanted.excluded if (place := self.place(name)) is not None]
-        masks = [part.attributes.mask(wanted) for part in self.parts]
+        stock = self.in_stock if in_stock is None else in_stock
+        starts = (0, self.base.size)
+        masks = [
+            part.attributes.mask(wanted, stock[start : start + part.size])
+            for part, start in zip(self.parts, starts, strict=False)
+        ]
         fits = [mask for mask in masks if mask is not None]  # all of them or none
         if not fits:
             if not excluded:

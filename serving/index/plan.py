@@ -24,6 +24,8 @@ TENTH, _A_ROW = 10, 1.25
 _WORTH_A_LOOK = 0.5
 # Beyond what the plan expects to need: a group is often found by several of its rows.
 _SLACK = 1.5
+# Where each row is a group, it is only chance how many fit: so many standard deviations fewer than expected.
+_DEVIATIONS = 2
 # A list that turned out too short is made so many times as long.
 _LONGER = 4
 
@@ -51,9 +53,10 @@ class Scope(NamedTuple):
 
     def rows_for(self, share: float = 1.0) -> int:
         """In how many rows all ``groups`` will be met, where ``share`` of the rows fit."""
-        if share == self.rows_per_group == 1:
-            return self.groups
-        return math.ceil(_SLACK * self.groups * self.rows_per_group / share)
+        rows = _SLACK * self.groups * self.rows_per_group
+        if self.rows_per_group == 1:
+            rows = min(rows, self.groups + _DEVIATIONS * math.sqrt(self.groups * (1 - share)))
+        return math.ceil(rows / share)
 
     def exact(self) -> Plan:
         return Plan("exact", self.rows_for())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serving.index.collapse import MAX_ALSO, Collapse
 from serving.index.groups import Grouping
+from serving.index.kept import Kept
 from serving.index.loaded import Generation
 from serving.index.looked import Looked, by_all, by_graph
 from serving.index.part import rows_in
@@ -53,14 +54,15 @@ def search(
     generation: Generation,
     xq: NDArray[np.float32],
     k: int,
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: NDArray[np.bool_] | Kept | None = None,
     plan: Plan | None = None,
     collapse: Collapse = "product",
 ) -> Found:
     """The best products of the ``k`` best groups for the unit rows ``xq`` float32 (n, d).
 
-    ``allowed`` bool (stored products,) is what ``Generation.mask`` keeps; what it does not neither makes a
-    group nor is named in one. ``plan`` is made here unless given.
+    ``allowed`` bool (stored products,) is what ``Generation.mask`` keeps, counted already where many searches
+    share it; what it does not keep neither makes a group nor is named in one. ``plan`` is made here unless
+    given.
     """
     return search_each(generation, [xq], k, allowed, plan, collapse)[0]
 
@@ -69,7 +71,7 @@ def search_each(
     generation: Generation,
     queries: Sequence[NDArray[np.float32]],
     k: int,
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: NDArray[np.bool_] | Kept | None = None,
     plan: Plan | None = None,
     collapse: Collapse = "product",
 ) -> list[Found]:
@@ -78,11 +80,11 @@ def search_each(
     The graph is asked once for all of them, without the interpreter in between.
     """
     grouping = generation.groupings[collapse]
-    scope, exhausted = _scope(generation, grouping, k, allowed)
+    kept = Kept(generation, allowed) if isinstance(allowed, np.ndarray) else allowed
+    scope, exhausted = _scope(generation, collapse, k, kept)
     if not scope.groups or not queries:
         return [Found([], "exact", 0, exhausted) for _ in queries]
-    if allowed is None:
-        allowed = generation.alive
+    allowed = generation.alive if kept is None else kept.allowed
     states = [_State(xq) for xq in queries]
     # How to look, and for which rows of which queries.
     plans = {plan or plan_search(scope): [(state, state.rows) for state in states]}
@@ -143,18 +145,15 @@ class _State:
         self.found: Found
 
 
-def _scope(
-    generation: Generation, grouping: Grouping, k: int, allowed: NDArray[np.bool_] | None
-) -> tuple[Scope, bool]:
+def _scope(generation: Generation, collapse: Collapse, k: int, kept: Kept | None) -> tuple[Scope, bool]:
     """Of a search for ``k`` groups; and whether there are fewer."""
-    manifest = generation.manifest
-    if allowed is None:
+    manifest, grouping = generation.manifest, generation.groupings[collapse]
+    if kept is None:
         kept_groups, kept_rows = grouping.count, manifest.rows
     else:
-        kept_products = int(np.count_nonzero(allowed))
-        kept_groups = kept_products if grouping.alone else grouping.kept(allowed)
+        kept_groups = kept.groups(collapse)
         # About: to look at every row would take longer than many a search.
-        kept_rows = round(kept_products / manifest.products * generation.alive_rows)
+        kept_rows = round(kept.products / manifest.products * generation.alive_rows)
     scope = Scope(
         groups=min(k, kept_groups),
         kept_rows=kept_rows,

@@ -23,7 +23,7 @@ from serving.milvus.expression import both, expression, none_of, one_of, product
 from serving.milvus.table import MOST, Entity, Table, merged
 from serving.proto import geometry_pb2, search_pb2
 from serving.services import explained
-from serving.services.searchable import Asked
+from serving.services.searchable import Asked, StockState
 
 # Groups of more products than this are asked for one by one, so that none crowds out the others.
 _LARGE = 32
@@ -59,6 +59,8 @@ class InMilvus:
     """A ``searchable.Searchable``."""
 
     quick = False
+    # Milvus holds the stock of when the generation was made; the front looks after what it finds.
+    stock = StockState("", False)
 
     def __init__(self, table: Table, description: Description) -> None:
         self.about = description.about

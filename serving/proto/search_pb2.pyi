@@ -220,6 +220,7 @@ class Product(_message.Message):
     price: _builtins.int
     currency: _builtins.str
     in_stock: _builtins.bool
+    """Now, where the stock is followed; else when the generation was made."""
     @_builtins.property
     def image_urls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -331,8 +332,15 @@ class SearchReply(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     EMBEDDER_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_FOLLOWED_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
+    stock_version: _builtins.str
+    """Which state of the stock the answer keeps to, empty for that of when the generation was made; and whether
+    it is that of the last seconds.
+    """
+    stock_followed: _builtins.bool
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Result]: ...
     def __init__(
@@ -341,10 +349,12 @@ class SearchReply(_message.Message):
         results: _abc.Iterable[Global___Result] | None = ...,
         generation: _builtins.str = ...,
         embedder_version: _builtins.str = ...,
+        stock_version: _builtins.str = ...,
+        stock_followed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder_version", b"embedder_version", "generation", b"generation", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder_version", b"embedder_version", "generation", b"generation", "results", b"results", "stock_followed", b"stock_followed", "stock_version", b"stock_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,6 +581,8 @@ class StatusReply(_message.Message):
     COLOURS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_FOLLOWED_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     embedder_version: _builtins.str
     detector_version: _builtins.str
@@ -586,6 +598,9 @@ class StatusReply(_message.Message):
     """Whether the pointer names, or may name, another generation than this one: see last_error."""
     age_s: _builtins.float
     """Seconds since the generation was made, by the server's clock."""
+    stock_version: _builtins.str
+    """As in SearchReply."""
+    stock_followed: _builtins.bool
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -609,10 +624,12 @@ class StatusReply(_message.Message):
         colours: _abc.Iterable[_builtins.str] | None = ...,
         stale: _builtins.bool = ...,
         age_s: _builtins.float = ...,
+        stock_version: _builtins.str = ...,
+        stock_followed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "brands", b"brands", "categories", b"categories", "colours", b"colours", "created_at", b"created_at", "detector_version", b"detector_version", "dim", b"dim", "embedder_version", b"embedder_version", "failed_generation", b"failed_generation", "generation", b"generation", "last_error", b"last_error", "products", b"products", "rows", b"rows", "stale", b"stale", "stock_followed", b"stock_followed", "stock_version", b"stock_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

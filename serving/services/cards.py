@@ -26,7 +26,7 @@ _SCORE_TAG, _SCORE = wire.FLOAT | _HIT["score"].number << 3, struct.Struct("<Bf"
 
 
 class _Encoded:
-    """The products and rows of a part."""
+    """The products and rows of a part. A product ends with the byte that says whether it is in stock."""
 
     def __init__(self, part: Part) -> None:
         self.products = wire.Rows(_products(part.products))
@@ -41,20 +41,21 @@ class Cards:
         encoded = [_encoded(part) for part in generation.parts]  # now, and not at the first search
         self._base, self._last = encoded[0], encoded[-1]
 
-    def product(self, place: int) -> search_pb2.Product:
+    def product(self, place: int, in_stock: "memoryview[bytes]") -> search_pb2.Product:
         """The product of that number."""
-        return search_pb2.Hit.FromString(bytes(self._product(place))).product
+        return search_pb2.Hit.FromString(self._product(place, in_stock)).product
 
-    def _product(self, place: int) -> memoryview:
+    def _product(self, place: int, in_stock: "memoryview[bytes]") -> bytes:
         """As the field of a ``Hit``."""
         part, at = self._generation.part_of(place)
         encoded = self._base if part is self._generation.base else self._last
-        return encoded.products[at]
+        return bytes(encoded.products[at][:-1]) + in_stock[place]
 
-    def result(self, found: Found, asked: int | None = None) -> bytes:
+    def result(self, found: Found, in_stock: "memoryview[bytes]", asked: int | None = None) -> bytes:
         """What was found, with everything that is known of it, as an encoded ``Result``.
 
-        ``asked`` is the number of the product that it was searched with, if it was one.
+        ``in_stock`` holds a byte a stored product, 1 or 0, as memory of the kind "c". ``asked`` is the number
+        of the product that it was searched with, if it was one.
         """
         # A third of a search's Python is this loop: it calls nothing that it can do without.
         base_rows, products, pictures = self._generation.base.rows, self._base.products, self._base.pictures
@@ -63,21 +64,22 @@ class Cards:
         parts: list[bytes | memoryview] = []
         for product, row, score, also in found.hits:
             if row < base_rows:
-                shown = product_data[product_at[product] : product_at[product + 1]]
+                shown = product_data[product_at[product] : product_at[product + 1] - 1]
                 picture = picture_data[picture_at[row] : picture_at[row + 1]]
             else:
                 shown, picture = self._of_delta(product, row)
             others = self._others(also) if also else b""
-            length = len(shown) + len(picture) + _SCORE.size + len(others)
-            parts += (wire.head(_HITS, length), shown, picture, _SCORE.pack(_SCORE_TAG, score), others)
+            length = len(shown) + 1 + len(picture) + _SCORE.size + len(others)
+            head, stock = wire.head(_HITS, length), in_stock[product]
+            parts += (head, shown, stock, picture, _SCORE.pack(_SCORE_TAG, score), others)
         parts.append(_rest(found.plan, found.rows_scanned, found.exhausted))
         if asked is not None:
-            parts += (_RESULT_PRODUCT, self._product(asked)[1:])
+            parts += (_RESULT_PRODUCT, self._product(asked, in_stock)[1:])
         return b"".join(parts)
 
     def _of_delta(self, product: int, row: int) -> tuple[memoryview, memoryview]:
         base = self._generation.base
-        return self._last.products[product - base.size], self._last.pictures[row - base.rows]
+        return self._last.products[product - base.size][:-1], self._last.pictures[row - base.rows]
 
     def _others(self, also: tuple[int, ...]) -> bytes:
         """As the field of a ``Hit``."""
@@ -92,9 +94,9 @@ def _rest(plan: str, rows_scanned: int, exhausted: bool) -> bytes:
 
 
 def _products(products: pa.Table) -> wire.Bytes:
-    """Each product, as the field of a ``Hit``."""
+    """Each product, as the field of a ``Hit``; last whether it is in stock."""
     parts = []
-    for name, field in _PRODUCT.items():
+    for name, field in sorted(_PRODUCT.items(), key=lambda item: item[0] == "in_stock"):
         column = _whole(products[name])
         if name == "image_urls":
             parts += wire.text_lists(field.number, column)

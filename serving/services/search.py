@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,20 @@ from numpy.typing import NDArray
 from serving.errors import BadInput, Conflict, ImgsearchError, ModelMismatch
 from serving.index.after import After
 from serving.index.collapse import Collapse
-from serving.index.filters import FACETS, Filter
+from serving.index.filters import FACETS, IN_STOCK, Filter
 from serving.index.generation import NORM_TOLERANCE
 from serving.proto import search_pb2, search_pb2_grpc
 from serving.rpc.unary import Context
 from serving.services import wire
 from serving.services.batching import Batcher
-from serving.services.searchable import About, Asked, Searchable, Source
+from serving.services.searchable import About, Asked, Searchable, Source, StockState
 from serving.settings import Settings
 
 _RESULTS = search_pb2.SearchReply.DESCRIPTOR.fields_by_name["results"].number
 _FLOAT32 = np.dtype("<f4")
+# Filters that say nothing, and that ask for what is in stock alone.
+_NOTHING = b""
+_STOCK_ALONE = search_pb2.Filter(in_stock_only=True).SerializeToString()
 # The chosen box of a picture, the whole, and as much again; a page of products.
 _QUICK_ROWS, _QUICK_K = 4, 50
 # Fewer of them at once are made on the event loop: health and all others wait for as long as these take.
@@ -60,7 +64,8 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
     def _search(self, index: Searchable, request: search_pb2.SearchRequest) -> bytes:
         _check_count("queries", len(request.queries), self._settings.max_batch)
         asked = [self._asked(index.about, request, query) for query in request.queries]
-        return _reply(index.about, index.search(asked))
+        stock = index.stock  # before the search, which may find a later state, but no earlier one
+        return _reply(index.about, stock, index.search(asked))
 
     def _search_small(
         self, requests: Sequence[tuple[Searchable, search_pb2.SearchRequest]]
@@ -75,8 +80,11 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
             except ImgsearchError as error:
                 told[number] = error.with_traceback(None)  # which would hold this frame, and all it has
         for index, asked in by_index.values():
+            stock = index.stock
             results = index.search(list(asked.values()))
-            told |= {number: _reply(index.about, [one]) for number, one in zip(asked, results, strict=True)}
+            told |= {
+                number: _reply(index.about, stock, [one]) for number, one in zip(asked, results, strict=True)
+            }
         return [told[number] for number in range(len(requests))]
 
     def _asked(self, about: About, request: search_pb2.SearchRequest, query: search_pb2.Query) -> Asked:
@@ -87,7 +95,10 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
         after = self._after(about, query) if query.HasField("after") else None
         if query.product_id and query.vectors:
             raise BadInput("a query has vectors or a product_id, not both")
-        wanted = self._filter(query.filter) if _is_filtered(query) else None
+        said = _said(query)
+        wanted = (
+            None if said == _NOTHING else IN_STOCK if said == _STOCK_ALONE else self._filter(query.filter)
+        )
         xq = None if query.product_id else self._vectors(about, request, query)
         collapse = _COLLAPSE[query.collapse]
         return Asked(xq, query.product_id, query.k, wanted, collapse, after, self._settings.max_depth)
@@ -191,33 +202,45 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
                 categories=values["category"],
                 brands=values["brand"],
                 colours=values["colour"],
+                stock_version=index.stock.version,
+                stock_followed=index.stock.followed,
             )
             reply.MergeFrom(served)
         return reply
 
 
-def _reply(about: About, results: list[bytes]) -> bytes:
+def _reply(about: About, stock: StockState, results: list[bytes]) -> bytes:
     """An encoded ``SearchReply`` of encoded ``Result``s."""
-    rest = search_pb2.SearchReply(generation=about.generation, embedder_version=about.embedder)
     parts: list[bytes] = []
     for result in results:
         parts += (wire.head(_RESULTS, len(result)), result)
-    return b"".join([*parts, rest.SerializeToString()])
+    return b"".join([*parts, _rest(about.generation, about.embedder, *stock)])
+
+
+@lru_cache(16)
+def _rest(generation: str, embedder: str, stock_version: str, stock_followed: bool) -> bytes:
+    """What a ``SearchReply`` says beside its results."""
+    return search_pb2.SearchReply(
+        generation=generation,
+        embedder_version=embedder,
+        stock_version=stock_version,
+        stock_followed=stock_followed,
+    ).SerializeToString()
 
 
 def _is_small(request: search_pb2.SearchRequest) -> bool:
-    """One query, of few vectors or of a product, for a page and without a filter, as nearly all are."""
+    """One query, of few vectors or of a product, for a page of all or of what is in stock: as nearly all."""
     if len(request.queries) != 1:
         return False
     query = request.queries[0]
-    if query.k > _QUICK_K or _is_filtered(query) or query.HasField("after"):
+    if query.k > _QUICK_K or _said(query) not in (_NOTHING, _STOCK_ALONE) or query.HasField("after"):
         return False
     return len(query.vectors) <= _QUICK_ROWS * 4 * request.dim
 
 
-def _is_filtered(query: search_pb2.Query) -> bool:
-    """A filter that says nothing keeps everything, as none does: the front sends one with every search."""
-    return query.HasField("filter") and query.filter.ByteSize() > 0
+def _said(query: search_pb2.Query) -> bytes:
+    """The filter, encoded. One that says nothing keeps everything, as none does."""
+    return query.filter.SerializeToString() if query.HasField("filter") else _NOTHING
 
 
 def _check_count(name: str, count: int, most: int) -> None:

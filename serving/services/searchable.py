@@ -45,8 +45,18 @@ class Asked(NamedTuple):
     most: int = 0
 
 
+class StockState(NamedTuple):
+    """``version`` is empty for the stock of when the generation was made.
+
+    ``followed``: it is that of the last seconds.
+    """
+
+    version: str
+    followed: bool
+
+
 class Searchable(Protocol):
-    """One generation; it never changes."""
+    """One generation, which never changes but for what is in stock."""
 
     @property
     def about(self) -> About: ...
@@ -54,6 +64,10 @@ class Searchable(Protocol):
     @property
     def quick(self) -> bool:
         """Whether small searches take so little that the event loop makes them."""
+
+    @property
+    def stock(self) -> StockState:
+        """Which state of the stock searches keep to at least."""
 
     def search(self, asked: Sequence[Asked]) -> list[bytes]:
         """A ``search_pb2.Result`` for each of ``asked``, encoded.

@@ -20,7 +20,7 @@ from playwright.sync_api import expect, sync_playwright
 from imgsearch_assets.processes import free_port, port_is_free
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
-from imgsearch_assets.sample.change import change_catalogue
+from imgsearch_assets.sample.change import change_catalogue, opened
 from imgsearch_assets.sample.evaluate import street_queries
 from serving.index.artifact import load
 from serving.index.store import read_manifest
@@ -58,9 +58,9 @@ class Demo:
         return DagsterInstance.from_config(str(self.home / "dagster"))
 
     def search(self, picture: bytes, **fields: object) -> list[str]:
-        reply = self.http.post(
-            "/v1/search/image", files={"image": ("street.jpg", picture)}, data={"k": "10", **fields}
-        )
+        """Of all products, sold out or not."""
+        data = {"k": "10", "filters": '{"in_stock_only": false}', **fields}
+        reply = self.http.post("/v1/search/image", files={"image": ("street.jpg", picture)}, data=data)
         assert reply.status_code == 200, reply.text
         return [hit["product_id"] for hit in reply.json()["results"]]
 
@@ -147,6 +147,26 @@ def test_dagster_shows_where_a_result_came_from(demo: Demo) -> None:
     chain = ("product_snapshot", "catalogue_diff", "product_images", "item_detections", "item_embeddings")
     for asset in (*chain, "ann_index", "feature_store", "staging_release"):
         assert nodes[asset], f"{asset} was never materialized"
+
+
+def test_a_sale_is_seen_before_there_is_a_new_generation(demo: Demo) -> None:
+    def similar() -> tuple[str, list[str]]:
+        answer = demo.http.get(f"/v1/products/{product}/similar").json()
+        return answer["generation"], [hit["product_id"] for hit in answer["results"]]
+
+    product = demo.search(street_queries(demo.sample, 1)[0][0])[0]
+    until(lambda: demo.http.get(f"/v1/products/{product}/similar").json()["stock"], "the stock")
+    before, shown = similar()
+    with opened(demo.sample.catalogue) as connection:
+        connection.execute("UPDATE products SET in_stock = false WHERE product_id = ?", [shown[0]])
+    until(lambda: shown[0] not in similar()[1], "a sale", 10)
+    assert similar()[0] == before
+    until(lambda: similar()[0] != before, "a new generation")
+    with opened(demo.sample.catalogue) as connection:
+        connection.execute("UPDATE products SET in_stock = true WHERE product_id = ?", [shown[0]])
+    until(lambda: shown[0] in similar()[1], "its return", 10)
+    before, _ = similar()
+    until(lambda: similar()[0] != before, "a new generation")
 
 
 def test_a_changed_catalogue_is_searchable_by_itself(demo: Demo) -> None:

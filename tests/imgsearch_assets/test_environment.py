@@ -20,7 +20,7 @@ def test_what_is_missing_is_named_when_it_is_needed(monkeypatch: pytest.MonkeyPa
     with pytest.raises(BadSettings) as refused:
         _ = environment.catalogue
     assert str(refused.value) == ("IMGSEARCH_CATALOGUE is not set; name a .duckdb, .parquet or .csv file")
-    with pytest.raises(BadSettings, match="IMGSEARCH_REDIS_URL is not set; the feature store needs a Redis"):
+    with pytest.raises(BadSettings, match="IMGSEARCH_REDIS_URL is not set; features and stock need a Redis"):
         _ = environment.feature_store
     monkeypatch.setenv("IMGSEARCH_CATALOGUE", "c.csv")
     assert read_environment().catalogue == "c.csv"

@@ -46,9 +46,12 @@ def test_a_card_that_was_changed_is_said(tmp_path: Path) -> None:
     assert missing("detect", Settings(home=tmp_path)) == [f"{card} does not hash to its version"]
 
 
-def test_an_address_of_redis_that_is_none_is_said_without_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("service", ["api", "search"])
+def test_an_address_of_redis_that_is_none_is_said_without_it(
+    service: startup.Service, tmp_path: Path
+) -> None:
     settings = Settings(home=tmp_path, redis_url="hunter2")  # type: ignore[arg-type]
-    assert missing("api", settings) == [
+    assert missing(service, settings) == [
         "IMGSEARCH_REDIS_URL is none; one looks like redis://:PASSWORD@HOST:PORT/0"
     ]
 

@@ -200,7 +200,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
                     colour=colour,
                     price=1900 + 1000 * index + 100 * place,
                     currency="EUR",
-                    in_stock=category != "bag",
+                    in_stock=True,
                     image_urls=[f"{self._picture_host}/{colour}.jpg"],
                 )
                 tint = np.array(rgb) * (1 - 0.1 * index)
@@ -270,7 +270,10 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             product=self.products[query.product_id][0] if query.product_id else None,
         )
         return search_pb2.SearchReply(
-            results=[result] * self.results, generation=self.generation, embedder_version=self.embedder
+            results=[result] * self.results,
+            generation=self.generation,
+            embedder_version=self.embedder,
+            stock_followed=True,
         )
 
     async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
@@ -301,9 +304,9 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         mates = [key for key, group in self.groups.items() if group == own and key != request.product_id]
         return search_pb2.ExplainReply(
             product=product,
-            generation=self.generation,
             created_at=1.0,
             embedder_version=self.embedder,
+            stock_followed=True,
             detector_version=DETECTOR,
             pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
             variants=mates,
@@ -318,6 +321,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         return search_pb2.StatusReply(
             generation=self.generation,
             embedder_version=self.embedder,
+            stock_followed=True,
             detector_version=DETECTOR,
             dim=4,
             products=len(self.products),

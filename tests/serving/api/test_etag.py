@@ -66,5 +66,7 @@ def test_an_error_and_a_search_have_none(house: Any) -> None:
 
 
 def test_parts_do_not_run_into_each_other() -> None:
-    assert etag.weak("g", "ab", "c") != etag.weak("g", "a", "bc")
-    assert etag.weak("ga", "b") != etag.weak("g", "ab")
+    assert etag.weak("g", "1", "ab", "c") != etag.weak("g", "1", "a", "bc")
+    assert etag.weak("ga", "1", "b") != etag.weak("g", "1", "ab")
+    assert etag.weak("g", "1", "a") != etag.weak("g", "2", "a")
+    assert etag.weak("g", None, "a") is None

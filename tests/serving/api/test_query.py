@@ -74,6 +74,16 @@ def test_filters_reach_the_index(house: Any, patches: Any) -> None:
     assert not request.queries[0].filter.HasField("price_max")
 
 
+def test_what_is_sold_out_is_shown_where_it_is_asked_for(house: Any) -> None:
+    house.search.products["green-bag"][0].in_stock = False
+    for path in ("/v1/products/green-shirt/similar", "/v1/products/green-shirt"):
+        assert "green-bag" not in house.http.get(path).text
+    assert "green-bag" not in ids(post(house, product_id="green-shirt").json())
+    answer = post(house, product_id="green-shirt", filters={"in_stock_only": False}).json()
+    assert {match["product_id"]: match["in_stock"] for match in answer["results"]}["green-bag"] is False
+    assert house.http.get("/v1/products/green-bag").json()["product"]["in_stock"] is False
+
+
 def test_a_product_leads_to_others_like_it(house: Any) -> None:
     answer = post(house, product_id="green-shirt", k=2).json()
     assert ids(answer) == ["green-bag", "green-dress"]

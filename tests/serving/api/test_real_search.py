@@ -88,6 +88,7 @@ def test_from_an_empty_shop_to_a_new_generation(
         assert house.http.get("/v1/status").json()["state"] == "empty"
 
         catalogue = house.search.catalogue()
+        catalogue["green-bag"][0].in_stock = False
         first = publish(tmp_path, catalogue)
         wait_until(lambda: house.http.get("/readyz").status_code == 200)
         answer = search()
@@ -97,10 +98,12 @@ def test_from_an_empty_shop_to_a_new_generation(
         status = house.http.get("/v1/status").json()
         assert status["products"] == 12
         assert sorted(status["values"]["colours"]) == ["blue", "green", "red", "yellow"]
-        similar = house.http.get("/v1/products/green-shirt/similar?k=2").json()
-        assert {result["colour"] for result in similar["results"]} == {"green"}
-        body = {"product_id": "green-shirt", "filters": {"categories": ["bag"], "in_stock_only": True}}
-        assert house.http.post("/v1/search", json=body).json()["results"] == []
+        body = {"product_id": "green-shirt", "k": 2, "filters": {"in_stock_only": False}}
+        similar = house.http.post("/v1/search", json=body).json()["results"]
+        assert {result["colour"] for result in similar} == {"green"}
+        similar = house.http.get("/v1/products/green-shirt/similar?k=2").json()["results"]
+        assert [result["product_id"] for result in similar][:1] == ["green-dress"]
+        assert "green-bag" not in [result["product_id"] for result in similar], "it is sold out"
 
         del catalogue["red-dress"]
         second = publish(tmp_path, catalogue)

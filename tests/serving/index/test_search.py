@@ -146,7 +146,8 @@ def test_the_plan_goes_by_what_is_cheap() -> None:
         assert planned(30, 500_000, 10**6, 4.0, dim) == Plan("graph", 180, 245), "as if everything fitted"
     assert planned(10, 10**6, 10**6, 1.0, 128) == Plan("graph", 10, 32), "as many rows as products"
     assert planned(1, 10**6, 10**6, 1.0, 128) == Plan("graph", 10, 32), "the tenth tells how far off it is"
-    assert planned(10, 500_000, 10**6, 1.0, 128) == Plan("graph", 30, 57), "half of a half fits"
+    assert planned(10, 500_000, 10**6, 1.0, 128) == Plan("graph", 29, 56), "half of it fits"
+    assert planned(10, 900_000, 10**6, 1.0, 128) == Plan("graph", 14, 37), "nearly all of it fits"
     assert planned(10, 50_000, 10**6, 1.0, 128) == Plan("graph", 24, 50), "a look, not more"
     assert planned(60, 4_000, 10**6, 4.0, 128).kind == "exact", "wide beams cost more than few rows"
 

@@ -28,7 +28,7 @@ from serving.rpc.server import Server
 from serving.services.batching import Batcher
 from serving.services.in_memory import InMemory
 from serving.services.search import SearchServicer
-from serving.services.searchable import About
+from serving.services.searchable import About, StockState
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, RpcMetrics
 
@@ -146,9 +146,10 @@ async def test_a_filter_that_says_nothing_is_none(
     empty = await searching.ask(query | {"filter": search_pb2.Filter()})
     assert (len(together), empty) == (2, plain)
     await searching.ask(query | {"filter": search_pb2.Filter(in_stock_only=True)})
-    await searching.ask(query | {"filter": search_pb2.Filter(price_min=0)})
+    assert len(together) == 3, "nearly all ask for what is in stock"
+    await searching.ask(query | {"filter": search_pb2.Filter(in_stock_only=True, price_min=0)})
     await searching.ask(query | {"after": search_pb2.After(generation=plain.generation, score=1)})
-    assert len(together) == 2
+    assert len(together) == 3
 
 
 @in_memory
@@ -565,6 +566,7 @@ def test_an_error_holds_nothing_of_what_was_asked_with_it() -> None:
     class Index:
         quick = True
         about = About("g", "e", "d", 4, 1, 1, 0.0)
+        stock = StockState("", False)
 
         def search(self, asked: Sequence[Any]) -> list[bytes]:
             return [b""] * len(asked)
