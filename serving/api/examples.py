@@ -57,6 +57,7 @@ ANSWER: dict[str, Any] = {
     "chosen_box": _BOX,
     "product": None,
     "generation": _GENERATION,
+    "stock": "1767225600000-0",
     "models": {"detector": _DETECTOR, "embedder": _EMBEDDER},
     "plan": "graph",
     "collapse": "picture",

@@ -179,6 +179,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     generation = GENERATION
     embedder = EMBEDDER
     accepts = EMBEDDER
+    follows_stock = True
     results = 1  # what the contract says of one query
 
     def __init__(self, picture_host: str) -> None:
@@ -273,7 +274,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             results=[result] * self.results,
             generation=self.generation,
             embedder_version=self.embedder,
-            stock_followed=True,
+            stock_followed=self.follows_stock,
         )
 
     async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
@@ -304,9 +305,9 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         mates = [key for key, group in self.groups.items() if group == own and key != request.product_id]
         return search_pb2.ExplainReply(
             product=product,
+            generation=self.generation,
             created_at=1.0,
             embedder_version=self.embedder,
-            stock_followed=True,
             detector_version=DETECTOR,
             pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
             variants=mates,
@@ -321,7 +322,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         return search_pb2.StatusReply(
             generation=self.generation,
             embedder_version=self.embedder,
-            stock_followed=True,
+            stock_followed=self.follows_stock,
             detector_version=DETECTOR,
             dim=4,
             products=len(self.products),

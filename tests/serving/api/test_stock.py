@@ -135,6 +135,7 @@ def blind(run_house: Any, redis_process: RedisProcess) -> Iterator[tuple[Any, St
     """A front before a search service that knows nothing of the stock, as one over Milvus."""
     log = StockLog(redis_process.url, "local", timeout_s=1)
     with run_house(redis_url=redis_process.url, redis_timeout_s=1.0, result_ttl_s=60) as house:
+        house.search.follows_stock = False
         yield house, log
     log.close()
 

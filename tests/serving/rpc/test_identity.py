@@ -102,7 +102,7 @@ async def knock(channel: grpc.aio.Channel, method: MethodDescriptor, key: str | 
 
 async def test_every_rpc_with_every_kind_of_key(tmp_path: Path, kinds: dict[str, str | None]) -> None:
     methods = list(every_method())
-    assert len(methods) == 6
+    assert len(methods) == 7
     async with serving(home=tmp_path, environment="production") as (channel, answering):
         for method in methods:
             said = {kind: await knock(channel, method, key) for kind, key in kinds.items()}

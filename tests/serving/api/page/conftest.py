@@ -23,6 +23,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def sold_out_bags(house: Any) -> None:
+    for name, (product, _) in house.search.products.items():
+        product.in_stock = not name.endswith("bag")
+
+
 @pytest.fixture
 def open_page(browser: Browser, house: Any) -> Iterator[Callable[..., Page]]:
     """Opens the page, as on a desktop if nothing else is said.

@@ -117,6 +117,7 @@ def large_shop(house: Any) -> None:
     """Forty-eight products, of which 32 are in stock."""
     for copy in range(4):
         for product, vector in house.search.catalogue().values():
+            product.in_stock = not product.product_id.endswith("bag")
             product.product_id += f"-{copy}"
             house.search.products[product.product_id] = (product, vector)
     for name in house.search.catalogue():
