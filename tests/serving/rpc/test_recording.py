@@ -22,14 +22,15 @@ async def test_a_call_leaves_a_count_and_a_time_and_a_failed_one_a_line(
             line.servicer.behave = fail
             with pytest.raises(NotFound):
                 await line.call()
-        assert [record.getMessage() for record in caplog.records] == ["Embed NOT_FOUND"]
-        fields = caplog.records[0].fields
-        assert (fields["method"], fields["status"]) == ("Embed", "NOT_FOUND")
-        assert fields["took_ms"] >= 0
-        assert line.counted("imgsearch_rpc_calls_total", method="Embed", status="OK") == 1
-        assert line.counted("imgsearch_rpc_calls_total", method="Embed", status="NOT_FOUND") == 1
-        assert line.counted("imgsearch_rpc_seconds_count", method="Embed") == 2
-        assert line.counted("imgsearch_rpc_in_work") == 0
+    # A caller may know of the end before the record of it is made; when the server has stopped it is.
+    assert [record.getMessage() for record in caplog.records] == ["Embed NOT_FOUND"]
+    fields = caplog.records[0].fields
+    assert (fields["method"], fields["status"]) == ("Embed", "NOT_FOUND")
+    assert fields["took_ms"] >= 0
+    assert line.counted("imgsearch_rpc_calls_total", method="Embed", status="OK") == 1
+    assert line.counted("imgsearch_rpc_calls_total", method="Embed", status="NOT_FOUND") == 1
+    assert line.counted("imgsearch_rpc_seconds_count", method="Embed") == 2
+    assert line.counted("imgsearch_rpc_in_work") == 0
 
 
 async def test_a_slow_call_leaves_a_line(
