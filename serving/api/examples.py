@@ -73,8 +73,8 @@ SIMILAR: dict[str, Any] = {
     "chosen_box": None,
     "product": _PRODUCT,
     "models": {"detector": None, "embedder": _EMBEDDER},
-    "features": "stored",
-    "timings_ms": {"features": 0.7, "search": 1.9, "total": 3.1},
+    "features": "index",
+    "timings_ms": {"cache": 0.7, "search": 1.9, "total": 3.1},
 }
 PRODUCT: dict[str, Any] = {"product": _PRODUCT, "generation": _GENERATION}
 EXPLANATION: dict[str, Any] = {
