@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from serving.api.schemas import BoxFields, FeaturesFrom, FoundBox
-from serving.images.box import GRID, Box
+from serving.api.schemas import FeaturesFrom, FoundBox, product_fields, sides
+from serving.images.box import Box
 from serving.index.collapse import Collapse
-from serving.proto import geometry_pb2, search_pb2
+from serving.proto import search_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def answered(
     answer = {
         "results": [_match(hit) for hit in result.hits],
         "boxes": [found.model_dump() for found in boxes],
-        "chosen_box": None if chosen is None else BoxFields.of(chosen).model_dump(),
-        "product": None if product is None else _product(product, next(iter(product.image_urls), "")),
+        "chosen_box": None if chosen is None else sides(chosen),
+        "product": None if product is None else product_fields(product),
         "generation": reply.generation,
         "models": {"detector": detector, "embedder": reply.embedder_version},
         "stock": reply.stock_version,
@@ -66,34 +66,9 @@ def whole(body: bytes, cached: bool, timings_ms: Mapping[str, float]) -> bytes:
     return body[:-1] + b"," + orjson.dumps({"cached": cached, "timings_ms": timings_ms})[1:]
 
 
-def _product(product: search_pb2.Product, image_url: str) -> dict[str, Any]:
-    return {
-        "product_id": product.product_id,
-        "name": product.name,
-        "brand": product.brand,
-        "category": product.category,
-        "colour": product.colour,
-        "price": product.price,
-        "currency": product.currency,
-        "in_stock": product.in_stock,
-        "image_url": image_url,
-        "image_urls": list(product.image_urls),
-    }
-
-
 def _match(hit: search_pb2.Hit) -> dict[str, Any]:
-    match = _product(hit.product, hit.image_url)
+    match = product_fields(hit.product, hit.image_url)
     match["score"] = round(hit.score, 4)
-    match["box"] = _box(hit.box) if hit.HasField("box") else None
+    match["box"] = sides(hit.box) if hit.HasField("box") else None
     match["also"] = list(hit.also_product_ids)
     return match
-
-
-def _box(box: geometry_pb2.Box) -> dict[str, float]:
-    """On the grid of ``Box``, as ``BoxFields.of``."""
-    return {
-        "x0": round(box.x0 * GRID) / GRID,
-        "y0": round(box.y0 * GRID) / GRID,
-        "x1": round(box.x1 * GRID) / GRID,
-        "y1": round(box.y1 * GRID) / GRID,
-    }

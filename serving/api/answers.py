@@ -8,7 +8,6 @@ answers on, as it would from a replica that has not swapped yet.
 
 import asyncio
 import hashlib
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import get_args
@@ -21,13 +20,13 @@ from serving.api.backends import Backends
 from serving.api.clock import Clock
 from serving.api.query import Wanted
 from serving.api.schemas import FeaturesFrom, Origin
+from serving.cache.values import checked, unchecked
 from serving.errors import DeadlinePassed
 
 # Of the answers that are kept, those asked for most lately lie in this process too.
 NEAR_BYTES = 32 * 2**20
 
 _FEATURES: tuple[FeaturesFrom, ...] = get_args(FeaturesFrom)
-_CHECK_BYTES = 4
 
 
 class Answers:
@@ -87,18 +86,13 @@ def _size(answer: Answered) -> int:
 
 
 def _to_keep(answer: Answered) -> bytes:
-    data = bytes([_FEATURES.index(answer.features)]) + answer.body
-    return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
+    return checked(bytes([_FEATURES.index(answer.features)]) + answer.body)
 
 
 def _of_kept(kept: bytes | None, generation: str, stock: str, followed: bool) -> Answered | None:
     """None, too, for what is damaged."""
-    if kept is None or len(kept) <= _CHECK_BYTES:
-        return None
-    data = kept[_CHECK_BYTES:]
-    if zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != kept[:_CHECK_BYTES]:
-        return None
-    return Answered(generation, stock, followed, _FEATURES[data[0]], data[1:])
+    data = None if kept is None else unchecked(kept)
+    return None if data is None else Answered(generation, stock, followed, _FEATURES[data[0]], data[1:])
 
 
 async def _before(task: asyncio.Future[Answered], clock: Clock) -> Answered:

@@ -1,7 +1,7 @@
 """What travels over HTTP: checked on the way in, described in ``/openapi.json`` from here."""
 
 import base64
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
@@ -57,8 +57,17 @@ class BoxFields(_In):
 
     @classmethod
     def of(cls, box: Box | geometry_pb2.Box) -> Self:
-        """On the grid of ``Box``, as a message's float32 carries noise in its last digits."""
-        return cls(**{side: round(getattr(box, side) * GRID) / GRID for side in ("x0", "y0", "x1", "y1")})
+        return cls(**sides(box))
+
+
+def sides(box: Box | geometry_pb2.Box) -> dict[str, float]:
+    """On the grid of ``Box``, as a message's float32 carries noise in its last digits."""
+    return {
+        "x0": round(box.x0 * GRID) / GRID,
+        "y0": round(box.y0 * GRID) / GRID,
+        "x1": round(box.x1 * GRID) / GRID,
+        "y1": round(box.y1 * GRID) / GRID,
+    }
 
 
 def _a_rectangle(fields: BoxFields) -> BoxFields:
@@ -181,8 +190,24 @@ class Product(BaseModel):
 
     @classmethod
     def of(cls, product: search_pb2.Product) -> Self:
-        fields = {name: getattr(product, name) for name in cls.model_fields if name != "image_url"}
-        return cls.model_validate({**fields, "image_url": next(iter(product.image_urls), "")})
+        return cls.model_validate(product_fields(product))
+
+
+def product_fields(product: search_pb2.Product, image_url: str | None = None) -> dict[str, Any]:
+    """Those of ``Product``, with its first picture unless another is to be shown."""
+    image_urls = list(product.image_urls)
+    return {
+        "product_id": product.product_id,
+        "name": product.name,
+        "brand": product.brand,
+        "category": product.category,
+        "colour": product.colour,
+        "price": product.price,
+        "currency": product.currency,
+        "in_stock": product.in_stock,
+        "image_url": next(iter(image_urls), "") if image_url is None else image_url,
+        "image_urls": image_urls,
+    }
 
 
 class Match(Product):

@@ -1,6 +1,5 @@
 """What was seen on a picture that somebody sent, for the next page, another filter, another part of it."""
 
-import zlib
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -8,6 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving.cache.values import checked, unchecked
 from serving.images.box import Box
 
 # How long it is kept after it was last added to.
@@ -15,7 +15,6 @@ PICTURE_TTL_S = 600
 # Parts that somebody tried; the latest stay.
 _MOST_PARTS = 32
 _LAYOUT = 1
-_CHECK_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +45,13 @@ class PictureFeatures:
         items = [(item.box.key, item.category, item.score) for item in self.items]
         head = orjson.dumps([_LAYOUT, items, [box.key for box in self.parts]])
         data = b"\n".join([head, b"".join(row.astype("<f4").tobytes() for row in self.parts.values())])
-        return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
+        return checked(data)
 
     @classmethod
     def from_bytes(cls, kept: bytes) -> Self | None:
         """What ``to_bytes`` wrote; None for anything else."""
-        check, data = kept[:_CHECK_BYTES], kept[_CHECK_BYTES:]
-        if not data or zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") != check:
+        data = unchecked(kept)
+        if data is None:
             return None
         head, _, rows = data.partition(b"\n")
         layout, *rest = orjson.loads(head)

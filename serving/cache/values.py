@@ -5,6 +5,7 @@ as absent, and for a moment after a failure nobody waits for Redis at all.
 """
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,20 @@ from redis.exceptions import RedisError
 from serving.cache.away import Away
 
 _CONNECTIONS = 64
+
+
+_CHECK_BYTES = 4
+
+
+def checked(data: bytes) -> bytes:
+    """``data`` behind its CRC-32, for what has to come back as it was."""
+    return zlib.crc32(data).to_bytes(_CHECK_BYTES, "little") + data
+
+
+def unchecked(kept: bytes) -> bytes | None:
+    """The data of what ``checked`` made; None for anything else, and for none."""
+    data = kept[_CHECK_BYTES:]
+    return data if data and checked(data) == kept else None
 
 
 class Values:

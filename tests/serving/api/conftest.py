@@ -480,3 +480,10 @@ def running_house(redis_url: str) -> Iterator[House]:
 def house(running_house: House) -> House:
     running_house.reset()
     return running_house
+
+
+@pytest.fixture(scope="module")
+def keeping_house(run_house: Any, redis_url: str) -> Iterator[House]:
+    """One that keeps what it answered."""
+    with run_house(redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=60) as house:
+        yield house

@@ -14,12 +14,6 @@ from imgsearch_assets.processes import free_port
 from serving.api.backends import SERVED_FOR_S
 
 
-@pytest.fixture(scope="module")
-def keeping_house(run_house: Any, redis_url: str) -> Iterator[Any]:
-    with run_house(redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=60) as house:
-        yield house
-
-
 @pytest.fixture
 def kept(keeping_house: Any) -> Any:
     """Of a generation that no other test has asked."""

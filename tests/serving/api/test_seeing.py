@@ -1,7 +1,6 @@
 """A picture that was looked at is not looked at again, over real HTTP, gRPC and Redis."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,12 +10,6 @@ import redis
 
 from serving.api.backends import SERVED_FOR_S
 from serving.cache.pictures import PICTURE_TTL_S
-
-
-@pytest.fixture(scope="module")
-def keeping_house(run_house: Any, redis_url: str) -> Iterator[Any]:
-    with run_house(redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=60) as house:
-        yield house
 
 
 @pytest.fixture
