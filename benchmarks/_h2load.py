@@ -64,14 +64,14 @@ def run(commands: Sequence[Sequence[str]], limit_s: float) -> list[str]:
     return [process.communicate(timeout=limit_s)[0] for process in running]
 
 
-def load(address: str, calls: Sequence[Call], times: int, folder: Path) -> Load:
-    """Each of ``calls`` ``times`` over, all of them side by side, ``STREAMS`` at once of each."""
+def load(address: str, calls: Sequence[Call], times: int, folder: Path, streams: int = STREAMS) -> Load:
+    """Each of ``calls`` ``times`` over, all of them side by side, ``streams`` at once of each."""
     commands = []
     for number, call in enumerate(calls):
         body = folder / f"{number}.grpc"
         body.write_bytes(struct.pack(">BI", 0, len(call.message)) + call.message)
         command = [
-            *("-n", str(times), "-c", "1", "-m", str(min(STREAMS, times)), "-d", str(body)),
+            *("-n", str(times), "-c", "1", "-m", str(min(streams, times)), "-d", str(body)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),
             *("-H", f"grpc-timeout: {DEADLINE_S}S", f"http://{address}{call.method}"),
         ]
