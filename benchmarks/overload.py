@@ -3,8 +3,9 @@
     python -m benchmarks.overload [--only search|upload] [--seconds 30] [--json]
 
 Capacity first, by callers who wait for their answers, twice as many each time. ``peak_per_s`` is the most
-that were answered in time; "saturation" are the fewest callers with nearly that many, and the 99th percentile
-that they saw. Then, for ``--seconds``, ``TIMES`` that rate whatever becomes of it.
+that were answered in time; "saturation" are the callers with whom that was, and the 99th percentile that they
+saw. ``ladder`` has the others', for who would call fewer of them saturation: callers, answered in time a
+second, p99 ms. Then, for ``--seconds``, ``TIMES`` the peak whatever becomes of it.
 
 "search" is one process as ``imgsearch serve search`` starts it, over a made catalogue; "upload" a shop of
 drawn products with its three services and its front, a process each. Calls have a deadline, ``PATIENCE_S``;
@@ -38,7 +39,6 @@ TIMES = 3
 PATIENCE_S = {"search": 1.0, "upload": 5.0}
 MOST_CALLERS = {"search": 128, "upload": 16}
 PROBES_PER_S = {"search": 50.0, "upload": 2.0}
-NEARLY = 0.98
 LONE = 50  # calls by which is known what is usual
 RECOVERY_LIMIT_S = 30.0
 
@@ -47,9 +47,7 @@ RECOVERY_LIMIT_S = 30.0
 class Overload:
     """What one side did. Times in seconds; ``p99_ms`` of calls that were answered in time."""
 
-    peak_per_s: float
-    saturation: int  # callers
-    saturation_p99_ms: float
+    ladder: dict[int, Seen]  # by callers
     offered_per_s: float
     seen: Seen
     memory_ratio: float
@@ -57,21 +55,28 @@ class Overload:
 
     @property
     def figures(self) -> dict[str, float]:
+        saturation = saturated(self.ladder)
+        peak = self.ladder[saturation]
         return {
-            "peak_per_s": round(self.peak_per_s, 1),
-            "saturation_callers": self.saturation,
-            "saturation_p99_ms": round(self.saturation_p99_ms, 1),
+            "peak_per_s": round(peak.per_s, 1),
+            "saturation_callers": saturation,
+            "saturation_p99_ms": round(peak.ms(99), 1),
             "offered_per_s": round(self.offered_per_s, 1),
             "goodput_per_s": round(self.seen.per_s, 1),
-            "goodput_ratio": round(self.seen.per_s / self.peak_per_s, 3),
+            "goodput_ratio": round(self.seen.per_s / peak.per_s, 3),
             "p99_ms": round(self.seen.ms(99), 1),
-            "p99_ratio": round(self.seen.ms(99) / self.saturation_p99_ms, 2),
+            "p99_ratio": round(self.seen.ms(99) / peak.ms(99), 2),
             "refused": self.seen.refused,
             "failed": self.seen.failed,
             "refused_without_hint": self.seen.unhinted,
             "memory_ratio": round(self.memory_ratio, 3),
             "recovery_s": round(self.recovery_s, 2),
         }
+
+
+def saturated(ladder: dict[int, Seen]) -> int:
+    """The callers of whom most were answered in time a second."""
+    return max(ladder, key=lambda callers: ladder[callers].per_s)
 
 
 async def overload(crowd: Crowd, most: int, ladder_s: float, seconds: float) -> Overload:
@@ -82,23 +87,14 @@ async def overload(crowd: Crowd, most: int, ladder_s: float, seconds: float) -> 
         ladder[callers] = await crowd.waiting(callers, ladder_s)
         print(f"{callers} callers: {ladder[callers]}", file=sys.stderr)
         callers *= 2
-    peak = max(seen.per_s for seen in ladder.values())
-    saturation = next(callers for callers, seen in ladder.items() if seen.per_s >= NEARLY * peak)
+    peak = ladder[saturated(ladder)].per_s
     before = memory()
     seen = await crowd.coming(TIMES * peak, seconds)
     ended = time.perf_counter()
     print(f"{TIMES * peak:,.0f}/s whatever becomes of them: {seen}", file=sys.stderr)
     while await crowd.lone() > usual_s and time.perf_counter() - ended < RECOVERY_LIMIT_S:
         pass
-    return Overload(
-        peak,
-        saturation,
-        ladder[saturation].ms(99),
-        TIMES * peak,
-        seen,
-        memory() / before,
-        time.perf_counter() - ended,
-    )
+    return Overload(ladder, TIMES * peak, seen, memory() / before, time.perf_counter() - ended)
 
 
 def memory() -> int:
@@ -153,15 +149,25 @@ def main() -> None:
         sys.exit(f"no figures: {error}")
     busy = os.getloadavg()[0]
     found: dict[str, dict[str, float]] = {}
+    ladders: dict[str, list[tuple[int, float, float]]] = {}
     for side in [options.only] if options.only else SIDES:
         with tempfile.TemporaryDirectory(prefix="imgsearch-bench-") as folder:
-            found[side] = SIDES[side](options, Path(folder)).figures
+            measured = SIDES[side](options, Path(folder))
+        found[side] = measured.figures
+        ladders[side] = [
+            (callers, round(seen.per_s, 1), round(seen.ms(99), 1))
+            for callers, seen in measured.ladder.items()
+        ]
     print(f"\n{TIMES} times capacity for {options.seconds:g} s, {len(os.sched_getaffinity(0))} cores")
     print(f"{'':<24}" + "".join(f"{side:>12}" for side in found))
     for name in next(iter(found.values())):
         print(f"{name:<24}" + "".join(f"{figures[name]:>12,g}" for figures in found.values()))
     if options.json:
-        print(json.dumps({**found, "seconds": options.seconds, "load_before": round(busy, 1)}))
+        print(
+            json.dumps(
+                {**found, "ladder": ladders, "seconds": options.seconds, "load_before": round(busy, 1)}
+            )
+        )
 
 
 if __name__ == "__main__":
