@@ -61,12 +61,12 @@ def embed(port: Port = None, metrics_port: MetricsPort = None) -> None:
 
 
 @app.command()
-def api(port: Port = None) -> None:
+def api(port: Port = None, metrics_port: MetricsPort = None) -> None:
     """The HTTP front and its page."""
     with _process("api") as settings:
         at = settings.api_port if port is None else port
-        startup.check("api", settings, at)
-        asyncio.run(processes.api(settings, at, _say_listening))
+        startup.check("api", settings, at, metrics_port)
+        asyncio.run(processes.api(settings, at, metrics_port, _say_listening))
 
 
 @contextmanager

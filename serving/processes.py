@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from serving.errors import BadSettings
 from serving.object_store import LocalObjectStore
@@ -165,7 +165,7 @@ async def _serve_models(
         await _until_stopped(server, holder.follow(settings.poll_interval_s))
 
 
-async def api(settings: Settings, port: int, ready: Ready) -> None:
+async def api(settings: Settings, port: int, metrics_port: int | None, ready: Ready) -> None:
     """The HTTP front, and on a port of its own what only administrators may do."""
     from serving.api.app import create_app
     from serving.api.front import Front
@@ -173,6 +173,7 @@ async def api(settings: Settings, port: int, ready: Ready) -> None:
     _say_if_open(settings)
     public = create_app(settings)
     fronts = [Front(public, settings, port, ready)]
+    _show(public.state.metrics.registry, settings, metrics_port)
     if settings.admin_port is not None:
         from serving.api.admin import create_admin
 
@@ -199,14 +200,23 @@ async def _listen(
 ) -> str:
     _say_if_open(settings)
     address = await server.start(port)
-    if metrics_port is not None:
-        try:
-            start_http_server(metrics_port, settings.host, metrics.registry)
-        except OSError as error:
-            await server.drain()
-            where = f"{settings.host}:{metrics_port}"
-            raise BadSettings(f"cannot listen on {where} for metrics: {error.strerror}") from None
+    try:
+        _show(metrics.registry, settings, metrics_port)
+    except BadSettings:
+        await server.drain()
+        raise
     return address
+
+
+def _show(registry: CollectorRegistry, settings: Settings, port: int | None) -> None:
+    """What ``registry`` counts, to Prometheus. Raises ``BadSettings`` where it cannot listen."""
+    if port is None:
+        return
+    try:
+        start_http_server(port, settings.host, registry)
+    except OSError as error:
+        where = f"{settings.host}:{port}"
+        raise BadSettings(f"cannot listen on {where} for metrics: {error.strerror}") from None
 
 
 async def _until_stopped(server: Server, follow: Coroutine[Any, Any, None]) -> None:

@@ -48,7 +48,6 @@ async def readyz(request: Request, backends: routes.BackendsOf, clock: routes.Cl
     return {"status": "ready", "generation": (await backends.served(clock)).generation}
 
 
-@_probes.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     counted: Metrics = request.app.state.metrics
     return Response(generate_latest(counted.registry), media_type=CONTENT_TYPE_LATEST)
@@ -107,6 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     app.include_router(routes.router)
     app.include_router(_probes)
+    if settings.is_open:  # else whoever reaches the front would know its business: ``--metrics-port``
+        app.add_api_route("/metrics", metrics, include_in_schema=False)
     pages.install(app)
     app.openapi = cache(lambda: description.described(app, settings))  # type: ignore[method-assign]
     app.state.description = cache(lambda: _tagged(orjson.dumps(app.openapi())))

@@ -117,9 +117,10 @@ def test_a_closed_front_with_its_services_and_admin_calls(shop, tmp_path: Path, 
     front, admin = (create(shop.store, "production", name, [name])[1] for name in ("search", "admin"))
     closed = {"IMGSEARCH_ENVIRONMENT": "production"}
     search, address = start("search", **closed)
-    admin_port = free_port()
+    admin_port, metrics_port = free_port(), free_port()
     api, url = start(
         "api",
+        *("--metrics-port", str(metrics_port)),
         **closed,
         IMGSEARCH_SEARCH_ADDRESS=address,
         IMGSEARCH_SERVICE_KEY=front,
@@ -134,9 +135,12 @@ def test_a_closed_front_with_its_services_and_admin_calls(shop, tmp_path: Path, 
     assert (generation["id"], generation["live_in"]) == (manifest.id, ["production"])
     for where, key in ((f"{url}/v1/status", admin), (f"127.0.0.1:{admin_port}/v1/admin/keys", front)):
         assert ask(where, key).status_code == 403
+    # What it counts is nobody's business who reaches the front.
+    assert ask(f"{url}/metrics", front).status_code == 404
+    assert 'route="/v1/products/{product_id}",status="200"' in ask(f"127.0.0.1:{metrics_port}", front).text
     lines = stopped(api, tmp_path / "api.log")
     keys = [line.get("key") for line in lines if line["logger"] == "serving.api.access"]
-    assert keys == [front[5:17], admin[5:17], None, None]
+    assert keys == [front[5:17], admin[5:17], None, None, None]
     assert not [line for line in lines if line["logger"] == "serving.processes"]
     stopped(search, tmp_path / "search.log")
 
@@ -153,10 +157,11 @@ def test_an_open_process_says_so_once(tmp_path: Path, start: Start, name: str) -
     assert said == ["open to everybody who reaches 127.0.0.1; IMGSEARCH_OPEN=false asks for API keys"]
 
 
-def test_a_taken_port_for_metrics_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["api", "search"])
+def test_a_taken_port_for_metrics_is_one_sentence(tmp_path: Path, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = (sys.executable, "-m", "serving", "search", "--port", "0", "--metrics-port", str(port))
+        command = (sys.executable, "-m", "serving", name, "--port", "0", "--metrics-port", str(port))
         done = subprocess.run(
             command,
             env=os.environ | {"IMGSEARCH_HOME": str(tmp_path)},

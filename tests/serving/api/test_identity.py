@@ -25,7 +25,7 @@ from serving.object_store import LocalObjectStore
 from serving.settings import Settings
 
 # What everybody may have of the public application; all else needs a key.
-OPEN = {"/", "/docs", "/docs/assets", "/healthz", "/metrics", "/openapi.json", "/page", "/readyz"}
+OPEN = {"/", "/docs", "/docs/assets", "/healthz", "/openapi.json", "/page", "/readyz"}
 
 KNOCKS = {
     "none": (401, "unauthenticated", "an API key is needed; send it as Authorization: Bearer KEY"),
