@@ -8,7 +8,7 @@ shown by its best product, so all of this is said of groups; a product is the sm
 """
 
 from collections.abc import Sequence
-from itertools import chain, compress
+from itertools import chain, islice
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -93,7 +93,7 @@ def search_each(
         parts = [state.xq if rows is state.rows else state.xq[rows] for state, rows in asked]
         xq = parts[0] if len(parts) == 1 else np.concatenate(parts)
         looked, beams = _look(generation, xq, allowed, plan, scope)
-        ranked, bounds, end = _ranked(generation, grouping, looked), looked.bound.tolist(), 0
+        ranked, bounds, end = _ranked(generation, grouping, looked, scope.groups), looked.bound.tolist(), 0
         for state, rows in asked:
             start, end = end, end + len(rows)
             state.scanned += looked.scanned * len(rows) // len(xq)
@@ -165,21 +165,37 @@ def _scope(generation: Generation, collapse: Collapse, k: int, kept: Kept | None
     return scope, kept_groups < k
 
 
+# The first of each group is sooner found for several vectors at once: of more than this, that each found more
+# than so many times what is wanted. 20 by 203 rows took 304 us then, and 731 one by one.
+_MANY = 3
 # Score below zero, row, group and product of what fits: in this order the best come first, and equals in the
 # order of rows, so that answers repeat.
 _Ranked: TypeAlias = "list[tuple[float, int, int, int]]"
 
 
-def _ranked(generation: Generation, grouping: Grouping, looked: Looked) -> list[_Ranked]:
-    """What was found for each vector and fits, the best first."""
+def _ranked(generation: Generation, grouping: Grouping, looked: Looked, k: int) -> list[_Ranked]:
+    """What was found for each vector and fits, the best first; of groups the first ``k`` at least."""
     products = generation.row_product[looked.found]
     groups = products if grouping.alone else grouping.of_product[products]
+    wanted = looked.fits
+    if wanted.shape[1] > _MANY * k and len(wanted) > _MANY:
+        in_order: NDArray[np.bool_] = np.all(looked.scores[:, 1:] < looked.scores[:, :-1], axis=1)
+        wanted = np.where(in_order[:, None], _firsts(groups, wanted, k), wanted)
     columns = (-looked.scores, looked.found, groups, products)
-    by_row = zip(*(column.tolist() for column in columns), strict=True)
-    if looked.fits.all():
-        return [sorted(zip(*row, strict=True)) for row in by_row]
-    fits = looked.fits.tolist()
-    return [sorted(compress(zip(*row, strict=True), fit)) for row, fit in zip(by_row, fits, strict=True)]
+    rows = zip(*(column[wanted].tolist() for column in columns), strict=True)
+    return [sorted(islice(rows, count)) for count in np.count_nonzero(wanted, axis=1).tolist()]
+
+
+def _firsts(groups: NDArray[np.int32], fits: NDArray[np.bool_], k: int) -> NDArray[np.bool_]:
+    """Bool (n, m): what comes first of its group among what ``fits`` in a row, of ``k`` groups a row."""
+    groups = np.where(fits, groups, -1)
+    order = groups.argsort(axis=1, kind="stable")
+    sorted_groups = np.take_along_axis(groups, order, axis=1)
+    new = sorted_groups >= 0
+    new[:, 1:] &= sorted_groups[:, 1:] != sorted_groups[:, :-1]
+    firsts = np.empty_like(new)
+    np.put_along_axis(firsts, order, new, axis=1)
+    return firsts & (firsts.cumsum(axis=1) <= k)
 
 
 def _best(lists: Sequence[_Ranked], bounds: Sequence[float], k: int) -> list[Hit] | None:

@@ -64,7 +64,7 @@ def queries(generation: Generation, count: int, rows: int, seed: int) -> list[np
     ]
 
 
-@given(st.integers(1, 20), st.integers(1, 3), st.integers(0, 2**16), st.floats(0, 1))
+@given(st.integers(1, 20), st.integers(1, 6), st.integers(0, 2**16), st.floats(0, 1))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_exact_is_exact(shop, small: Generation, k: int, rows: int, seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
@@ -119,6 +119,22 @@ def test_of_many_rows_of_one_product_one_hit_is_made(shop) -> None:
     found = search(generation, shop.vectors[:2], 60)
     assert [hit.product for hit in found.hits] == list(range(60)), "equals come in the order of their ids"
     assert not found.exhausted
+
+
+@pytest.mark.parametrize("collapse", ["product", "variant", "picture"])
+@pytest.mark.parametrize("plan", [Plan("exact", 120, 0), Plan("graph", 60, 120)])
+def test_the_first_of_each_group_are_the_same_found_one_by_one_or_at_once(
+    shop, monkeypatch: pytest.MonkeyPatch, collapse: Collapse, plan: Plan
+) -> None:
+    shop.vectors[::3] = shop.vectors[0]  # as good as each other: the first row is told
+    generation = load(shop.store, shop.build())
+    wanted = [None, np.arange(generation.manifest.products) % 4 > 0]
+    asked = [*queries(generation, 6, 6, seed=11), shop.vectors[:5]]
+    told = []
+    for many in (0, 10**9):
+        monkeypatch.setattr(search_module, "_MANY", many)
+        told.append([search(generation, xq, 7, mask, plan, collapse).hits for xq in asked for mask in wanted])
+    assert told[0] == told[1]
 
 
 def test_the_best_pair_counts(small: Generation) -> None:
