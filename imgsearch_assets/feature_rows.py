@@ -1,4 +1,4 @@
-"""What the feature store holds of a generation: features of every picture, by URL, and of every product."""
+"""What the feature store holds of a generation: the features of every picture, by its URL."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import GrowingTable
-from serving.cache.features import CachedFeatures, FeatureStore, product_key, url_key
+from serving.cache.features import CachedFeatures, FeatureStore, url_key
 from serving.errors import Unavailable
 from serving.images.box import Box
 from serving.object_store import ObjectStore
@@ -37,25 +37,19 @@ def written_table(store: ObjectStore, embedder: str) -> GrowingTable:
 def features_by_key(
     embedder: str, items: pa.Table, vectors: NDArray[np.float32]
 ) -> Iterator[tuple[str, CachedFeatures]]:
-    """Key and features of every picture and product. ``items`` are ``ITEMS`` with ``vectors`` float32 (n, d).
+    """Key and features of every picture. ``items`` are ``ITEMS`` with ``vectors`` float32 (n, d).
 
     A URL that several products share counts as the first one's picture.
     """
     columns = (items[name].to_pylist() for name in ("product_id", "image_url", "box"))
     rows = sorted((*row, number) for number, row in enumerate(zip(*columns, strict=True)))
     seen: set[str] = set()
-
-    def features(some: list[tuple[str, str, str, int]]) -> CachedFeatures:
-        boxes = tuple(Box.from_key(box) for _, _, box, _ in some)
-        return CachedFeatures(boxes, vectors[[number for *_, number in some]])
-
-    for product, of_product in groupby(rows, key=lambda row: row[0]):
-        all_rows = list(of_product)
-        yield product_key(embedder, product), features(all_rows)
-        for url, of_url in groupby(all_rows, key=lambda row: row[1]):
-            if url not in seen:
-                seen.add(url)
-                yield url_key(embedder, url), features(list(of_url))
+    for (_, url), of_picture in groupby(rows, key=lambda row: row[:2]):
+        if url not in seen:
+            seen.add(url)
+            some = list(of_picture)
+            boxes = tuple(Box.from_key(box) for *_, box, _ in some)
+            yield url_key(embedder, url), CachedFeatures(boxes, vectors[[number for *_, number in some]])
 
 
 def fill_feature_store(

@@ -1,6 +1,7 @@
 """What is served: the features in the feature store, then the pointer."""
 
 import dagster as dg
+import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import Environment
@@ -24,7 +25,7 @@ GROUP = "release"
     kinds={"redis"},
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
-    description="The features of every picture and product of the generation, in Redis.",
+    description="The features of every picture of the generation, by its URL, in Redis.",
 )
 def feature_store(
     ann_index: Built,
@@ -35,12 +36,13 @@ def feature_store(
     with step():
         generation = load(store, read_manifest(store, ann_index.generation))
         rows = rows_in(*generation.spans(generation.present()))
-        with stage("feature store", len(rows)) as advance:
+        items = generation.items.take(rows)
+        with stage("feature store", pc.count_distinct(items["image_url"]).as_py()) as advance:
             filled = fill_feature_store(
                 store,
                 environment.feature_store,
                 generation.manifest.embedder,
-                generation.items.take(rows),
+                items,
                 generation.vectors_of(rows),
                 advance,
             )

@@ -1,4 +1,4 @@
-"""Features that are known already, in Redis: of a picture by its URL or its bytes, of a product by its id.
+"""Features that are known already, in Redis: of a picture, by its URL or its bytes.
 
 On the way of a request what is damaged or of another layout reads as absent, as does everything when Redis
 is away (``cache.values``). The pipeline, which has to know whether its writes arrived, uses the methods that
@@ -31,7 +31,7 @@ _PIPELINE_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """Parts of a picture (or of a product's pictures) and their vectors, float32 (n, d), unit rows."""
+    """Parts of a picture and their vectors, float32 (n, d), unit rows."""
 
     boxes: tuple[Box, ...]
     vectors: NDArray[np.float32]
@@ -80,10 +80,6 @@ def picture_key(embedder: str, detector: str, sha256: str) -> str:
     return f"features:{embedder}:picture:{detector}:{sha256}"
 
 
-def product_key(embedder: str, product_id: str) -> str:
-    return f"features:{embedder}:product:{product_id}"
-
-
 class FeatureStore:
     """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
 
@@ -96,10 +92,10 @@ class FeatureStore:
         self.values = Values(redis_url, timeout_s)
 
     async def get_url(self, embedder: str, url: str) -> CachedFeatures | None:
-        return await self._get(url_key(embedder, url))
-
-    async def get_product(self, embedder: str, product_id: str) -> CachedFeatures | None:
-        return await self._get(product_key(embedder, product_id))
+        data = await self.values.get(url_key(embedder, url))
+        found = None if data is None else CachedFeatures.from_bytes(data)
+        self.reads["miss" if found is None else "hit"] += 1
+        return found
 
     async def get_picture(self, key: str) -> PictureFeatures | None:
         """At ``picture_key``."""
@@ -114,19 +110,13 @@ class FeatureStore:
         """Keep what a request computed, for ``URL_TTL_S``."""
         await self.values.set(url_key(embedder, url), features.to_bytes(), URL_TTL_S)
 
-    async def _get(self, key: str) -> CachedFeatures | None:
-        data = await self.values.get(key)
-        found = None if data is None else CachedFeatures.from_bytes(data)
-        self.reads["miss" if found is None else "hit"] += 1
-        return found
-
     async def aclose(self) -> None:
         await self.values.aclose()
 
     def put_many(
         self, features: Mapping[str, CachedFeatures], advance: Callable[[int], None] | None = None
     ) -> None:
-        """Write features by key (``url_key``, ``product_key``). ``advance`` is told of every one written.
+        """Write features by ``url_key``. ``advance`` is told of every one written.
 
         Raises ``Unavailable`` when not all arrived; those that did stay.
         """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgsearch_assets.processes import answers, free_port
 from imgsearch_assets.redis_server import redis_command
-from serving.cache.features import CachedFeatures, FeatureStore, product_key, url_key
+from serving.cache.features import CachedFeatures, FeatureStore, url_key
 from serving.errors import Unavailable
 from serving.images.box import GRID, Box
 
@@ -86,18 +86,18 @@ def test_boxes_and_rows_belong_together() -> None:
 
 
 async def test_a_request_reads_what_the_pipeline_wrote(store: FeatureStore) -> None:
-    by_url, by_product = features(seed=1), features(seed=2)
+    urls = ("http://shop/1.jpg", "http://shop/2.jpg")
+    of_urls = [features(seed=seed) for seed in (1, 2)]
     done: list[int] = []
     await asyncio.to_thread(
-        store.put_many,
-        {url_key("e1", "http://shop/1.jpg"): by_url, product_key("e1", "p1"): by_product},
-        done.append,
+        store.put_many, dict(zip([url_key("e1", url) for url in urls], of_urls, strict=True)), done.append
     )
     assert sum(done) == 2
-    assert same(await store.get_url("e1", "http://shop/1.jpg"), by_url)
-    assert same(await store.get_product("e1", "p1"), by_product)
-    assert await store.get_url("e2", "http://shop/1.jpg") is None, "another model's features never mix in"
-    assert await store.get_product("e1", "p2") is None
+    for url, wanted in zip(urls, of_urls, strict=True):
+        assert same(await store.get_url("e1", url), wanted)
+    assert await store.get_url("e2", urls[0]) is None, "another model's features never mix in"
+    assert await store.get_url("e1", "http://shop/3.jpg") is None
+    assert store.reads == {"hit": 2, "miss": 2}
 
 
 async def test_what_a_request_computed_is_kept_for_a_while(store: FeatureStore, redis_url: str) -> None:
@@ -108,15 +108,15 @@ async def test_what_a_request_computed_is_kept_for_a_while(store: FeatureStore, 
 
 
 async def test_missing_names_the_keys_without_a_value(store: FeatureStore) -> None:
-    keys = [product_key("e1", f"p{number}") for number in range(2_500)]
+    keys = [url_key("e1", f"http://shop/{number}.jpg") for number in range(2_500)]
     await asyncio.to_thread(store.put_many, {key: features() for key in keys[::2]})
     assert store.missing(keys) == keys[1::2]
     assert store.missing([]) == []
 
 
 async def test_a_damaged_value_is_a_miss(store: FeatureStore, redis_url: str) -> None:
-    redis.Redis.from_url(redis_url).set(product_key("e1", "p1"), b"\1\0")
-    assert await store.get_product("e1", "p1") is None
+    redis.Redis.from_url(redis_url).set(url_key("e1", "u"), b"\1\0")
+    assert await store.get_url("e1", "u") is None
 
 
 async def test_nobody_waits_for_a_redis_that_is_down() -> None:
@@ -141,9 +141,9 @@ async def test_a_redis_that_hangs_costs_its_time_once() -> None:
 
 async def test_a_redis_that_came_back_is_asked_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(redis_url, timeout_s=2.0)
-    store.put_many({product_key("e1", "p1"): features()})
+    store.put_many({url_key("e1", "u"): features()})
     store.values._away.failed(TimeoutError())
-    assert await store.get_product("e1", "p1") is None
+    assert await store.get_url("e1", "u") is None
     store.values._away._until_s = 0.0
-    assert same(await store.get_product("e1", "p1"), features())
+    assert same(await store.get_url("e1", "u"), features())
     await store.aclose()
