@@ -34,6 +34,7 @@ from serving.models.preprocess import open_picture
 from serving.object_store import LocalObjectStore
 
 SERVICES = ("search", "detect", "embed", "api")
+ANOTHER_SEARCH = "search-2"
 IDS = tuple(f"p{number}" for number in range(8))
 
 
@@ -46,20 +47,25 @@ def until(ask: Callable[[], object], what: str, timeout_s: float = 60) -> None:
 
 
 class Platform:
-    """Drawn products, one picture each, in an installation at ``home``; ``picture_host`` has them too."""
+    """Drawn products, one picture each, in an installation at ``home``; ``picture_host`` has them too.
 
-    def __init__(self, home: Path, picture_host: str, **environment: str) -> None:
+    The front asks those of ``searches`` for products, each a search service of its own.
+    """
+
+    def __init__(
+        self, home: Path, picture_host: str, searches: Sequence[str] = SERVICES[:1], **environment: str
+    ) -> None:
         self.home = home
         self.picture_host = picture_host
-        self.ports = {name: free_port() for name in (*SERVICES, "redis")}
+        self.searches = searches
+        self.ports = {name: free_port() for name in (*SERVICES, ANOTHER_SEARCH, "redis")}
         self.pictures: dict[str, bytes] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        addresses = {
-            f"IMGSEARCH_{name.upper()}_ADDRESS": f"127.0.0.1:{self.ports[name]}" for name in SERVICES[:3]
-        }
         self._environment = {
             **os.environ,
-            **addresses,
+            "IMGSEARCH_SEARCH_ADDRESS": "ipv4:" + ",".join(map(self.address, searches)),
+            "IMGSEARCH_DETECT_ADDRESS": self.address("detect"),
+            "IMGSEARCH_EMBED_ADDRESS": self.address("embed"),
             "IMGSEARCH_HOME": str(home),
             "IMGSEARCH_POLL_INTERVAL_S": "0.1",
             "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps([picture_host.removeprefix("http://")]),
@@ -70,7 +76,10 @@ class Platform:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports['api']}"
+        return f"http://{self.address('api')}"
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self.ports[name]}"
 
     def _fill(self) -> None:
         store = LocalObjectStore(self.home / "objects")
@@ -126,7 +135,7 @@ class Platform:
             command: Sequence[str] = (
                 redis_command(self.ports[name])
                 if name == "redis"
-                else (sys.executable, "-m", "serving", name, "--port", str(self.ports[name]))
+                else (sys.executable, "-m", "serving", name.partition("-")[0], "--port", str(self.ports[name]))
             )
             with (self.home / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
@@ -145,6 +154,12 @@ class Platform:
         process = self._processes.pop(name)
         process.kill()
         process.wait()
+
+    def end(self, name: str) -> None:
+        """Told to, as for an update; returns when it has ended, and well."""
+        process = self._processes.pop(name)
+        process.terminate()
+        assert process.wait(60) == 0, self.log(name)
 
     @contextmanager
     def hanging(self, name: str) -> Iterator[None]:
@@ -173,15 +188,17 @@ class Platform:
 
 
 @contextmanager
-def run_platform(home: Path, **environment: str) -> Iterator[Platform]:
+def run_platform(
+    home: Path, searches: Sequence[str] = SERVICES[:1], **environment: str
+) -> Iterator[Platform]:
     """All of it, ready to be asked, and a host of its pictures that may be fetched from."""
     quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
     handler = partial(quiet, directory=str(home / "pictures"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as pictures:
         threading.Thread(target=pictures.serve_forever, daemon=True).start()
-        platform = Platform(home, f"http://127.0.0.1:{pictures.server_port}", **environment)
+        platform = Platform(home, f"http://127.0.0.1:{pictures.server_port}", searches, **environment)
         try:
-            platform.start("redis", *SERVICES)
+            platform.start("redis", *searches, *SERVICES[1:])
             until(platform.is_ready, "ready")
             yield platform
         finally:

@@ -51,16 +51,22 @@ class Backends:
     def __init__(
         self,
         settings: Settings,
-        channels: dict[str, grpc.aio.Channel],
+        serving: dict[str, grpc.aio.Channel],
+        there: dict[str, grpc.aio.Channel],
         features: FeatureStore | None,
         fetcher: PictureFetcher,
         caller: client.Caller = client.IN_THE_CLEAR,
     ) -> None:
         self.settings = settings
-        self._search = search_pb2_grpc.SearchStub(caller.identified(channels["search"]))
-        self._detect = detect_pb2_grpc.DetectStub(caller.identified(channels["detect"]))
-        self._embed = embed_pb2_grpc.EmbedStub(caller.identified(channels["embed"]))
-        self._health = {name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()}
+        self._search = search_pb2_grpc.SearchStub(caller.identified(serving["search"]))
+        self._detect = detect_pb2_grpc.DetectStub(caller.identified(serving["detect"]))
+        self._embed = embed_pb2_grpc.EmbedStub(caller.identified(serving["embed"]))
+        # Where no replica serves, one that is there says why.
+        self._search_there = search_pb2_grpc.SearchStub(caller.identified(there["search"]))
+        self._health = {
+            name: [health_pb2_grpc.HealthStub(channels[name]) for channels in (serving, there)]
+            for name in SERVICES
+        }
         self._features = features
         self._fetcher = fetcher
         self.lately = search_pb2.StatusReply()  # what was served when it was looked at last
@@ -74,12 +80,17 @@ class Backends:
     async def open(cls, settings: Settings, caller: client.Caller) -> AsyncIterator["Backends"]:
         """Opens channels without waiting for what is behind them; closes all when the block ends."""
         async with AsyncExitStack() as stack:
-            channels = {
-                name: await stack.enter_async_context(
-                    client.channel(getattr(settings, f"{name}_address"), caller)
-                )
-                for name in SERVICES
-            }
+            serving, there = [
+                {
+                    name: await stack.enter_async_context(
+                        client.channel(
+                            getattr(settings, f"{name}_address"), caller, serving_alone=serving_alone
+                        )
+                    )
+                    for name in SERVICES
+                }
+                for serving_alone in (True, False)
+            ]
             features = None
             if settings.redis_url is not None:
                 features = FeatureStore(settings.redis_url.get_secret_value(), settings.redis_timeout_s)
@@ -91,7 +102,7 @@ class Backends:
                     timeout_s=settings.fetch_timeout_s,
                 )
             )
-            backends = cls(settings, channels, features, fetcher, caller)
+            backends = cls(settings, serving, there, features, fetcher, caller)
             yield backends
             await asyncio.gather(*backends._writes)
 
@@ -149,7 +160,11 @@ class Backends:
 
     async def status(self, clock: Clock) -> search_pb2.StatusReply:
         """What the search service serves; empty while that is nothing."""
-        return await _ask(self._search.Status, search_pb2.StatusRequest(), clock)
+        request = search_pb2.StatusRequest()
+        try:
+            return await _ask(self._search.Status, request, clock)
+        except Unavailable:
+            return await _ask(self._search_there.Status, request, clock)
 
     async def served(self, clock: Clock) -> search_pb2.StatusReply:
         """The same, of a generation. Raises ``Unavailable`` while there is none."""
@@ -245,11 +260,13 @@ class Backends:
     async def health(self, name: str) -> Health:
         """What a service says of itself; never raises for one that is down."""
         request = health_pb2.HealthCheckRequest()
-        try:
-            reply = await self._health[name].Check(request, timeout=_HEALTH_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            return "unreachable"
-        return "serving" if reply.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
+        for stub in self._health[name]:
+            try:
+                reply = await stub.Check(request, timeout=_HEALTH_TIMEOUT_S)
+            except grpc.aio.AioRpcError:
+                continue
+            return "serving" if reply.status == health_pb2.HealthCheckResponse.SERVING else "not_serving"
+        return "unreachable"
 
 
 async def _vectors(

@@ -16,7 +16,7 @@ from serving.settings import Settings
 # A reply of 64 queries with 100 products each is some megabytes; gRPC's own bound is four.
 MAX_REPLY_BYTES = 32 * 2**20
 
-_SERVICE_CONFIG = {
+_SERVICE_CONFIG: dict[str, Any] = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
@@ -30,12 +30,15 @@ _SERVICE_CONFIG = {
             },
         }
     ],
-    # When most calls fail, retries stop: they would only add to the load.
-    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    # When most calls fail, retries stop: they would only add to the load. All that a replica had in work when
+    # it died must be tried again, though, so gRPC's largest count.
+    "retryThrottling": {"maxTokens": 1000, "tokenRatio": 1},
 }
+# Replicas of which the health service says that they do not serve are left out, so one that starts or drains
+# is not asked.
+_SERVING_ALONE = {"healthCheckConfig": {"serviceName": ""}}
 
 _OPTIONS = (
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     # A peer that vanished without a word is noticed, and a proxy does not close what looks idle.
     ("grpc.keepalive_time_ms", 30_000),
@@ -93,12 +96,19 @@ class _Identified:
 IN_THE_CLEAR = Caller()
 
 
-def channel(address: str, caller: Caller = IN_THE_CLEAR) -> grpc.aio.Channel:
-    """A channel to ``host:port``; connects when first used. Close it, or use it as ``async with``."""
+def channel(
+    address: str, caller: Caller = IN_THE_CLEAR, *, serving_alone: bool = False
+) -> grpc.aio.Channel:
+    """A channel to ``host:port``, or to all replicas that ``address`` names; connects when first used.
+
+    With ``serving_alone`` to those that say that they serve. Close it, or use it as ``async with``.
+    """
+    config = _SERVICE_CONFIG | _SERVING_ALONE if serving_alone else _SERVICE_CONFIG
+    options = (*_OPTIONS, ("grpc.service_config", json.dumps(config)))
     if caller.credentials is None:
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
-    name = caller.server_name
-    options = _OPTIONS if name is None else (*_OPTIONS, ("grpc.ssl_target_name_override", name))
+        return grpc.aio.insecure_channel(address, options=options)
+    if (name := caller.server_name) is not None:
+        options = (*options, ("grpc.ssl_target_name_override", name))
     return grpc.aio.secure_channel(address, caller.credentials, options=options)
 
 
