@@ -14,7 +14,8 @@ from serving.errors import BadSettings
 from serving.identity.keys import Rate, is_key
 from serving.index.collapse import Collapse
 
-_HOST_PORT = r"^\S+:\d{1,5}$"
+# A list is gRPC's own, of IP addresses alone.
+_ADDRESS = r"^(ipv[46]:\S+|[^\s,]+):\d{1,5}$"
 
 
 class EngineSettings(BaseSettings):
@@ -60,13 +61,16 @@ class Settings(EngineSettings):
 
     host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
     search_address: str = Field(
-        "127.0.0.1:50051", pattern=_HOST_PORT, description="host:port of the search service."
+        "127.0.0.1:50051",
+        pattern=_ADDRESS,
+        description="host:port of the search service. Of several replicas: `dns:///name:port` where the name "
+        "has all their addresses, or `ipv4:host:port,host:port`; each call goes to one that serves.",
     )
     detect_address: str = Field(
-        "127.0.0.1:50052", pattern=_HOST_PORT, description="host:port of the detect service."
+        "127.0.0.1:50052", pattern=_ADDRESS, description="The same of the detect service."
     )
     embed_address: str = Field(
-        "127.0.0.1:50053", pattern=_HOST_PORT, description="host:port of the embed service."
+        "127.0.0.1:50053", pattern=_ADDRESS, description="The same of the embed service."
     )
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 
@@ -140,7 +144,11 @@ class Settings(EngineSettings):
     )
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
     drain_pause_s: float = Field(
-        0.0, ge=0, le=300, description="How long a server that was told to stop still takes new calls."
+        1.0,
+        ge=0,
+        le=300,
+        description="How long a server that was told to stop still takes new calls; with 0 its callers, who "
+        "have no time to notice, see errors.",
     )
     fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
     fetch_allow_hosts: frozenset[str] = Field(
@@ -238,6 +246,13 @@ def read_settings(**overrides: object) -> Settings:
     for name, needed in _NEEDS:
         if getattr(settings, name) is not None and getattr(settings, needed) is None:
             raise BadSettings(f"IMGSEARCH_{needed.upper()} must be set where IMGSEARCH_{name.upper()} is")
+    if settings.tls_ca is not None and settings.tls_server_name is None:
+        for name in ("search_address", "detect_address", "embed_address"):
+            if "," in getattr(settings, name):
+                raise BadSettings(
+                    f"IMGSEARCH_TLS_SERVER_NAME must be set where IMGSEARCH_{name.upper()} is a list: it has "
+                    "no host that certificates could name"
+                )
     if settings.search_backend == "milvus" and settings.milvus_uri is None:
         raise BadSettings("IMGSEARCH_MILVUS_URI must be set where IMGSEARCH_SEARCH_BACKEND is milvus")
     if settings.sentry_dsn is not None:

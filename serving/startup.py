@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -114,8 +115,13 @@ async def _wait_for(settings: Settings) -> None:
 
 
 async def _takes_connections(address: str) -> bool:
-    """Of host:port, which may also be one of gRPC's names for it (dns:///host:port)."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
+    """Whether anybody does at host:port, or where gRPC's names say (dns:///host:port, ipv4:host:port,...)."""
+    listed = re.sub("^ipv[46]:", "", address.rpartition("/")[2]).split(",")
+    return any(await asyncio.gather(*map(_takes_connection, listed)))
+
+
+async def _takes_connection(address: str) -> bool:
+    host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(_CONNECT_S):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))

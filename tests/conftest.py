@@ -1,5 +1,6 @@
 """A web site on loopback for tests that fetch, and a small shop for tests that search."""
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -20,6 +21,9 @@ from serving.index.artifact import write_segment
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS, Manifest, generation_id
 from serving.object_store import LocalObjectStore, ObjectStore
 from tests.redis_process import RedisProcess
+
+# Where a test does not say otherwise, a server that ends has no caller who would have to notice.
+os.environ["IMGSEARCH_DRAIN_PAUSE_S"] = "0"
 
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.models import register_detector, register_embedder
@@ -57,8 +58,8 @@ class Platform:
     ) -> None:
         self.home = home
         self.picture_host = picture_host
-        self.searches = searches
         self.ports = {name: free_port() for name in (*SERVICES, ANOTHER_SEARCH, "redis")}
+        self._metrics_ports = {name: free_port() for name in searches}
         self.pictures: dict[str, bytes] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -132,17 +133,20 @@ class Platform:
         for name in names:
             if name in self._processes:
                 continue
-            command: Sequence[str] = (
-                redis_command(self.ports[name])
-                if name == "redis"
-                else (sys.executable, "-m", "serving", name.partition("-")[0], "--port", str(self.ports[name]))
-            )
             with (self.home / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    command, stdout=log, stderr=log, env=self._environment
+                    self._command(name), stdout=log, stderr=log, env=self._environment
                 )
         for name in names:
             until(partial(self._listens, name), f"{name} listening", 90)
+
+    def _command(self, name: str) -> Sequence[str]:
+        if name == "redis":
+            return redis_command(self.ports[name])
+        command = [sys.executable, "-m", "serving", name.partition("-")[0], "--port", str(self.ports[name])]
+        if name in self._metrics_ports:
+            command += ["--metrics-port", str(self._metrics_ports[name])]
+        return command
 
     def _listens(self, name: str) -> bool:
         assert self._processes[name].poll() is None, self.log(name)
@@ -169,6 +173,19 @@ class Platform:
             yield
         finally:
             self._processes[name].send_signal(signal.SIGCONT)
+
+    def answered(self, name: str) -> float:
+        """How many calls a search service answered well since it was started; 0 before it can say so."""
+        try:
+            text = httpx.get(f"http://127.0.0.1:{self._metrics_ports[name]}/metrics", timeout=5).text
+        except httpx.TransportError:
+            return 0
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "imgsearch_rpc_calls_total" and sample.labels["status"] == "OK"
+        )
 
     def memory_mb(self, name: str) -> float:
         return psutil.Process(self._processes[name].pid).memory_info().rss / 2**20

@@ -15,6 +15,8 @@ from serving.settings import Settings
 
 # A reply of 64 queries with 100 products each is some megabytes; gRPC's own bound is four.
 MAX_REPLY_BYTES = 32 * 2**20
+# Of a request that can be tried again. By default 256 KiB, which a photo has.
+_RETRIED_BYTES = 32 * 2**20
 
 _SERVICE_CONFIG: dict[str, Any] = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -40,6 +42,7 @@ _SERVING_ALONE = {"healthCheckConfig": {"serviceName": ""}}
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+    ("grpc.per_rpc_retry_buffer_size", _RETRIED_BYTES),
     # A peer that vanished without a word is noticed, and a proxy does not close what looks idle.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -96,9 +99,7 @@ class _Identified:
 IN_THE_CLEAR = Caller()
 
 
-def channel(
-    address: str, caller: Caller = IN_THE_CLEAR, *, serving_alone: bool = False
-) -> grpc.aio.Channel:
+def channel(address: str, caller: Caller = IN_THE_CLEAR, *, serving_alone: bool = False) -> grpc.aio.Channel:
     """A channel to ``host:port``, or to all replicas that ``address`` names; connects when first used.
 
     With ``serving_alone`` to those that say that they serve. Close it, or use it as ``async with``.

@@ -128,7 +128,10 @@ class Server:
             await self._health.set(name, _SERVING if ready else _NOT_SERVING)
 
     async def drain(self) -> None:
-        """Not ready any more; after a pause in which callers notice, finish what is in work and stop."""
+        """Not ready any more; after a pause in which callers notice, finish what is in work and stop.
+
+        Without the pause gRPC would cancel what comes while it stops, which looks as if it were too much.
+        """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_pause_s)
         await self._server.stop(self._settings.request_timeout_s)

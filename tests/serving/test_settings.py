@@ -3,6 +3,8 @@ import pytest
 from serving.errors import BadSettings
 from serving.settings import Settings, read_settings
 
+ADDRESS = r"String should match pattern '^(ipv[46]:\S+|[^\s,]+):\d{1,5}$'"
+
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMGSEARCH_MAX_K", "7")
@@ -50,6 +52,24 @@ def test_milvus_needs_an_address() -> None:
 )
 def test_open_by_default_and_only_locally(overrides: dict, wanted: bool) -> None:
     assert read_settings(**overrides).is_open is wanted
+
+
+@pytest.mark.parametrize(
+    "address", ["search:50051", "dns:///search:50051", "[::1]:50051", "ipv4:10.0.0.1:50051,10.0.0.2:50051"]
+)
+def test_an_address_may_name_several(address: str) -> None:
+    assert read_settings(search_address=address).search_address == address
+
+
+def test_what_a_list_is_certified_as_must_be_said() -> None:
+    encrypted = {"embed_address": "ipv4:10.0.0.1:50053,10.0.0.2:50053", "tls_ca": "ca.pem"}
+    with pytest.raises(BadSettings) as error:
+        read_settings(**encrypted)
+    assert error.value.message == (
+        "IMGSEARCH_TLS_SERVER_NAME must be set where IMGSEARCH_EMBED_ADDRESS is a list: it has no host that "
+        "certificates could name"
+    )
+    assert read_settings(**encrypted, tls_server_name="embed.internal").embed_address.startswith("ipv4:")
 
 
 def test_nothing_but_local_can_be_open() -> None:
@@ -112,7 +132,8 @@ def test_secrets_are_not_shown() -> None:
     [
         ("OTLP_ENDPOINT", "collector:4318", "URL scheme should be 'http' or 'https'"),
         ("TRACE_SHARE", "1.5", "Input should be less than or equal to 1"),
-        ("SEARCH_ADDRESS", "search", r"String should match pattern '^\S+:\d{1,5}$'"),
+        ("SEARCH_ADDRESS", "search", ADDRESS),
+        ("SEARCH_ADDRESS", "10.0.0.1:50051,10.0.0.2:50051", ADDRESS),
     ],
 )
 def test_what_is_no_address_and_no_share_is_said(

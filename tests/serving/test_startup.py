@@ -88,7 +88,7 @@ def test_who_is_there_is_not_waited_for(
             home=tmp_path,
             redis_url=redis_url,  # type: ignore[arg-type]
             search_address=there,
-            detect_address=there,
+            detect_address=f"ipv4:{nobody},127.0.0.1:{one.getsockname()[1]}",
             embed_address=nobody,
         )
         with caplog.at_level(logging.INFO, "serving.startup"):

@@ -72,14 +72,17 @@ async def serving(**settings: Any) -> AsyncIterator[str]:
     service = embed_pb2.DESCRIPTOR.services_by_name["Embed"]
     server.add(service, embed_pb2_grpc.add_EmbedServicer_to_server, Embed())
     address = await server.start(0)
-    yield address
-    await server.drain()
+    await server.set_ready(True)
+    try:
+        yield address
+    finally:
+        await server.drain()
 
 
 async def asked(address: str, **settings: Any) -> str:
     """What the server at ``address`` answers to a front with ``settings``."""
     caller = client.Caller.of(Settings(**settings))
-    async with client.channel(address, caller) as channel:
+    async with client.channel(address, caller, serving_alone=True) as channel:
         stub = embed_pb2_grpc.EmbedStub(caller.identified(channel))
         try:
             return (await stub.Embed(embed_pb2.EmbedRequest(), timeout=10)).model_version
@@ -113,6 +116,17 @@ async def test_a_client_is_held_to_its_certificate(files: Files, strange: Files)
         ):
             with pytest.raises(Unavailable, match=REFUSED):
                 await asked(address, **wrong)
+
+
+async def test_replicas_are_held_to_the_name_that_they_share(files: Files) -> None:
+    certificate, key = files.server
+    tls_settings = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": files.ca}
+    right = {"tls_ca": files.ca, "tls_client_certificate": files.client[0], "tls_client_key": files.client[1]}
+    async with serving(**tls_settings) as one, serving(**tls_settings) as other:
+        replicas = f"ipv4:{one},{other}"
+        assert await asked(replicas, **right, tls_server_name="search.internal") == "done"
+        with pytest.raises(Unavailable, match=REFUSED):
+            await asked(replicas, **right, tls_server_name="other.internal")
 
 
 async def test_a_certificate_of_a_client_is_no_api_key(files: Files, tmp_path: Path) -> None:

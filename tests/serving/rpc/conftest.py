@@ -75,11 +75,13 @@ async def open_line(**settings: Any) -> AsyncIterator[Line]:
     server.add(service, embed_pb2_grpc.add_EmbedServicer_to_server, servicer)
     address = await server.start(0)
     await server.set_ready(True)
-    async with client.channel(address) as channel:
-        line = Line(server, address, channel, metrics)
-        line.servicer = servicer
-        yield line
-    await server.drain()
+    try:
+        async with client.channel(address) as channel:
+            line = Line(server, address, channel, metrics)
+            line.servicer = servicer
+            yield line
+    finally:
+        await server.drain()
 
 
 Open = Callable[..., Coroutine[Any, Any, Line]]

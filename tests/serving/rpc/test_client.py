@@ -1,0 +1,115 @@
+"""A channel to two replicas: who is asked, what is tried again and what is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from serving.errors import Overloaded, Unavailable
+from serving.proto import embed_pb2, embed_pb2_grpc
+from serving.rpc import client
+
+
+@asynccontextmanager
+async def replicas(opened: Any, **settings: Any) -> AsyncIterator[tuple[Any, Any, grpc.aio.Channel]]:
+    """Two servers, and a channel to those of them that serve, by which both were asked."""
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(opened(**settings)) for _ in range(2)]
+        address = f"ipv4:{one.address},{other.address}"
+        channel = await stack.enter_async_context(client.channel(address, serving_alone=True))
+        async with asyncio.timeout(10):
+            while not (one.servicer.calls and other.servicer.calls):
+                await ask(channel)
+        yield one, other, channel
+
+
+async def ask(channel: grpc.aio.Channel, times: int = 8) -> None:
+    """So many calls at once, of which none may fail."""
+    call = embed_pb2_grpc.EmbedStub(channel).Embed
+    await asyncio.gather(*(call(embed_pb2.EmbedRequest(), timeout=10) for _ in range(times)))
+
+
+async def asks_alone(channel: grpc.aio.Channel, line: Any, other: Any) -> None:
+    """Return when calls go to ``line`` and none of them to ``other``; none fails before."""
+    async with asyncio.timeout(10):
+        while True:
+            before = line.servicer.calls, other.servicer.calls
+            await ask(channel)
+            if line.servicer.calls > before[0] and other.servicer.calls == before[1]:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_replica_that_is_not_ready_is_not_asked(opened) -> None:
+    async with replicas(opened) as (one, other, channel):
+        await other.server.set_ready(False)
+        await asks_alone(channel, one, other)
+        await other.server.set_ready(True)
+        await one.server.set_ready(False)
+        await asks_alone(channel, other, one)
+
+
+async def test_who_watches_leaves_a_replica_while_it_drains(opened) -> None:
+    """So that nothing comes any more when it stops: gRPC would cancel that."""
+    async with replicas(opened, drain_pause_s=0.5) as (one, other, channel):
+        await ask(channel)
+        draining = asyncio.create_task(one.server.drain())
+        await asks_alone(channel, other, one)
+        assert not draining.done()
+        while not draining.done():
+            await ask(channel)
+        await draining
+
+
+async def test_all_that_a_replica_fails_at_once_is_tried_again(opened) -> None:
+    async with replicas(opened, max_concurrency=128) as (one, other, channel):
+
+        async def die() -> None:
+            await asyncio.sleep(0.1)
+            await one.server.set_ready(False)
+            raise Unavailable("I am gone")
+
+        one.servicer.behave = die
+        one.servicer.calls = other.servicer.calls = 0
+        await ask(channel, 64)
+        assert one.servicer.calls >= 32
+        assert other.servicer.calls == 64
+
+
+async def test_a_large_request_is_tried_again(opened) -> None:
+    async with opened() as line:
+
+        async def fail_once() -> None:
+            if line.servicer.calls == 1:
+                raise Unavailable("just a moment")
+
+        line.servicer.behave = fail_once
+        assert await line.call(images=(bytes(8 * 2**20),)) == "done"
+        assert line.servicer.calls == 2
+
+
+async def test_what_is_refused_is_not_tried_again(opened) -> None:
+    """It would be more of what is too much already."""
+    async with opened() as line:
+
+        async def refuse() -> None:
+            raise Overloaded("of my own")
+
+        line.servicer.behave = refuse
+        with pytest.raises(Overloaded, match="of my own"):
+            await line.call()
+        assert line.servicer.calls == 1
+
+
+async def test_what_grpc_sheds_is_too_much_and_is_not_tried_again(opened) -> None:
+    async with opened(max_concurrency=1000) as line:
+        assert await line.call() == "done"
+        line.servicer.calls = 0
+        found = await asyncio.gather(*(line.call() for _ in range(400)), return_exceptions=True)
+        refused = [str(error) for error in found if isinstance(error, Exception)]
+        assert refused
+        assert set(refused) == {"a service behind this one has too much to do"}
+        assert line.servicer.calls + len(refused) == 400
