@@ -47,9 +47,11 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # A service that restarts is found again within a second or so, not after two minutes of back-off.
+    # A service that restarts is found again within a second or so, not after two minutes of back-off, nor,
+    # where it has another address then, after half a minute.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 )
 
 
@@ -105,7 +107,7 @@ def channel(address: str, caller: Caller = IN_THE_CLEAR, *, serving_alone: bool 
     With ``serving_alone`` to those that say that they serve. Close it, or use it as ``async with``.
     """
     config = _SERVICE_CONFIG | _SERVING_ALONE if serving_alone else _SERVICE_CONFIG
-    options = (*_OPTIONS, ("grpc.service_config", json.dumps(config)))
+    options: tuple[tuple[str, Any], ...] = (*_OPTIONS, ("grpc.service_config", json.dumps(config)))
     if caller.credentials is None:
         return grpc.aio.insecure_channel(address, options=options)
     if (name := caller.server_name) is not None:

@@ -66,14 +66,14 @@ class Line:
 
 
 @asynccontextmanager
-async def open_line(**settings: Any) -> AsyncIterator[Line]:
+async def open_line(port: int = 0, **settings: Any) -> AsyncIterator[Line]:
     metrics = RpcMetrics()
     read = Settings(**settings)
     server = Server(read, metrics, traces=Tracing.of(read, "embed"))
     servicer = Scripted()
     service = embed_pb2.DESCRIPTOR.services_by_name["Embed"]
     server.add(service, embed_pb2_grpc.add_EmbedServicer_to_server, servicer)
-    address = await server.start(0)
+    address = await server.start(port)
     await server.set_ready(True)
     try:
         async with client.channel(address) as channel:

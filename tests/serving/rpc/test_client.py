@@ -1,6 +1,9 @@
 """A channel to two replicas: who is asked, what is tried again and what is not."""
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,6 +27,32 @@ async def replicas(opened: Any, **settings: Any) -> AsyncIterator[tuple[Any, Any
             while not (one.servicer.calls and other.servicer.calls):
                 await ask(channel)
         yield one, other, channel
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server for which every name has the IPv4 address ``host`` (RFC 1035)."""
+
+    def __init__(self) -> None:
+        self.host = "127.0.0.1"
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self.address = "{}:{}".format(*transport.get_extra_info("sockname"))
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        end = data.index(b"\0", 12) + 5
+        found = b""
+        if data[end - 4 : end] == struct.pack("!HH", 1, 1):
+            found = struct.pack("!HHHIH", 0xC00C, 1, 1, 0, 4) + socket.inet_aton(self.host)
+        head = struct.pack("!HHHHH", 0x8580, 1, bool(found), 0, 0)
+        self._transport.sendto(data[:2] + head + data[12:end] + found, address)
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[Names]:
+    transport, names = await asyncio.get_running_loop().create_datagram_endpoint(Names, ("127.0.0.1", 0))
+    yield names
+    transport.close()
 
 
 async def ask(channel: grpc.aio.Channel, times: int = 8) -> None:
@@ -77,6 +106,21 @@ async def test_all_that_a_replica_fails_at_once_is_tried_again(opened) -> None:
         await ask(channel, 64)
         assert one.servicer.calls >= 32
         assert other.servicer.calls == 64
+
+
+async def test_a_server_is_found_at_its_new_address(opened, names: Names) -> None:
+    async with opened() as line:
+        port = line.address.rpartition(":")[2]
+        async with client.channel(f"dns://{names.address}/search.internal.:{port}") as channel:
+            await ask(channel)
+            assert line.servicer.calls == 8
+            async with opened(port=int(port), host="127.0.0.2") as elsewhere:
+                names.host = "127.0.0.2"
+                await line.server.drain()
+                async with asyncio.timeout(15):
+                    while not elsewhere.servicer.calls:
+                        with contextlib.suppress(grpc.aio.AioRpcError):
+                            await ask(channel)
 
 
 async def test_a_large_request_is_tried_again(opened) -> None:
