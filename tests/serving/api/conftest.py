@@ -181,6 +181,8 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     accepts = EMBEDDER
     follows_stock = True
     results = 1  # what the contract says of one query
+    created_at = 1.0
+    same_picture: tuple[str, ...] = ()  # as every product
 
     def __init__(self, picture_host: str) -> None:
         super().__init__()
@@ -299,19 +301,19 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
                 image_url=url,
                 box=item,
                 of_image_url=other.image_urls[0],
-                of_box=whole,
+                of_box=item,
             )
         own = self.groups.get(request.product_id)
         mates = [key for key, group in self.groups.items() if group == own and key != request.product_id]
         return search_pb2.ExplainReply(
             product=product,
             generation=self.generation,
-            created_at=1.0,
+            created_at=self.created_at,
             embedder_version=self.embedder,
             detector_version=DETECTOR,
             pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
             variants=mates,
-            same_picture=[],
+            same_picture=self.same_picture,
             pair=pair,
         )
 
@@ -327,7 +329,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             dim=4,
             products=len(self.products),
             rows=len(self.products),
-            created_at=1.0,
+            created_at=self.created_at,
             categories=sorted(CATEGORIES),
             brands=["Nordlys", "Åkerman & Søn"],
             colours=sorted(COLOURS),
@@ -359,7 +361,8 @@ class House:
         self.search.generation, self.search.results = GENERATION, 1
         self.search.accepts = self.search.embedder = EMBEDDER
         self.search.products = self.search.catalogue()
-        self.search.groups = {}
+        self.search.groups, self.search.same_picture = {}, ()
+        self.search.created_at = 1.0
         self.embed.version, self.embed.reads_text = "", False
 
 

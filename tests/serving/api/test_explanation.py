@@ -26,7 +26,7 @@ def test_two_products_are_compared(house: Any) -> None:
         "image_url": f"{house.picture_host}/red.jpg",
         "box": {"x0": 0.1, "y0": 0.1, "x1": 0.8, "y1": 0.9},
         "of_image_url": f"{house.picture_host}/red.jpg",
-        "of_box": None,
+        "of_box": {"x0": 0.1, "y0": 0.1, "x1": 0.8, "y1": 0.9},
     }
 
 

@@ -1,13 +1,11 @@
 """The page in a real browser, before a whole front; a promise that it breaks fails the test at its end."""
 
-import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 
 @pytest.fixture(scope="module")  # its loop would be in the way of tests that bring their own
@@ -31,7 +29,7 @@ def sold_out_bags(house: Any) -> None:
 
 @pytest.fixture
 def open_page(browser: Browser, house: Any) -> Iterator[Callable[..., Page]]:
-    """Opens the page, as on a desktop if nothing else is said.
+    """Opens the page of a house, as on a desktop if nothing else is said.
 
     At the end: nothing threw, broke the policy or complained on the console, and nothing but pictures came
     from elsewhere.
@@ -44,12 +42,12 @@ def open_page(browser: Browser, house: Any) -> Iterator[Callable[..., Page]]:
         if kind == "error" and not text.startswith(answered):
             wrong.append(text)
 
-    def asked(url: str, kind: str) -> None:
-        ours = (house.url, "blob:", "data:")
-        if not url.startswith(ours) and not (kind == "image" and url.startswith(house.picture_host)):
+    def asked(shop: Any, url: str, kind: str) -> None:
+        ours = (shop.url, "blob:", "data:")
+        if not url.startswith(ours) and not (kind == "image" and url.startswith(shop.picture_host)):
             wrong.append(f"a request for {kind} {url}")
 
-    def opened(url: str = house.url, **options: Any) -> Page:
+    def opened(shop: Any = house, **options: Any) -> Page:
         context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "locale": "en-IE", **options}
         )
@@ -57,8 +55,8 @@ def open_page(browser: Browser, house: Any) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda line: said(line.type, line.text))
-        page.on("request", lambda request: asked(request.url, request.resource_type))
-        page.goto(url)
+        page.on("request", lambda request: asked(shop, request.url, request.resource_type))
+        page.goto(shop.url)
         return page
 
     yield opened
@@ -80,38 +78,3 @@ def show() -> Callable[..., None]:
         page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
 
     return show
-
-
-@pytest.fixture
-def explained(house: Any) -> Callable[[Page], None]:
-    """Answers the page's questions for explanations, out of what the house's search holds."""
-    item, whole = {"x0": 0.1, "y0": 0.2, "x1": 0.7, "y1": 0.8}, None
-
-    def answer(route: Route) -> None:
-        found = re.search(r"/products/([^/]+)/explain(?:\?like=(.+))?$", route.request.url)
-        assert found is not None
-        told = house.http.get(f"/v1/products/{found[1]}").json()
-        colour = told["product"]["colour"]
-        told |= {
-            "created_at": time.time() - 185,
-            "models": {"detector": "detector-1", "embedder": "embedder-1"},
-            "pictures": [
-                {"image_url": url, "image_sha256": "0" * 64, "parts": [{"box": item}, {"box": whole}]}
-                for url in told["product"]["image_urls"]
-            ],
-            "variants": ["green-dress", "gone-since"],
-            "same_picture": [f"{colour}-bag"],
-        }
-        if found[2]:
-            like = house.http.get(f"/v1/products/{found[2]}").json()["product"]
-            told["match"] = {
-                "product_id": found[2],
-                "score": 0.5,
-                "image_url": told["product"]["image_url"],
-                "box": item,
-                "of_image_url": like["image_url"],
-                "of_box": item,
-            }
-        route.fulfill(json=told)
-
-    return lambda page: page.route(re.compile(r"/explain(\?|$)"), answer)

@@ -1,6 +1,7 @@
 """Why a product is there: in pictures, with the figure, and with what the index holds of it."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,14 @@ Patches = Callable[..., bytes]
 
 
 @pytest.fixture
-def sheet(page: Page, explained: Callable[[Page], None]) -> Locator:
-    explained(page)
+def sheet(page: Page, house: Any) -> Locator:
+    house.search.groups = dict.fromkeys(("red-shirt", "green-dress", "gone-since"), "one")
+    house.search.same_picture = ("red-bag",)
     return page.get_by_role("dialog")
 
 
-def test_from_an_upload_to_why(page: Page, sheet: Locator, show: Show, patches: Patches) -> None:
+def test_from_an_upload_to_why(page: Page, sheet: Locator, show: Show, house: Any, patches: Patches) -> None:
+    house.search.created_at = time.time() - 185
     show(page, patches("red", "blue"))
     page.get_by_role("button", name="Bag", exact=True).click()
     expect(page.locator(".card-name").first).to_have_text("Blue dress")
@@ -63,8 +66,8 @@ def test_between_two_products_both_parts_are_told(page: Page, sheet: Locator, ho
     page.goto(f"{house.url}/?product=red-dress")
     page.locator(".why").first.click()
     expect(sheet.locator("figcaption")).to_have_text(["Red dress", "What matched"])
-    # Six tenths of 200 x 240, as the explanation says.
-    expect(sheet.get_by_role("img", name="The part searched with")).to_have_js_property("width", 120)
+    # Seven tenths of 200 x 240, as the explanation says.
+    expect(sheet.get_by_role("img", name="The part searched with")).to_have_js_property("width", 140)
     sheet.get_by_role("button", name="Show similar products").click()
     expect(sheet).to_be_hidden()
     expect(page.locator("#product-name")).not_to_have_text("Red dress")
