@@ -18,11 +18,13 @@ async def status(backends: Backends, settings: Settings, clock: Clock) -> Status
         served = await backends.status(clock)
     except Unavailable:
         served = search_pb2.StatusReply()
-    state: Literal["ready", "empty", "starting"]
-    if health["search"] != "unreachable" and not served.generation:
-        state = "empty"
+    state: Literal["ready", "degraded", "empty", "unavailable"]
+    if set(health.values()) == {"serving"}:
+        state = "ready" if served.generation else "empty"
+    elif served.generation:
+        state = "degraded" if health["search"] == "serving" else "unavailable"
     else:
-        state = "ready" if set(health.values()) == {"serving"} else "starting"
+        state = "unavailable" if health["search"] == "unreachable" else "empty"
     text_search = False
     if served.generation and health["embed"] == "serving":
         text_search = await backends.reads_text(served.embedder_version, clock)

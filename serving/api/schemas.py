@@ -284,9 +284,12 @@ Health = Literal["serving", "not_serving", "unreachable"]
 
 
 class Status(BaseModel):
-    """``starting``: a service does not answer yet; ``empty``: nothing is indexed; ``ready``: ask away."""
+    """``ready``: ask away; ``degraded``: by product alone, a service that pictures need is away.
 
-    state: Literal["ready", "empty", "starting"]
+    ``empty``: nothing is indexed yet; ``unavailable``: the search service does not answer.
+    """
+
+    state: Literal["ready", "degraded", "empty", "unavailable"]
     services: dict[str, Health]
     generation: str | None
     created_at: float | None = Field(description="When the generation was made, seconds since 1970.")

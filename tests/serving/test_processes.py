@@ -177,19 +177,6 @@ def test_a_taken_port_for_metrics_is_one_sentence(tmp_path: Path, name: str) -> 
     )
 
 
-def test_the_front_refuses_endless_headers(tmp_path: Path, start: Start) -> None:
-    process, address = start("api")
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: shop\r\n")
-        with contextlib.suppress(ConnectionError):  # it may have hung up already
-            for _ in range(40):
-                client.sendall(b"X-More: " + 60_000 * b"a" + b"\r\n")
-        with contextlib.suppress(ConnectionError):
-            assert client.recv(100).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-    stopped(process, tmp_path / "api.log")
-
-
 @pytest.mark.parametrize(
     ("environment", "said"),
     [

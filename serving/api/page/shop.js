@@ -14,13 +14,11 @@ export const known = { generation: null, most: 100, mostBytes: 10 * 2 ** 20 };
 
 let looking = null;
 
-const pictures = "The picture search is not available just now. Searching by product works.";
 const notices = {
-  empty: () => "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
-  starting: ({ services, generation }) => (services.search === "serving" && generation
-    ? pictures
-    : "The shop is just opening. This takes a few seconds."),
-  unreachable: () => "The shop does not answer just now. Trying again…",
+  degraded: "The picture search is not available just now. Searching by product works.",
+  empty: "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
+  unavailable: "The search is not available just now. Trying again…",
+  unreachable: "The shop does not answer just now. Trying again…",
 };
 
 // `refused` is called where the shop wants a key. Looks again, ever more seldom, until the shop is open.
@@ -36,7 +34,7 @@ export async function lookIn(refused, waitS = FIRST_LOOK_S) {
   if (shop.state !== "unreachable") heard(shop);
   document.body.dataset.shop = shop.state;
   $("notice").hidden = shop.state === "ready";
-  $("notice").textContent = notices[shop.state]?.(shop) ?? "";
+  $("notice").textContent = notices[shop.state] ?? "";
   if (shop.state === "ready") return;
   looking = setTimeout(lookIn, waitS * 1000, refused, Math.min(LAST_LOOK_S, waitS * 1.5));
 }

@@ -26,10 +26,10 @@ def test_without_a_generation_it_is_alive_but_not_ready(house: Any) -> None:
     assert (answer["state"], answer["generation"], answer["models"]) == ("empty", None, None)
 
 
-def test_a_model_service_that_is_not_up_yet(house: Any) -> None:
+def test_a_model_service_that_is_away(house: Any) -> None:
     house.say("embed", health_pb2.HealthCheckResponse.NOT_SERVING)
     answer = house.http.get("/v1/status").json()
-    assert answer["state"] == "starting"
+    assert answer["state"] == "degraded"
     assert answer["services"]["embed"] == "not_serving"
     assert house.http.get("/readyz").status_code == 200
 
@@ -46,7 +46,7 @@ def alone(run_house: Any) -> Iterator[Any]:
 
 def test_a_front_with_nothing_behind_it_starts_and_says_so(alone: Any, patches: Any) -> None:
     answer = alone.http.get("/v1/status").json()
-    assert answer["state"] == "starting"
+    assert answer["state"] == "unavailable"
     assert set(answer["services"].values()) == {"unreachable"}
     for reply in (
         alone.http.get("/readyz"),

@@ -79,10 +79,7 @@ def controls(page: Page) -> list[str]:
     return re.findall(rf"^\s*- '?(?:{kinds})\b.*$", tree, re.MULTILINE)
 
 
-def test_from_picking_a_picture_to_why_by_keyboard_alone(
-    page: Page, explained: Callable[[Page], None], patches: Patches
-) -> None:
-    explained(page)
+def test_from_picking_a_picture_to_why_by_keyboard_alone(page: Page, patches: Patches) -> None:
     picture = {"name": "p.jpg", "mimeType": "image/jpeg", "buffer": patches("red", "blue")}
     # Asked for before anything else: the browser hands choosers over only once it has heard of it.
     page.on("filechooser", lambda chooser: chooser.set_files(picture))
@@ -156,11 +153,10 @@ def test_the_first_stop_skips_what_comes_before_the_results(page: Page, house: A
 
 
 def test_a_phone_shows_all_without_sideways_scrolling_and_with_room_for_fingers(
-    open_page: OpenPage, explained: Callable[[Page], None], show: Show, house: Any, patches: Patches
+    open_page: OpenPage, show: Show, house: Any, patches: Patches
 ) -> None:
     house.search.groups = dict.fromkeys(("red-dress", "red-shirt"), "red-dress")
     page = open_page(**PHONE)
-    explained(page)
     expect(page.locator("body")).to_have_attribute("data-shop", "ready")
     expect(page.get_by_text("from the camera or your album")).to_be_visible()
     assert page.locator("#file").get_attribute("accept") == "image/*"
@@ -202,13 +198,11 @@ def test_a_box_is_chosen_by_a_tap_on_the_picture(open_page: OpenPage, show: Show
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_has_a_name_and_can_be_read(
     open_page: OpenPage,
-    explained: Callable[[Page], None],
     show: Show,
     patches: Patches,
     scheme: str,
 ) -> None:
     page = open_page(color_scheme=scheme)
-    explained(page)
     expect(page.locator("body")).to_have_attribute("data-shop", "ready")
 
     def hold() -> None:
