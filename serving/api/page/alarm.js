@@ -16,11 +16,13 @@ export function tell(error, act = null) {
   retry = act;
   $("trouble").hidden = false; // first: what is written into a hidden alert is not read aloud
   $("trouble-title").textContent = trouble.title;
+  $("trouble-wait").textContent = trouble.wait;
   $("trouble-text").textContent = trouble.message;
   $("trouble-id").textContent = trouble.requestId ? `If it happens again, mention ${trouble.requestId}.` : "";
   key.hidden = !trouble.needsKey;
   again.hidden = trouble.needsKey || !trouble.retry || !act;
   if (!again.hidden) countDown(trouble.afterS);
+  $("trouble-wait").classList.toggle("hidden", again.disabled); // seen on the button, heard here
   $("trouble").scrollIntoView({ block: "nearest" });
   if (trouble.needsKey) key.querySelector("input").focus();
 }
@@ -28,7 +30,8 @@ export function tell(error, act = null) {
 export function hide() {
   clearTimeout(ticking);
   $("trouble").hidden = true;
-  $("trouble-title").textContent = $("trouble-text").textContent = "";
+  again.disabled = false;
+  for (const part of ["title", "wait", "text"]) $(`trouble-${part}`).textContent = "";
 }
 
 function unexpected(error) {

@@ -12,7 +12,9 @@ const $ = (id) => document.getElementById(id);
 export function stage(open) {
   $("start").hidden = open;
   $("found").hidden = $("another").hidden = !open;
-  if (!open) document.title = "Find it from a photograph";
+  if (open) return;
+  document.title = "Find it from a photograph";
+  $("provenance").textContent = "";
 }
 
 // Something is on its way: grey cards, or with `stay` what is there, paler.
@@ -30,7 +32,7 @@ export function showIdle() {
 
 export function clear() {
   $("results").replaceChildren();
-  $("count").textContent = "";
+  $("count").textContent = $("provenance").textContent = "";
   $("more").hidden = $("none").hidden = true;
 }
 

@@ -3,7 +3,7 @@
 import * as api from "/page/api.js";
 import * as filters from "/page/filters.js";
 import { count } from "/page/format.js";
-import { again, Trouble } from "/page/trouble.js";
+import { Trouble } from "/page/trouble.js";
 
 const $ = (id) => document.getElementById(id);
 const FIRST_LOOK_S = 3;
@@ -15,6 +15,7 @@ export const known = { generation: null, most: 100, mostBytes: 10 * 2 ** 20 };
 let looking = null;
 
 const notices = {
+  busy: "The shop has much to do just now. Trying again…",
   degraded: "The picture search is not available just now. Searching by product works.",
   empty: "The shelves are still being filled: products appear here as soon as the first catalogue is indexed.",
   unavailable: "The search is not available just now. Trying again…",
@@ -29,9 +30,10 @@ export async function lookIn(refused, waitS = FIRST_LOOK_S) {
     shop = await api.status();
   } catch (error) {
     if (error.needsKey) return refused(error);
-    shop = { state: "unreachable" };
+    shop = { state: error.afterS ? "busy" : "unreachable" };
+    waitS = Math.max(waitS, error.afterS);
   }
-  if (shop.state !== "unreachable") heard(shop);
+  if (shop.services) heard(shop);
   document.body.dataset.shop = shop.state;
   $("notice").hidden = shop.state === "ready";
   $("notice").textContent = notices[shop.state] ?? "";
@@ -53,7 +55,7 @@ export async function withWhatWorks(trouble) {
   if (trouble.code !== "unavailable") return trouble;
   const shop = await api.status().catch(() => null);
   if (shop?.services.search !== "serving") return trouble;
-  const { code, afterS } = trouble;
-  const text = `${again(afterS)} Searching by product works meanwhile.`;
-  return new Trouble("The picture search is not available just now", text, { code, afterS });
+  const { code, afterS, wait } = trouble;
+  const text = "Searching by product works meanwhile.";
+  return new Trouble("The picture search is not available just now", text, { code, afterS, wait });
 }

@@ -1,10 +1,10 @@
 // What can go wrong, as something to say to a person.
 
 export class Trouble extends Error {
-  // `code`: the API's, or our own; `afterS`: when it makes sense to try again.
-  constructor(title, text, { code = "", retry = true, afterS = 0, requestId = null } = {}) {
+  // `code`: the API's, or our own; `afterS`: when it makes sense to try again, which `wait` says in words.
+  constructor(title, text, { code = "", retry = true, afterS = 0, wait = "", requestId = null } = {}) {
     super(text);
-    Object.assign(this, { title, code, retry, afterS, requestId });
+    Object.assign(this, { title, code, retry, afterS, wait, requestId });
   }
 
   get needsKey() {
@@ -24,21 +24,22 @@ export const noPicture = () => new Trouble(
   "This is not a picture", "Choose a photograph: a JPEG, PNG or WebP file.", { retry: false },
 );
 
+// What to say: a title, a text and whether to try again; without a text it is said when.
 const byCode = {
   bad_image: ({ message }) => ["This picture cannot be used", sentence(message), false],
   bad_input: ({ message }) => ["This search cannot be made", sentence(message), false],
-  not_found: () => ["It is not in the shop", "Perhaps it sold out. Search with a picture instead.", false],
-  overloaded: ({ again }) => ["Many people are searching", again, true],
-  unavailable: ({ again }) => ["The search is not available just now", again, true],
+  not_found: () => ["It is not in the shop", "Perhaps it is no longer sold. Search with a picture instead.", false],
+  overloaded: () => ["Many people are searching", "", true],
+  unavailable: () => ["The search is not available just now", "", true],
   text_search_off: () => ["Words are not understood here", "Please search with a picture.", false],
-  model_mismatch: ({ again }) => ["The shop is being updated", again, true],
+  model_mismatch: () => ["The shop is being updated", "", true],
   deadline_passed: () => ["This took too long", "Please try again.", true],
 };
 
 const byStatus = {
   409: () => ["The shop has changed meanwhile", "Please search again.", true],
   413: () => ["This picture is too large", "Choose a smaller one.", false],
-  429: ({ again }) => ["Too many searches in a short time", again, true],
+  429: () => ["Too many searches in a short time", "", true],
   502: byCode.unavailable,
   503: byCode.unavailable,
   504: byCode.deadline_passed,
@@ -52,8 +53,9 @@ export function troubleOf(status, error, afterS, hadKey) {
     const requestId = error?.request_id ?? null;
     return new Trouble("Something went wrong", "It is not your picture. Please try again.", { requestId });
   }
-  const [title, text, retry] = say({ message: error?.message ?? "", again: again(afterS) });
-  return new Trouble(title, text, { code: status === 409 ? "moved" : error?.code, retry, afterS });
+  const [title, text, retry] = say({ message: error?.message ?? "" });
+  const wait = text ? "" : again(afterS);
+  return new Trouble(title, text, { code: status === 409 ? "moved" : error?.code, retry, afterS, wait });
 }
 
 function keyTrouble(hadKey) {
@@ -62,7 +64,7 @@ function keyTrouble(hadKey) {
     : new Trouble("This shop’s search needs a key", "Paste the one you were given. This tab alone remembers it.", { code: "key" });
 }
 
-export function again(afterS) {
+function again(afterS) {
   if (afterS <= 1) return "Please try again in a moment.";
   if (afterS < 90) return `Please try again in ${afterS} seconds.`;
   return `Please try again in ${Math.ceil(afterS / 60)} minutes.`;

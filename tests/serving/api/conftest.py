@@ -181,8 +181,6 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     accepts = EMBEDDER
     follows_stock = True
     results = 1  # what the contract says of one query
-    created_at = 1.0
-    same_picture: tuple[str, ...] = ()  # as every product
 
     def __init__(self, picture_host: str) -> None:
         super().__init__()
@@ -308,12 +306,12 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         return search_pb2.ExplainReply(
             product=product,
             generation=self.generation,
-            created_at=self.created_at,
+            created_at=1.0,
             embedder_version=self.embedder,
             detector_version=DETECTOR,
             pictures=[search_pb2.Picture(image_url=url, image_sha256="0" * 64, parts=[item, whole])],
             variants=mates,
-            same_picture=self.same_picture,
+            same_picture=[],
             pair=pair,
         )
 
@@ -329,7 +327,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             dim=4,
             products=len(self.products),
             rows=len(self.products),
-            created_at=self.created_at,
+            created_at=1.0,
             categories=sorted(CATEGORIES),
             brands=["Nordlys", "Åkerman & Søn"],
             colours=sorted(COLOURS),
@@ -361,8 +359,7 @@ class House:
         self.search.generation, self.search.results = GENERATION, 1
         self.search.accepts = self.search.embedder = EMBEDDER
         self.search.products = self.search.catalogue()
-        self.search.groups, self.search.same_picture = {}, ()
-        self.search.created_at = 1.0
+        self.search.groups = {}
         self.embed.version, self.embed.reads_text = "", False
 
 

@@ -1,70 +1,12 @@
 """The front before the real search service: a process of its own, a small generation, a change of it."""
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pytest
-
-from imgsearch_assets.index import build_generation
-from serving.images.box import Box
-from serving.index.generation import ITEMS, PRODUCTS
-from serving.index.store import point, read_pointer
-from serving.object_store import LocalObjectStore
-
-
-@pytest.fixture
-def search_address(tmp_path: Path) -> Iterator[str]:
-    """``python -m serving search`` over ``tmp_path``."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "search", "--port", "0"],
-        env={**os.environ, "IMGSEARCH_HOME": str(tmp_path), "IMGSEARCH_POLL_INTERVAL_S": "0.1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip().removeprefix("listening on ")
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
-
-
-def publish(home: Path, catalogue: dict[str, Any]) -> str:
-    """Makes these products, one row each, the live generation; its id."""
-    store = LocalObjectStore(home / "objects")
-    names = PRODUCTS.names
-    rows = [{name: getattr(product, name) for name in names} for product, _ in catalogue.values()]
-    for row in rows:
-        row["image_urls"] = list(row["image_urls"])
-    items = [
-        {
-            "product_id": row["product_id"],
-            "image_url": row["image_urls"][0],
-            "sha256": "0" * 64,
-            "box": Box.whole().key,
-        }
-        for row in rows
-    ]
-    manifest = build_generation(
-        store,
-        pa.Table.from_pylist(rows, schema=PRODUCTS),
-        pa.Table.from_pylist(items, schema=ITEMS),
-        np.stack([vector for _, vector in catalogue.values()]),
-        embedder="embedder-1",
-        preprocessing="p",
-        detector="detector-1",
-        snapshot="s",
-    )
-    point(store, "local", manifest, "test", "test", read_pointer(store, "local"))
-    return manifest.id
+from tests.serving.api.published import publish
+from tests.serving.processes import Start
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -75,9 +17,9 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_from_an_empty_shop_to_a_new_generation(
-    tmp_path: Path, search_address: str, run_house: Any, patches: Callable[..., bytes]
+    tmp_path: Path, start: Start, run_house: Any, patches: Callable[..., bytes]
 ) -> None:
-    with run_house(search_address=search_address) as house:
+    with run_house(search_address=start("search")[1]) as house:
 
         def search() -> dict[str, Any]:
             files = {"image": patches("red", "blue")}

@@ -153,9 +153,9 @@ def test_the_first_stop_skips_what_comes_before_the_results(page: Page, house: A
 
 
 def test_a_phone_shows_all_without_sideways_scrolling_and_with_room_for_fingers(
-    open_page: OpenPage, show: Show, house: Any, patches: Patches
+    open_page: OpenPage, show: Show, shop: Any, patches: Patches
 ) -> None:
-    house.search.groups = dict.fromkeys(("red-dress", "red-shirt"), "red-dress")
+    shop.publish(pictures=dict.fromkeys(("red-dress", "red-shirt"), "red-dress"))
     page = open_page(**PHONE)
     expect(page.locator("body")).to_have_attribute("data-shop", "ready")
     expect(page.get_by_text("from the camera or your album")).to_be_visible()
@@ -197,10 +197,7 @@ def test_a_box_is_chosen_by_a_tap_on_the_picture(open_page: OpenPage, show: Show
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_has_a_name_and_can_be_read(
-    open_page: OpenPage,
-    show: Show,
-    patches: Patches,
-    scheme: str,
+    open_page: OpenPage, show: Show, patches: Patches, scheme: str
 ) -> None:
     page = open_page(color_scheme=scheme)
     expect(page.locator("body")).to_have_attribute("data-shop", "ready")

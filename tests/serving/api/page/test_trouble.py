@@ -1,19 +1,33 @@
 """What the page says when something goes wrong: one message, kindly, with the mend."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
+import redis
 from grpc_health.v1 import health_pb2
 from playwright.sync_api import Page, expect
+from typer.testing import CliRunner
 
-from serving.identity.store import create
-from serving.object_store import LocalObjectStore
+from imgsearch_assets.cli import app as cli
+from tests.serving.api.published import publish
+from tests.serving.processes import Start
 
+OpenPage = Callable[..., Page]
 Show = Callable[..., None]
 Patches = Callable[..., bytes]
+
+
+@pytest.fixture
+def house(running_house: Any) -> Any:
+    """One whose services fail when they are told to, which the real search never does."""
+    running_house.reset()
+    for name, (product, _) in running_house.search.products.items():
+        product.in_stock = not name.endswith("bag")
+    return running_house
 
 
 def title(page: Page) -> Any:
@@ -27,12 +41,15 @@ def test_a_product_that_is_gone(page: Page, house: Any) -> None:
     expect(page.get_by_role("button", name="Choose a picture")).to_be_visible()
 
 
-def test_what_is_no_picture(page: Page, show: Show) -> None:
+def test_what_is_no_picture(page: Page, show: Show, patches: Patches) -> None:
     show(page, b"hello", "notes.txt", "text/plain")
     expect(title(page)).to_have_text("This is not a picture")
+    show(page, patches("red"))
+    expect(page.locator("#provenance")).to_contain_text("Answered from generation")
     show(page, b"hello, I say I am one", "picture.jpg")
     expect(title(page)).to_have_text("This picture cannot be used")
     expect(page.get_by_role("alert")).to_contain_text("Not a picture; send JPEG, PNG or WebP.")
+    expect(page.locator("#provenance")).to_be_empty()  # it was of the answer before
     show(page, b"hello, I say I am one", "picture.gif", "image/gif")
     expect(title(page)).to_have_text("This picture cannot be read")
     expect(page.get_by_role("button", name="Choose a picture")).to_be_visible()
@@ -58,15 +75,18 @@ def test_what_is_dropped_on_results_and_no_picture_leaves_them(
 
 
 def test_a_picture_that_is_too_large_does_not_travel(
-    open_page: Callable[..., Page], run_house: Any, show: Show, large_picture: bytes
+    open_page: Callable[..., Page],
+    show: Show,
+    large_picture: bytes,
+    run_house: Any,
 ) -> None:
-    with run_house(redis_url=None, max_picture_bytes=300_000) as strict:
-        page = open_page(strict)
+    with run_house(max_picture_bytes=300_000) as small:
+        page = open_page(small)
         expect(page.locator("body")).to_have_attribute("data-shop", "ready")
         show(page, large_picture)
         expect(title(page)).to_have_text("This picture is too large")
         expect(page.get_by_role("alert")).to_contain_text("At most 0.3 MB can be sent. Choose a smaller one.")
-        assert strict.detect.calls == []
+        assert small.detect.calls == []
 
 
 def test_without_the_detector_what_works_is_said_and_works(
@@ -99,21 +119,27 @@ def test_without_the_search_nothing_is_promised(page: Page, show: Show, house: A
     expect(page.get_by_role("alert")).not_to_contain_text("number")
 
 
-def test_a_busy_shop_says_when_to_try_again(page: Page, show: Show, house: Any, patches: Patches) -> None:
-    # Real ones name no number of seconds that a test could wait for.
-    error = {"code": "overloaded", "message": "too many searches at once", "request_id": "1"}
-    busy = {"status": 429, "headers": {"Retry-After": "3"}, "json": {"error": error}}
-    page.route("**/v1/search/image", lambda route: route.fulfill(**busy), times=1)
-    show(page, patches("red"))
-    expect(title(page)).to_have_text("Many people are searching")
-    expect(page.get_by_role("alert")).to_contain_text("Please try again in 3 seconds.")
-    expect(page.get_by_role("button", name=re.compile(r"Try again in \d s"))).to_be_disabled()
-    page.get_by_role("button", name="Try again", exact=True).click()  # once it may be
-    expect(page.locator(".card-name").first).to_have_text("Red dress")
-    expect(page.get_by_role("alert")).to_be_hidden()
+@pytest.fixture
+def closed(run_house: Any, redis_url: str, tmp_path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A house that wants a key, and keys of it by what they may ask."""
+    (tmp_path / "objects").mkdir()
+    create = ["keys", "create", "--home", str(tmp_path), "--name", "test", "--scope", "search", "--rate"]
+    keys = {
+        rate: CliRunner().invoke(cli, [*create, rate]).stdout.strip()
+        for rate in ("0", "1/minute", "2/minute")
+    }
+    with run_house(
+        home=tmp_path,
+        open=False,
+        service_key=keys["0"],
+        redis_url=redis_url,
+        redis_timeout_s=1.0,
+        result_ttl_s=0,
+    ) as house:
+        yield house, keys
 
 
-def test_a_real_overload_is_told_too(page: Page, show: Show, house: Any, patches: Patches) -> None:
+def test_a_busy_shop_may_be_asked_again(page: Page, show: Show, house: Any, patches: Patches) -> None:
     house.embed.fail = grpc.StatusCode.RESOURCE_EXHAUSTED
     show(page, patches("red"))
     expect(title(page)).to_have_text("Many people are searching")
@@ -140,31 +166,73 @@ def test_more_that_fails_leaves_what_is_there(page: Page, house: Any) -> None:
 
 
 def test_a_shop_that_wants_a_key(
-    open_page: Callable[..., Page], run_house: Any, show: Show, tmp_path: Path, patches: Patches
+    open_page: OpenPage, show: Show, closed: tuple[Any, dict[str, str]], patches: Patches
 ) -> None:
-    store = LocalObjectStore(tmp_path / "objects")
-    right, other = (create(store, "local", name, [name])[1] for name in ("search", "admin"))
-    with run_house(home=tmp_path, open=False, service_key=right, redis_url=None) as closed:
-        page = open_page(closed)
-        expect(title(page)).to_have_text("This shop’s search needs a key")
-        field = page.get_by_label("Key", exact=True)
-        expect(field).to_be_focused()
-        expect(page.get_by_role("button", name="Try again")).to_be_hidden()
-        for wrong in ("wrong-key", other):
-            field.fill(wrong)
-            page.keyboard.press("Enter")
-            expect(title(page)).to_have_text("This key is not accepted")
-            show(page, patches("red"))
-            expect(title(page)).to_have_text("This key is not accepted")
-        assert closed.detect.calls == []
-        field.fill(f"  {right} ")
-        page.keyboard.press("Enter")
-        expect(page.locator(".card-name").first).to_have_text("Red dress")
-        expect(page.get_by_role("alert")).to_be_hidden()
-        expect(page.locator("#shop")).to_have_text("12 products")
-        page.reload()  # the tab remembers it
-        expect(page.locator("body")).to_have_attribute("data-shop", "ready")
-        assert page.evaluate("localStorage.length + document.cookie.length") == 0
+    house, keys = closed
+    key = keys["0"]
+    page = open_page(house)
+    asked: list[str | None] = []
+    page.on(
+        "request",
+        lambda request: asked.append(request.headers.get("authorization")) if "/v1/" in request.url else None,
+    )
+    expect(title(page)).to_have_text("This shop’s search needs a key")
+    field = page.get_by_label("Key", exact=True)
+    expect(field).to_be_focused()
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    field.fill("wrong-key")
+    page.keyboard.press("Enter")
+    expect(title(page)).to_have_text("This key is not accepted")
+
+    show(page, patches("red"))
+    expect(title(page)).to_have_text("This key is not accepted")
+    field.fill(f"  {key} ")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card-name").first).to_have_text("Red dress")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#shop")).to_have_text("12 products")
+    assert set(asked) - {None} == {"Bearer wrong-key", f"Bearer {key}"}
+    page.reload()  # the tab remembers it
+    expect(page.locator("body")).to_have_attribute("data-shop", "ready")
+    assert page.evaluate("localStorage.length + document.cookie.length") == 0
+
+
+def test_who_asks_too_often_is_told_when_to_try_again(
+    open_page: OpenPage, show: Show, closed: tuple[Any, dict[str, str]], patches: Patches, redis_url: str
+) -> None:
+    house, keys = closed
+    key = keys["2/minute"]
+    page = open_page(house)
+    page.get_by_label("Key", exact=True).fill(key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#shop")).to_have_text("12 products")
+    show(page, patches("red"))
+    expect(page.locator(".card-name").first).to_have_text("Red dress")
+    page.clock.install()
+    page.get_by_label("In stock only").uncheck()
+    expect(title(page)).to_have_text("Too many searches in a short time")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile(r"Please try again in \d\d seconds\."))
+    expect(page.locator("#trouble-wait")).to_have_css(
+        "clip-path", "inset(50%)"
+    )  # to be heard; seen is the button
+    expect(page.get_by_role("button", name=re.compile(r"Try again in \d\d s"))).to_be_disabled()
+
+    page.clock.run_for(61_000)
+    with redis.Redis.from_url(redis_url) as counts:
+        counts.delete(*counts.keys("imgsearch:local:rate*"))  # as when the minute is over
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect(page.locator(".card-button")).to_have_count(12)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_door_that_is_knocked_at_too_often(open_page: OpenPage, closed: tuple[Any, dict[str, str]]) -> None:
+    house, keys = closed
+    page = open_page(house)
+    page.get_by_label("Key", exact=True).fill(keys["1/minute"])
+    page.keyboard.press("Enter")
+    expect(page.locator("body")).to_have_attribute("data-shop", "ready")
+    page.reload()
+    expect(page.locator("#notice")).to_have_text("The shop has much to do just now. Trying again…")
 
 
 def test_no_network(page: Page, show: Show, patches: Patches) -> None:
@@ -187,19 +255,25 @@ def test_an_unknown_error_gives_a_number_to_mention(
     expect(trouble).not_to_contain_text("told to fail")
 
 
-def test_an_empty_shop_opens_by_itself(page: Page, house: Any) -> None:
-    house.search.generation = ""
-    house.say("search", health_pb2.HealthCheckResponse.NOT_SERVING)
-    page.reload()
-    expect(page.get_by_text("The shelves are still being filled")).to_be_visible()
-    house.reset()
-    expect(page.get_by_text("The shelves are still being filled")).to_be_hidden(timeout=20_000)
-    expect(page.locator("#shop")).to_have_text("12 products")
+def test_an_empty_shop_opens_by_itself(
+    open_page: OpenPage, run_house: Any, start: Start, tmp_path: Path
+) -> None:
+    with run_house(search_address=start("search")[1]) as house:
+        page = open_page(house)
+        expect(page.get_by_text("The shelves are still being filled")).to_be_visible()
+        publish(tmp_path, house.search.catalogue())
+        expect(page.get_by_text("The shelves are still being filled")).to_be_hidden(timeout=20_000)
+        expect(page.locator("#shop")).to_have_text("12 products")
 
 
-def test_a_shop_without_its_detector_says_so_at_the_door(page: Page, house: Any) -> None:
+def test_a_shop_without_its_detector_says_so_once(
+    page: Page, show: Show, house: Any, patches: Patches
+) -> None:
     house.say("detect", health_pb2.HealthCheckResponse.NOT_SERVING)
+    house.detect.fail = grpc.StatusCode.UNAVAILABLE
     page.reload()
-    expect(page.locator("#notice")).to_have_text(
-        "The picture search is not available just now. Searching by product works."
-    )
+    notice = page.locator("#notice")
+    expect(notice).to_have_text("The picture search is not available just now. Searching by product works.")
+    show(page, patches("red"))
+    expect(title(page)).to_have_text("The picture search is not available just now")
+    expect(notice).to_be_hidden()  # it would say the same
