@@ -33,7 +33,7 @@ export function open(product, view, rank, similar) {
 }
 
 function head(product) {
-  const top = element("header", "why-top");
+  const top = element("div", "why-top");
   const name = element("h2", "", nameOf(product));
   name.id = "why-title";
   name.tabIndex = -1;
@@ -134,7 +134,7 @@ function table(rows) {
 }
 
 function foot(product, go) {
-  const bottom = element("footer");
+  const bottom = element("div");
   bottom.append(button("button", "Show similar products", () => go(product)));
   return bottom;
 }

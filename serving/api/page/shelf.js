@@ -70,7 +70,7 @@ export function showFound({ answer, results, next }, acts, { from = 0, note = ""
   if (from) append(list, results.slice(from), answer.collapse, acts);
   else show(list, results, answer.collapse, acts);
   if (replaced) focusHeading();
-  $("count").textContent = [counted(results.length, next), note].filter(Boolean).join("; ");
+  $("count").textContent = [counted(results.length, answer.exhausted), note].filter(Boolean).join("; ");
   $("none").hidden = results.length > 0;
   if (!results.length) showNone();
   $("more").hidden = next === null;
@@ -78,8 +78,9 @@ export function showFound({ answer, results, next }, acts, { from = 0, note = ""
   $("provenance").textContent = `Answered from generation ${answer.generation} in ${took}.`;
 }
 
-function counted(number, next) {
-  if (next !== null) return `The ${count(number)} most alike`;
+// The pages of a search end, at the latest after so many products; not with the shop then.
+function counted(number, exhausted) {
+  if (number && !exhausted) return `The ${count(number)} most alike`;
   return number === 1 ? "1 product, all there is" : number ? `${count(number)} products, all there are` : "No products";
 }
 

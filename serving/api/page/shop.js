@@ -9,8 +9,8 @@ const $ = (id) => document.getElementById(id);
 const FIRST_LOOK_S = 3;
 const LAST_LOOK_S = 30;
 
-// As last heard. `most`: the largest page, in products; `mostBytes`: the largest picture.
-export const known = { generation: null, most: 100, mostBytes: 10 * 2 ** 20 };
+// As last heard. `mostBytes`: the largest picture.
+export const known = { generation: null, mostBytes: 10 * 2 ** 20 };
 
 let looking = null;
 
@@ -43,7 +43,6 @@ export async function lookIn(refused, waitS = FIRST_LOOK_S) {
 
 function heard(shop) {
   known.generation = shop.generation;
-  known.most = shop.max_k;
   known.mostBytes = shop.max_picture_bytes;
   filters.offerCategories(shop.values.categories);
   for (const words of document.querySelectorAll(".words")) words.hidden = !shop.text_search;

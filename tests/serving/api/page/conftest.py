@@ -22,8 +22,9 @@ ITEM = Box(0.1, 0.2, 0.7, 0.8)
 class Shop:
     """A house, and what its search holds."""
 
-    def __init__(self, house: Any, home: Path) -> None:
+    def __init__(self, house: Any, home: Path, search_address: str) -> None:
         self.house = house
+        self.search_address = search_address
         self._home = home
 
     def catalogue(self, copies: int = 0) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def running_shop(tmp_path_factory: pytest.TempPathFactory, run_house: Any, redis
         with run_house(
             search_address=address, redis_url=redis_url, redis_timeout_s=1.0, result_ttl_s=0
         ) as house:
-            yield Shop(house, home)
+            yield Shop(house, home, address)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+OpenPage = Callable[..., Page]
 Show = Callable[..., None]
 Patches = Callable[..., bytes]
 
@@ -158,6 +159,19 @@ def test_pages_are_asked_for_by_cursor_and_anew_when_the_index_moved(
     )
     expect(page.locator(".card-button")).to_have_count(24)
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_where_the_pages_end_before_the_shop_does(open_page: OpenPage, shop: Any, run_house: Any) -> None:
+    shop.publish(shop.catalogue(copies=4))
+    with run_house(search_address=shop.search_address, max_depth=30) as house:
+        house.picture_host = shop.house.picture_host
+        page = open_page(house)
+        page.get_by_role("textbox", name="Product number").fill("red-dress-0")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator("#count")).to_have_text("The 30 most alike")
+        expect(page.locator(".card-button")).to_have_count(30)
+        expect(page.get_by_role("button", name="Show more")).to_be_hidden()
 
 
 def test_dropping_and_pasting_a_picture(page: Page, patches: Patches) -> None:
