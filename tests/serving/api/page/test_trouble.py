@@ -121,12 +121,13 @@ def test_without_the_search_nothing_is_promised(page: Page, show: Show, house: A
 
 @pytest.fixture
 def closed(run_house: Any, redis_url: str, tmp_path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """A house that wants a key, and keys of it by what they may ask."""
+    """A house that wants a key, and keys of it: by how often they may search, and one that may not."""
     (tmp_path / "objects").mkdir()
-    create = ["keys", "create", "--home", str(tmp_path), "--name", "test", "--scope", "search", "--rate"]
+    options = {rate: ("search", "--rate", rate) for rate in ("0", "1/minute", "2/minute")}
+    options["admin"] = ("admin",)
+    create = ["keys", "create", "--home", str(tmp_path), "--name", "test", "--scope"]
     keys = {
-        rate: CliRunner().invoke(cli, [*create, rate]).stdout.strip()
-        for rate in ("0", "1/minute", "2/minute")
+        name: CliRunner().invoke(cli, [*create, *asked]).stdout.strip() for name, asked in options.items()
     }
     with run_house(
         home=tmp_path,
@@ -180,9 +181,11 @@ def test_a_shop_that_wants_a_key(
     field = page.get_by_label("Key", exact=True)
     expect(field).to_be_focused()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
-    field.fill("wrong-key")
-    page.keyboard.press("Enter")
-    expect(title(page)).to_have_text("This key is not accepted")
+    for wrong in ("wrong-key", keys["admin"]):
+        field.fill(wrong)
+        page.keyboard.press("Enter")
+        expect(title(page)).to_have_text("This key is not accepted")
+        expect(field).to_be_empty()
 
     show(page, patches("red"))
     expect(title(page)).to_have_text("This key is not accepted")
@@ -191,7 +194,7 @@ def test_a_shop_that_wants_a_key(
     expect(page.locator(".card-name").first).to_have_text("Red dress")
     expect(page.get_by_role("alert")).to_be_hidden()
     expect(page.locator("#shop")).to_have_text("12 products")
-    assert set(asked) - {None} == {"Bearer wrong-key", f"Bearer {key}"}
+    assert set(asked) - {None} == {f"Bearer {sent}" for sent in ("wrong-key", keys["admin"], key)}
     page.reload()  # the tab remembers it
     expect(page.locator("body")).to_have_attribute("data-shop", "ready")
     assert page.evaluate("localStorage.length + document.cookie.length") == 0
