@@ -140,7 +140,7 @@ class Settings(EngineSettings):
     search_target_s: float = Field(
         0.3,
         gt=0,
-        description="While searches that are posted to the front take longer, fewer are let in at once.",
+        description="While it takes the front longer to have a picture looked at, fewer are let in at once.",
     )
     request_timeout_s: float = Field(10.0, gt=0, description="Deadline of a call that brings none.")
     drain_pause_s: float = Field(

@@ -15,7 +15,7 @@ from serving.api import description, errors, etag, pages, routes
 from serving.api.answers import Answers
 from serving.api.backends import Backends
 from serving.api.identity import Gate, Identity, guards_v1
-from serving.api.limits import Admission, BodyLimit, Pace
+from serving.api.limits import Admission, BodyLimit
 from serving.api.telemetry import Metrics, Telemetry
 from serving.errors import Unavailable
 from serving.rpc.client import Caller
@@ -97,7 +97,6 @@ def create_app(settings: Settings) -> FastAPI:
             *([] if gate is None else [Middleware(Identity, gate=gate, scope="search", guards=guards_v1)]),
             Middleware(Admission, max_concurrency=settings.max_concurrency),
             Middleware(BodyLimit, max_picture_bytes=settings.max_picture_bytes, timeout_s=BODY_TIMEOUT_S),
-            Middleware(Pace, target_s=settings.search_target_s, most=settings.max_concurrency),
         ],
     )
     app.state.settings = settings

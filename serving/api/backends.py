@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from serving import telemetry, tracing
 from serving.api.clock import Clock
+from serving.api.pace import Pace
 from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
 from serving.cache.pictures import PictureFeatures
@@ -58,6 +59,7 @@ class Backends:
         caller: client.Caller = client.IN_THE_CLEAR,
     ) -> None:
         self.settings = settings
+        self.pace = Pace(settings.search_target_s, settings.max_concurrency)
         self._search = search_pb2_grpc.SearchStub(caller.identified(serving["search"]))
         self._detect = detect_pb2_grpc.DetectStub(caller.identified(serving["detect"]))
         self._embed = embed_pb2_grpc.EmbedStub(caller.identified(serving["embed"]))

@@ -1,7 +1,6 @@
 """What a request may take: bytes, time to send them, and a place among those in work."""
 
 import asyncio
-import time
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -108,51 +107,3 @@ class Admission:
             return await self._app(scope, receive, send)
         finally:
             self._in_work -= 1
-
-
-# Searches at once that a new front lets in, those that are always let in, and how much fewer there may be
-# after one that took too long.
-FIRST, LEAST, _SHRINK = 16, 4, 0.8
-
-
-class Pace:
-    """Lets in as many searches at once as are answered within ``target_s``, ``LEAST`` to ``most``.
-
-    What they lean on has to be shared: what is let in beyond makes all others later, and when it is refused
-    half way, what was done for it is lost. One more at a time, one fifth fewer when an answer is late, as
-    congestion is avoided (Chiu and Jain 1989). The time counts from where the body has come: a slow line is
-    nobody's load.
-    """
-
-    def __init__(self, app: ASGIApp, target_s: float, most: int) -> None:
-        self._app = app
-        self._target_s = target_s
-        self._most = most
-        self._limit = float(min(FIRST, most))
-        self._in_work = 0
-        self._shrunk_s = 0.0  # when it last did
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/v1/search"):
-            return await self._app(scope, receive, send)
-        if self._in_work >= int(self._limit):
-            return await told(Overloaded("too many searches at once; try again in a moment"))(
-                scope, receive, send
-            )
-        self._in_work += 1
-        full, began_s = self._in_work >= int(self._limit), time.monotonic()
-        try:
-            return await self._app(scope, receive, send)
-        finally:
-            self._in_work -= 1
-            self._learn(began_s, full)
-
-    def _learn(self, began_s: float, full: bool) -> None:
-        """From a search that took until now; ``full`` when no other was let in beside it."""
-        now_s = time.monotonic()
-        if now_s - began_s > self._target_s:
-            if began_s >= self._shrunk_s:  # those let in before say nothing of what there are now
-                self._limit = max(min(LEAST, self._most), self._limit * _SHRINK)
-                self._shrunk_s = now_s
-        elif full:
-            self._limit = min(self._most, self._limit + 1 / self._limit)

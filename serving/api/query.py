@@ -88,7 +88,7 @@ async def by_text(backends: Backends, text: str, wanted: Wanted, clock: Clock) -
     """Products that look like what ``text`` says. Raises ``TextSearchOff`` where the embedder reads none."""
 
     async def attempt(embedder: str) -> Answered:
-        with clock.stage("embed"):
+        with backends.pace.place(), clock.stage("embed"):
             vectors = await backends.embed_texts([text], embedder, clock)
         features = Features(vectors, embedder, None, [], None, "computed")
         return await _by_features(backends, features, wanted, clock)

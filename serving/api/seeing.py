@@ -37,21 +37,27 @@ class Features:
 
 
 async def see(backends: Backends, data: bytes, box: Box | None, embedder: str, clock: Clock) -> Features:
-    """The vectors of [best box, whole picture], or of ``box`` alone. Raises what the services raise."""
+    """The vectors of [best box, whole picture], or of ``box`` alone.
+
+    Raises what the services raise, and ``Overloaded`` where they have no time for it.
+    """
     if not backends.keeps_pictures:
-        seen, detector = await _seen(backends, data, box, embedder, clock)
+        with backends.pace.place():
+            seen, detector = await _seen(backends, data, box, embedder, clock)
         return _features(seen, box, embedder, detector, "computed")
     digest = hashlib.sha256(data).hexdigest()
     with clock.stage("features"):
         detector = await backends.detector(clock)
         kept = await backends.stored_picture(picture_key(embedder, detector, digest))
     if kept is None:
-        seen, detector = await _seen(backends, data, box, embedder, clock)
+        with backends.pace.place():
+            seen, detector = await _seen(backends, data, box, embedder, clock)
     else:
         lacking = [part for part in _parts(kept, box) if part not in kept.parts]
         if not lacking:
             return _features(kept, box, embedder, detector, "stored")
-        seen = kept.having(await _embed(backends, data, lacking, embedder, clock))
+        with backends.pace.place():
+            seen = kept.having(await _embed(backends, data, lacking, embedder, clock))
     backends.store_picture(picture_key(embedder, detector, digest), seen)
     return _features(seen, box, embedder, detector, "computed")
 

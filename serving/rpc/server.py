@@ -45,7 +45,7 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_connection_age_ms", _MAX_CONNECTION_AGE_MS),
         ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
         # The channels of ``client`` ask every 30 s whether we are there; by default that is an attack.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # Two processes on one port must be meant; by default the second would quietly take half the calls.
         ("grpc.so_reuseport", 0),

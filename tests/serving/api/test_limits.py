@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from serving.api.limits import FIRST, LEAST, BodyLimit, Pace
+from serving.api.limits import BodyLimit
 
 
 def chunks(size_bytes: int) -> Iterator[bytes]:
@@ -106,66 +106,3 @@ def test_one_search_too_many_is_told_to_come_back(small_house: Any, patches: Any
 def small_house(run_house: Any) -> Iterator[Any]:
     with run_house(max_concurrency=2) as house:
         yield house
-
-
-class Slow:
-    """An application whose answers take ``delay_s``."""
-
-    def __init__(self) -> None:
-        self.delay_s = 0.0
-
-    async def __call__(self, *_: object) -> None:
-        await asyncio.sleep(self.delay_s)
-
-
-async def let_in(pace: Pace, count: int, method: str = "POST") -> int:
-    """How many of ``count`` at once are."""
-    refused = 0
-
-    async def one() -> None:
-        nonlocal refused
-        scope, sent, send = await _scope_and_send()
-        scope |= {"path": "/v1/search/image", "method": method}
-
-        async def nothing() -> Message:
-            return {"type": "http.disconnect"}
-
-        await pace(scope, nothing, send)
-        if sent:
-            assert sent[0]["status"] == 429
-            assert (b"retry-after", b"1") in sent[0]["headers"]
-            assert b"too many searches at once; try again in a moment" in sent[1]["body"]
-            refused += 1
-
-    await asyncio.gather(*(one() for _ in range(count)))
-    return count - refused
-
-
-async def test_as_many_are_let_in_as_are_answered_in_time() -> None:
-    app = Slow()
-    pace = Pace(app, target_s=1.0, most=20)
-    assert await let_in(pace, 100) == FIRST
-    for _ in range(200):
-        most = await let_in(pace, 100)
-    assert most == 20
-    app.delay_s = 1.05
-    assert await let_in(pace, 100) == 20
-    assert await let_in(pace, 100) == 16, "once for all that were in work together"
-    app.delay_s = 0.0
-    for _ in range(200):
-        most = await let_in(pace, 100)
-    assert most == 20
-
-
-async def test_a_few_are_always_let_in() -> None:
-    app = Slow()
-    app.delay_s = 0.01
-    pace = Pace(app, target_s=0.001, most=20)
-    for _ in range(10):
-        most = await let_in(pace, 100)
-    assert most == LEAST
-    assert await let_in(Pace(app, target_s=0.001, most=2), 100) == 2
-
-
-async def test_what_is_only_looked_up_is_not_counted() -> None:
-    assert await let_in(Pace(Slow(), target_s=1.0, most=20), 100, method="GET") == 100

@@ -6,14 +6,17 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from grpc._cython import cygrpc
 
 from serving.errors import Overloaded, Unavailable
 from serving.proto import embed_pb2, embed_pb2_grpc
-from serving.rpc import client
+from serving.rpc import client, server
+from serving.settings import Settings
 
 
 @asynccontextmanager
@@ -157,3 +160,10 @@ async def test_what_grpc_sheds_is_too_much_and_is_not_tried_again(opened) -> Non
         assert refused
         assert set(refused) == {"a service behind this one has too much to do"}
         assert line.servicer.calls + len(refused) == 400
+
+
+def test_every_option_is_one_that_grpc_has() -> None:
+    """It takes no notice of others, and says nothing."""
+    own = (name for name, _ in (*client._OPTIONS, *server._options(Settings())))
+    known = Path(cygrpc.__file__).read_bytes()
+    assert [name for name in own if f"{name}\0".encode() not in known] == []
