@@ -198,7 +198,7 @@ def _run(
                 )
         _show(figures, clock)
         if not once:
-            _stay(services, prepared, dagster)
+            _stay(services, prepared, dagster, environment[_REDIS])
     if as_json:
         seconds = {stage: round(value, 2) for stage, value in clock.seconds.items()}
         print(json.dumps(figures | {"seconds": seconds}), flush=True)
@@ -230,14 +230,15 @@ def _show(figures: dict[str, object], clock: Stopwatch) -> None:
     console.print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()))
 
 
-def _stay(services: Services, prepared: Prepared, dagster: Path) -> None:
+def _stay(services: Services, prepared: Prepared, dagster: Path, redis_url: str) -> None:
     """Keep everything up until Ctrl-C. Raises ``Unavailable`` when what search needs ends by itself."""
     services.start_stock()
     with console.status("starting Dagster"):
         services.start_dagster(dagster)
     console.print(f"\n  page        [bold]{services.api_url}/[/]")
     console.print(f"  API         [bold]{services.api_url}/docs[/]")
-    console.print(f"  Dagster UI  [bold]{services.dagster_url}/[/]\n")
+    console.print(f"  Dagster UI  [bold]{services.dagster_url}/[/]")
+    console.print(f"  Redis       [bold]{redis_url.rpartition('@')[2].removeprefix('redis://')}[/]\n")
     console.print("Try:")
     for number, hint in enumerate(prepared.hints, 1):
         console.print(f"  {number}. {hint}")

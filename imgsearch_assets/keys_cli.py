@@ -57,7 +57,7 @@ def list_(home: Home, environment: Environment = "local") -> None:
         table = Table()
         table.add_column("id", no_wrap=True, min_width=12)
         for column in ("name", "may", "rate", "made", "expires", "state"):
-            table.add_column(column)
+            table.add_column(column, no_wrap=column in ("made", "expires"), overflow="fold")
         for key in known:
             rate = "default" if key.rate is None else "no limit" if key.rate == "0" else key.rate
             expires = "" if key.expires_at is None else _day(key.expires_at)

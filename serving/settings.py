@@ -116,7 +116,7 @@ class Settings(EngineSettings):
         gt=0,
         description="Largest picture, as width x height; a PNG has at most 24, a WebP 13 million.",
     )
-    max_text_chars: int = Field(300, ge=1, description="Longest text of a search, in characters.")
+    max_text_chars: int = Field(200, ge=1, description="Longest text of a search, in characters.")
     max_k: int = Field(100, ge=1, le=1000, description="Most products in one answer, and ids in one look-up.")
     max_depth: int = Field(
         1000, ge=1, le=1000, description="Most products that the pages of one search show together."

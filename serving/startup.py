@@ -70,11 +70,14 @@ def _identity(service: Service, settings: Settings) -> Iterator[str]:
 
 def _held(service: Service, settings: Settings) -> Iterator[str]:
     """What is wrong with the objects that a service serves."""
-    if service == "api":
+    if service == "api" and settings.is_open:
         return
     if service == "search" and settings.search_backend == "milvus":
         if find_spec("pymilvus") is None:
             yield "IMGSEARCH_SEARCH_BACKEND is milvus: install its client, the extra `milvus`"
+        return
+    if not settings.home.is_dir():
+        yield f"IMGSEARCH_HOME: there is no folder {settings.home}; name the installation's"
         return
     try:
         store = LocalObjectStore(settings.home / "objects")

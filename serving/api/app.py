@@ -102,6 +102,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = counted
     app.state.draining = False  # until the process is told to stop
+    app.state.plain_paths = frozenset(
+        path
+        for router in (routes.router, _probes, pages.router)
+        for route in router.routes
+        if "{" not in (path := getattr(route, "path", "{"))
+    )
     errors.install(app)
     app.include_router(routes.router)
     app.include_router(_probes)

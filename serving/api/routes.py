@@ -40,6 +40,7 @@ router = APIRouter(prefix="/v1", tags=["search"], responses=errors(401, 403, 429
 
 _FOUND = "Products, best first."
 _USUAL = Filters()
+_OF_SIMILAR = {"k", "collapse", "cursor"}
 
 
 async def _settings(request: Request) -> Settings:
@@ -76,19 +77,19 @@ def _wanted(
     Raises ``RequestValidationError``, as what else of a request is not as described, and ``BadInput``.
     """
     if k > settings.max_k:
-        raise _too_much(("k",), f"Input should be less than or equal to {settings.max_k}")
+        raise _undescribed(("k",), f"Input should be less than or equal to {settings.max_k}")
     for name in ("categories", "brands", "colours"):
         if len(getattr(filters, name)) > settings.max_filter_values:
             most = settings.max_filter_values
-            raise _too_much(("filters", name), f"List should have at most {most} items")
+            raise _undescribed(("filters", name), f"List should have at most {most} items")
     wanted = search_pb2.Filter(**filters.model_dump(exclude_none=True))
     chosen, shown_once = None if box is None else box.box(), collapse or settings.collapse
     page = Page.of(fingerprint(*asked, wanted, chosen, shown_once), cursor, settings.max_depth)
     return query.Wanted(wanted, page.held(k), chosen, shown_once, page)
 
 
-def _too_much(where: tuple[str, ...], message: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "too_much", "loc": where, "msg": message}])
+def _undescribed(where: tuple[str, ...], message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "undescribed", "loc": where, "msg": message}])
 
 
 async def _answer(
@@ -211,6 +212,11 @@ async def similar(
     cursor: Annotated[Cursor | None, Query(description=CURSOR)] = None,
 ) -> Response:
     state = request.app.state
+    if (
+        not request.query_params.keys() <= _OF_SIMILAR
+    ):  # a filter that is not taken must not look as if it were
+        unknown = sorted(request.query_params.keys() - _OF_SIMILAR)[0]
+        raise _undescribed((unknown[:100],), f"Only {', '.join(sorted(_OF_SIMILAR))} are taken here")
     wanted = _wanted(state.settings, ("product", product_id), k, collapse, cursor)
     clock = Clock(state.settings.request_timeout_s)
     if "if-none-match" in request.headers:

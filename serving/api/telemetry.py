@@ -161,7 +161,7 @@ class Telemetry:
                 await unknown(error)(scope, receive, numbered)
             finally:
                 took_s = time.monotonic() - start_s
-                route = getattr(scope.get("route"), "path", "unmatched")
+                route = _route(scope)
                 self._metrics.requests.labels(method, route, str(status)).inc()
                 if code := scope.get(ERROR_CODE):
                     self._metrics.errors.labels(code).inc()
@@ -175,3 +175,13 @@ class Telemetry:
                     status,
                     extra={"fields": {"took_ms": round(took_s * 1000, 1)}},
                 )
+
+
+def _route(scope: Scope) -> str:
+    """The template that a request was for; also of one that was refused before it was looked for."""
+    found: str | None = getattr(scope.get("route"), "path", None)
+    if found is not None:
+        return found
+    if scope["path"] in getattr(scope["app"].state, "plain_paths", ()):
+        return str(scope["path"])
+    return scope.get("root_path") or "unmatched"  # a folder of files

@@ -216,7 +216,7 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
         )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        f"imgsearch: cannot make the object store folder {tmp_path}/home/objects: Not a directory",
+        f"imgsearch: IMGSEARCH_HOME: there is no folder {tmp_path}/home; name the installation's",
         f"imgsearch: cannot listen on 127.0.0.1:{ports[0]}: Address already in use",
         f"imgsearch: cannot listen on 127.0.0.1:{ports[1]} for metrics: Address already in use",
     ]

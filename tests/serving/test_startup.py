@@ -74,6 +74,14 @@ def test_what_a_closed_front_lacks_is_said_together(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("service", ["search", "detect"])
+def test_a_home_that_is_not_there_is_not_made(tmp_path: Path, service: startup.Service) -> None:
+    away = tmp_path / "no-such"
+    with pytest.raises(BadSettings, match=f"IMGSEARCH_HOME: there is no folder {away}; name the install"):
+        startup.check(service, Settings(home=away), free_port())
+    assert not away.exists()
+
+
 def test_a_search_service_starts_with_nothing(tmp_path: Path) -> None:
     startup.check("search", Settings(home=tmp_path), 0, free_port())
 

@@ -18,7 +18,7 @@ export function open(product, view, rank, similar) {
   const asked = view ? compared(product, view, rank) : null;
   const known = element("div", "known");
   known.append(element("p", "quiet", "Looking it up…"));
-  sheet.replaceChildren(head(product), ...(asked ? [asked] : []), known, foot(product, go));
+  sheet.replaceChildren(head(product), ...(asked ? [asked] : []), known, ...(asked ? [foot(product, go)] : []));
   sheet.scrollTop = 0;
   sheet.showModal();
   api.explain(product.product_id, view?.productId).then((told) => {
@@ -28,7 +28,7 @@ export function open(product, view, rank, similar) {
       asked.querySelector(".part").replaceWith(part(match.of_image_url, match.of_box, "The part searched with"));
     }
     sheet.querySelector(".facts").textContent = facts(told.product ?? product);
-    known.replaceChildren(...held(told, match?.image_url ?? product.image_url, go));
+    known.replaceChildren(...held(told, asked && (match?.image_url ?? product.image_url), go));
   }, (error) => known.replaceChildren(element("p", "quiet", `More cannot be told just now: ${error.title}.`)));
 }
 

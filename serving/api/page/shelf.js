@@ -58,7 +58,9 @@ export function showQuery({ file, url, boxes, chosen, text, product }, chooseBox
 function showProduct(product) {
   picture($("product-image"), product.image_url, nameOf(product));
   $("product-name").textContent = nameOf(product);
-  $("product-facts").textContent = [product.brand, price(product.price, product.currency)].filter(Boolean).join(" · ");
+  $("product-facts").textContent = [
+    product.brand, price(product.price, product.currency), product.in_stock ? "" : "out of stock",
+  ].filter(Boolean).join(" · ");
 }
 
 // `found`: {answer, results, next}. With `from`, what comes after so many is put beside what is there, and has

@@ -92,6 +92,12 @@ def test_a_product_leads_to_others_like_it(house: Any) -> None:
     assert ids(house.http.get("/v1/products/green-shirt/similar?k=2").json()) == ids(answer)
 
 
+def test_a_filter_that_is_not_taken_is_refused(house: Any) -> None:
+    reply = house.http.get("/v1/products/green-shirt/similar?k=2&category=dress")
+    assert reply.status_code == 422
+    assert reply.json()["error"]["message"] == "category: Only collapse, cursor, k are taken here"
+
+
 def test_a_product_takes_one_call_and_no_model(house: Any) -> None:
     answer = post(house, product_id="blue-bag", k=100, filters={"colours": ["yellow", "blue"]}).json()
     assert len(answer["results"]) == 5

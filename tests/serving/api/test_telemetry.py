@@ -47,10 +47,14 @@ def test_counts_and_times_by_route_template(house: Any, patches: Any) -> None:
     house.http.post("/v1/search/image", files={"image": patches("red")})
     house.http.get("/v1/products/red-dress")
     house.http.get("/no/such/thing")
+    house.http.get("/page/main.js")
+    house.http.post("/v1/search/image", content=bytes(20 * 2**20))
     house.http.request("PROPFIND", "/no/such/thing")
     text = house.http.get("/metrics").text
     assert 'imgsearch_api_requests_total{method="GET",route="/v1/products/{product_id}",status="200"}' in text
     assert 'imgsearch_api_requests_total{method="GET",route="unmatched",status="404"}' in text
+    assert 'imgsearch_api_requests_total{method="GET",route="/page",status="200"}' in text
+    assert 'imgsearch_api_requests_total{method="POST",route="/v1/search/image",status="400"}' in text
     assert 'imgsearch_api_stage_seconds_count{stage="detect"}' in text
     assert 'imgsearch_api_features_total{source="computed"}' in text
     assert 'method="other"' in text

@@ -109,10 +109,13 @@ def test_between_two_products_both_parts_are_told(page: Page, sheet: Locator, sh
     expect(page.locator("#product-name")).to_have_text("Red shirt")
 
     page.goto(f"{house.url}/?product=red-bag")
+    expect(page.locator("#product-facts")).to_have_text("Nordlys · €29.00 · out of stock")
 
     page.get_by_role("button", name="About this product").click()
     expect(sheet.locator(".pair")).to_have_count(0)
     expect(sheet.locator(".indexed img")).to_have_count(1)
+    expect(sheet.get_by_text("This one matched")).to_have_count(0)
+    expect(sheet.get_by_role("button", name="Show similar products")).to_have_count(0)
     sheet.get_by_role("link", name=re.compile("Green dress")).click()
     expect(sheet).to_be_hidden()
     expect(page.locator("#product-name")).to_have_text("Green dress")
