@@ -151,6 +151,11 @@ class Settings(EngineSettings):
         "have no time to notice, see errors.",
     )
     fetch_timeout_s: float = Field(5.0, gt=0, description="Whole time to fetch a picture by URL.")
+    max_fetches: int = Field(
+        16,
+        ge=1,
+        description="Pictures that the front fetches at once; a slow host holds up others of its kind alone.",
+    )
     fetch_allow_hosts: frozenset[str] = Field(
         frozenset(), description="host:port that may be fetched though not global; local environment only."
     )

@@ -60,9 +60,13 @@ class Answers:
                 kept = _of_kept(await self._backends.kept(key), *of, served.stock_followed)
         if kept is not None:
             return replace(kept, followed=served.stock_followed), "kept"
-        task = self._under_way.get(key)
-        if task is not None:
-            return await _before(asyncio.shield(task), clock), "shared"
+        while (task := self._under_way.get(key)) is not None:
+            try:
+                return await _before(asyncio.shield(task), clock), "shared"
+            except DeadlinePassed:
+                if not task.done():
+                    raise
+                clock.left_s()  # it was the time of who asked before; there may be some of ours
         task = self._under_way[key] = asyncio.create_task(self._made(key, of, make))
         task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task), "made"  # whoever else waits for it may be left when we are not

@@ -95,8 +95,8 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Telemetry, metrics=counted, traces=traces),
             Middleware(pages.SafeHeaders),
             *([] if gate is None else [Middleware(Identity, gate=gate, scope="search", guards=guards_v1)]),
-            Middleware(Admission, max_concurrency=settings.max_concurrency),
             Middleware(BodyLimit, max_picture_bytes=settings.max_picture_bytes, timeout_s=BODY_TIMEOUT_S),
+            Middleware(Admission, max_concurrency=settings.max_concurrency),
         ],
     )
     app.state.settings = settings

@@ -18,7 +18,7 @@ from serving.api.schemas import Health
 from serving.cache.features import CachedFeatures, FeatureStore
 from serving.cache.pictures import PictureFeatures
 from serving.cache.stock_log import in_stock, stock_key
-from serving.errors import ImgsearchError, ModelMismatch, NotFound, Unavailable
+from serving.errors import ImgsearchError, ModelMismatch, NotFound, Overloaded, Unavailable
 from serving.images.box import Box
 from serving.images.fetch import PictureFetcher
 from serving.proto import (
@@ -71,6 +71,7 @@ class Backends:
         }
         self._features = features
         self._fetcher = fetcher
+        self._fetching = 0
         self.lately = search_pb2.StatusReply()  # what was served when it was looked at last
         self._served_until_s = 0.0
         self.empty_answers = 0
@@ -211,8 +212,14 @@ class Backends:
         return {} if self._features is None else self._features.reads
 
     async def fetch(self, url: str) -> bytes:
-        """The picture at a public address."""
-        return await self._fetcher.picture(url)
+        """The picture at a public address. Raises ``Overloaded`` where too many others wait for theirs."""
+        if self._fetching >= self.settings.max_fetches:
+            raise Overloaded("too many pictures are fetched at once; try again in a moment")
+        self._fetching += 1
+        try:
+            return await self._fetcher.picture(url)
+        finally:
+            self._fetching -= 1
 
     async def stored_url(self, embedder: str, url: str) -> CachedFeatures | None:
         return None if self._features is None else await self._features.get_url(embedder, url)

@@ -38,6 +38,7 @@ class ErrorResponse(JSONResponse):
 # FastAPI's words for a body that is JSON no further than its first bytes.
 _UNREADABLE = "There was an error parsing the body"
 _MOST_COMPLAINTS = 5
+_MOST_NAMED = 100  # characters of a field's name, which may be a caller's own
 
 
 def error_response(
@@ -104,7 +105,7 @@ def sentence(item: dict[str, Any]) -> str:
             return "the body must be a JSON object, sent as Content-Type: application/json"
     if str(item["msg"]).startswith("Value error, Expected UploadFile"):
         return f"{item['loc'][-1]}: send it as a file, with a file name"
-    where = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "path"))
+    where = ".".join(str(part)[:_MOST_NAMED] for part in item["loc"] if part not in ("body", "query", "path"))
     what = str(item["msg"]).removeprefix("Value error, ")
     return f"{where}: {what}" if where else what
 

@@ -12,6 +12,9 @@ from serving.errors import BadImage, BadInput, DeadlinePassed, ImgsearchError, O
 AROUND_BYTES = 64 * 2**10
 # Commas and brackets of a body that is no form: base64 has none, and millions of values are half a gigabyte.
 MOST_VALUES = 20_000
+# Of bodies on their way to one application, all together: they take no place among those in work.
+MOST_COMING_BYTES = 256 * 2**20
+_DIGITS = 15  # of a length that is a number; Python reads no more than some thousands
 
 
 class BodyLimit:
@@ -20,7 +23,8 @@ class BodyLimit:
     The size is counted as the bytes come in, so a body of unknown length stops at the cap. A picture in
     JSON is base64, a third larger than itself; one cap for both keeps ``max_picture_bytes`` reachable
     either way, and the picture itself is measured again by ``images.decode.inspect``. With 0 of it there
-    is room for all else that a request says.
+    is room for all else that a request says. Bodies that come slowly keep nobody out but other bodies, once
+    they have ``MOST_COMING_BYTES`` together.
     """
 
     def __init__(self, app: ASGIApp, max_picture_bytes: int, timeout_s: float) -> None:
@@ -28,6 +32,7 @@ class BodyLimit:
         self._max_picture_bytes = max_picture_bytes
         self._max_bytes = max_picture_bytes * 4 // 3 + AROUND_BYTES
         self._timeout_s = timeout_s
+        self._coming_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -45,8 +50,8 @@ class BodyLimit:
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body, or None when the caller went away."""
         headers = Headers(scope=scope)
-        length = headers.get("content-length")
-        if length is not None and int(length) > self._max_bytes:
+        length = headers.get("content-length", "0").lstrip("0")
+        if len(length) > _DIGITS or int(length or "0") > self._max_bytes:
             raise self._too_large()
         body = bytearray()
         try:
@@ -56,12 +61,17 @@ class BodyLimit:
                     if message["type"] == "http.disconnect":
                         return None
                     body += message.get("body", b"")
+                    self._coming_bytes += len(message.get("body", b""))
                     if len(body) > self._max_bytes:
                         raise self._too_large()
+                    if self._coming_bytes > MOST_COMING_BYTES:
+                        raise Overloaded("too many pictures arrive at once; try again in a moment")
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
             raise DeadlinePassed(f"the request did not arrive within {self._timeout_s:g} s") from None
+        finally:
+            self._coming_bytes -= len(body)
         kind = headers.get("content-type", "").lower()
         may_be_json = len(body) > MOST_VALUES and not kind.startswith("multipart/")
         if may_be_json and sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:

@@ -5,6 +5,7 @@ and a hash of this and of what was asked. It is no secret, and leads nobody fart
 """
 
 import hashlib
+import math
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ PATTERN = "^[A-Za-z0-9_-]*$"
 _VERSION = 1
 _HEAD = struct.Struct("<BfHH")  # version, score, shown, tied; then the tied, the generation, the hash
 _HASH_BYTES = 8
+_UNKNOWN = "cursor is not one that this search gave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,11 @@ class Page:
     @classmethod
     def of(cls, asked: bytes, cursor: str | None, most: int) -> "Page":
         """Raises ``BadInput`` for a cursor that no page of this search gave. ``most`` is of all pages."""
-        return cls(asked, None if cursor is None else _read(asked, cursor), most)
+        after = None if cursor is None else _read(asked, cursor)
+        # Its hash is for mistakes: whoever knows what was asked can make one of his own.
+        if after is not None and not (0 < after.shown < most and math.isfinite(after.score)):
+            raise BadInput(_UNKNOWN)
+        return cls(asked, after, most)
 
     def held(self, k: int) -> int:
         """As many of ``k`` as there may still be shown."""
@@ -92,5 +98,5 @@ def _read(asked: bytes, cursor: str) -> search_pb2.After:
         tied: Sequence[int] = struct.unpack_from(f"<{count}I", payload, _HEAD.size)
         generation = payload[_HEAD.size + 4 * count :].decode()
     except (ValueError, struct.error):
-        raise BadInput("cursor is not one that this search gave") from None
+        raise BadInput(_UNKNOWN) from None
     return search_pb2.After(generation=generation, score=score, tied=tied, shown=shown)

@@ -79,8 +79,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, status: int, message: str) -> None:
         if self.transport.is_closing():
             return
-        before = self.cycle is not None and not self.cycle.response_complete and self._in_head
-        if before or self.pipeline or (self.cycle is not None and self.cycle.response_started):
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if self.pipeline or (under_way and (self._in_head or self.cycle.response_started)):
             self.transport.close()  # an error here would be taken for the answer to another request
             return
         token = request_id.set(accepted_id(None))

@@ -216,7 +216,7 @@ async def similar(
         not request.query_params.keys() <= _OF_SIMILAR
     ):  # a filter that is not taken must not look as if it were
         unknown = sorted(request.query_params.keys() - _OF_SIMILAR)[0]
-        raise _undescribed((unknown[:100],), f"Only {', '.join(sorted(_OF_SIMILAR))} are taken here")
+        raise _undescribed((unknown,), f"Only {', '.join(sorted(_OF_SIMILAR))} are taken here")
     wanted = _wanted(state.settings, ("product", product_id), k, collapse, cursor)
     clock = Clock(state.settings.request_timeout_s)
     if "if-none-match" in request.headers:

@@ -39,13 +39,16 @@ class Values:
     def __init__(self, redis_url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._away = Away("its part is done anew")
-        self._client = redis.asyncio.Redis.from_url(
+        # More at once than it has connections wait for one: to have none would look as if Redis were away.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             redis_url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
             max_connections=_CONNECTIONS,
+            timeout=timeout_s,
         )
+        self._client = redis.asyncio.Redis.from_pool(pool)
 
     async def get(self, key: str) -> bytes | None:
         if self._away:

@@ -36,16 +36,18 @@ class Rates:
         self._timeout_s = settings.redis_timeout_s
         self._away = Away("each process counts the requests of a key by itself")
         self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._pool: redis.asyncio.ConnectionPool | None = None
+        self._pool: redis.asyncio.BlockingConnectionPool | None = None
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._limits: dict[str, RateLimitItem | None] = {"0": None}
         if settings.redis_url is not None:
-            self._pool = redis.asyncio.ConnectionPool.from_url(
+            # More at once than that wait for one: to have none would look as if Redis were away.
+            self._pool = redis.asyncio.BlockingConnectionPool.from_url(
                 settings.redis_url.get_secret_value(),
                 socket_timeout=self._timeout_s,
                 socket_connect_timeout=self._timeout_s,
                 retry=Retry(NoBackoff(), 0),
                 max_connections=_CONNECTIONS,
+                timeout=self._timeout_s,
             )
             storage = RedisStorage(
                 "async+redis://",

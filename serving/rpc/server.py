@@ -105,7 +105,7 @@ class Server:
 
         Raises ``BadSettings`` when the port cannot be had, or a certificate cannot be used.
         """
-        if self._settings.environment == "local":
+        if self._settings.is_open:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         host = self._settings.host
