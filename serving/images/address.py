@@ -67,17 +67,17 @@ class Guard:
             raise BadAddress(f"the URL has {len(text):,} characters; at most {MAX_URL_LENGTH:,}")
         try:
             url = URL(text)
-            port = url.port
-        except ValueError as error:
+            host, port = url.host, url.port
+        except ValueError as error:  # of a name that no IDNA makes, too
             raise BadAddress(f"not a URL: {error}") from None
         if url.scheme not in {"http", "https"}:
             raise BadAddress("the URL must begin with http:// or https://")
-        if not url.host or port is None:
+        if not host or port is None:
             raise BadAddress("the URL names no host")
         if url.user is not None or url.password is not None:
             raise BadAddress("the URL carries a user name or password")
-        if self._is_literal(url.host) and not self.exempt(url.host, port) and not is_global(url.host):
-            raise BadAddress(f"{url.host} is not a public address")
+        if self._is_literal(host) and not self.exempt(host, port) and not is_global(host):
+            raise BadAddress(f"{host} is not a public address")
         return url
 
     @staticmethod

@@ -117,7 +117,7 @@ class PictureFetcher:
             raise DeadlinePassed(
                 f"{checked.host} did not send the picture within {self._timeout_s:g} s"
             ) from None
-        except (aiohttp.InvalidURL, UnicodeError) as error:  # the latter of a name that no IDNA makes
+        except aiohttp.InvalidURL as error:
             raise BadAddress(f"not a URL: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _failed(checked.host or "", error) from error

@@ -1,5 +1,6 @@
 """Answers that are kept, and those that several wait for, over real HTTP, gRPC and Redis."""
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,30 @@ def test_what_another_generation_answered_meanwhile_is_not_kept_for_this_one(kep
     kept.search.generation = known
     time.sleep(SERVED_FOR_S + 0.1)
     assert post(kept, product_id="red-dress").json()["generation"] == known
+
+
+def test_who_joins_another_has_all_of_his_own_time(run_house: Any, redis_url: str) -> None:
+    with run_house(redis_url=redis_url, result_ttl_s=60, request_timeout_s=1.0) as house:
+        house.search.generation = f"generation-{uuid4().hex}"
+        replies: dict[str, int] = {}
+
+        def ask(name: str) -> None:
+            asked = {"image_url": f"{house.picture_host}/red.jpg"}
+            replies[name] = house.http.post("/v1/search", json=asked).status_code
+
+        house.detect.delay_s = 2.0
+        first, second = (threading.Thread(target=ask, args=(name,)) for name in ("first", "second"))
+        first.start()
+        until = time.monotonic() + 10
+        while not house.detect.calls:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        house.detect.delay_s = 0.0
+        time.sleep(0.5)
+        second.start()
+        first.join()
+        second.join()
+        assert replies == {"first": 504, "second": 200}
 
 
 @pytest.fixture(scope="module")

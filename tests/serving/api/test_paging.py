@@ -1,5 +1,6 @@
 """Pages of a search over real HTTP and gRPC; what lies behind is in serving/index/paging.py."""
 
+import math
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.api.paging import FIRST, MAX_CHARS, Page, fingerprint
+from serving.api.paging import _HEAD, FIRST, MAX_CHARS, Page, _hash, fingerprint
 from serving.errors import BadInput
 from serving.index.after import mark
 from serving.proto import search_pb2
@@ -49,6 +50,16 @@ def test_equals_on_several_pages_are_all_remembered() -> None:
     third = Page.of(ASKED, second.following(reply([0.125])), 100)
     assert third.after is not None
     assert (list(third.after.tied), third.after.shown) == ([mark("p0")], 5)
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(0.5, 0), (0.5, 100), (0.5, 65_535), (math.nan, 5), (-math.inf, 5)]
+)
+def test_a_cursor_that_somebody_made_himself_is_refused(score: float, shown: int) -> None:
+    payload = _HEAD.pack(1, score, shown, 0) + b"g1"
+    forged = urlsafe_b64encode(payload + _hash(ASKED, payload)).rstrip(b"=").decode()
+    with pytest.raises(BadInput, match=NOT_OURS):
+        Page.of(ASKED, forged, 100)
 
 
 def test_there_is_no_page_behind_the_last() -> None:

@@ -144,6 +144,20 @@ def test_what_has_no_end_is_hung_up_on(
     assert told(host, port, GET + b"\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_a_length_of_thousands_of_digits(front: tuple[str, int, psutil.Process]) -> None:
+    long = POST + b"Content-Length: " + b"0" * 5000
+    assert code(told(*front[:2], long + b"99999999999\r\n\r\n{}")) == (400, "bad_image")
+    assert code(told(*front[:2], long + b"2\r\n\r\n{}")) == (422, "bad_input")
+
+
+def test_what_is_no_http_is_told_after_a_good_answer_too(front: tuple[str, int, psutil.Process]) -> None:
+    with socket.create_connection(front[:2], timeout=20) as client:
+        client.sendall(GET + b"\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        client.sendall(b"RUBBISH\r\n\r\n")
+        assert code(client.recv(65536)) == (400, "bad_request")
+
+
 @pytest.fixture
 async def hasty(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     """Address of a front that waits for headers a moment only."""

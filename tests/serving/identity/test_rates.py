@@ -58,6 +58,13 @@ async def test_one_rate_for_all_processes(redis_url: str) -> None:
     await second.aclose()
 
 
+async def test_a_burst_is_counted_as_one_after_the_other(redis_url: str) -> None:
+    rates, asked = Rates(Settings(redis_url=redis_url, redis_timeout_s=2.0)), key("10/minute")
+    passed = await asyncio.gather(*(let_through(rates, asked, 1) for _ in range(80)))
+    assert sum(passed) == 10
+    await rates.aclose()
+
+
 async def test_the_rate_of_a_key_wins(redis_url: str) -> None:
     rates = Rates(Settings(redis_url=redis_url, redis_timeout_s=2.0, rate="2/minute"))
     assert await let_through(rates, key("5/minute"), 10) == 5

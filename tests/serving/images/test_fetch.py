@@ -116,6 +116,13 @@ async def test_a_redirect_never_leads_inside(site: "Site", target: str, message:
     assert raised.value.message == message
 
 
+@pytest.mark.parametrize("host", ["xn--0.com", "xn--999999999.com"])
+async def test_a_name_that_nothing_makes_is_no_address(site: "Site", host: str) -> None:
+    async with fetcher(site) as client:
+        with pytest.raises(BadAddress, match="not a URL"):
+            await client.fetch(f"http://{host}/a.jpg")
+
+
 async def test_a_redirect_loop_ends(site: "Site") -> None:
     site.add("/loop", redirecting("/loop"))  # type: ignore[arg-type]
     async with fetcher(site) as fetch:
