@@ -60,6 +60,7 @@ async def _clock(request: Request) -> Clock:
 SettingsOf = Annotated[Settings, Depends(_settings)]
 BackendsOf = Annotated[Backends, Depends(_backends)]
 ClockOf = Annotated[Clock, Depends(_clock)]
+# An id may have slashes in it, so the routes that end in a word stand before the one that ends in an id.
 ProductIdOf = Annotated[str, Path(min_length=1, max_length=256, examples=[examples.PRODUCT_ID])]
 
 
@@ -174,28 +175,7 @@ async def search_image(
 
 
 @router.get(
-    "/products/{product_id}",
-    operation_id="get_product",
-    summary="A product of the served generation",
-    response_model=ProductAnswer,
-    responses=answers("The product.", examples.PRODUCT, *TAGGED) | UNCHANGED | errors(404, 422, 503, 504),
-    openapi_extra=IF_NONE_MATCH,
-)
-async def product(
-    request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
-) -> ProductAnswer | Response:
-    tag = await etag.of_now(backends, clock, *("product", product_id))
-    if unchanged := etag.unchanged(request.headers, tag):
-        return unchanged
-    reply = await backends.products([product_id], clock)
-    if not reply.products:
-        raise NotFound(f"product {product_id!r} is not in the index")
-    response.headers.update(etag.headers(tag))
-    return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
-
-
-@router.get(
-    "/products/{product_id}/similar",
+    "/products/{product_id:path}/similar",
     operation_id="similar_products",
     summary="Products that look like this one",
     response_model=Answer,
@@ -227,7 +207,7 @@ async def similar(
 
 
 @router.get(
-    "/products/{product_id}/explain",
+    "/products/{product_id:path}/explain",
     operation_id="explain_product",
     summary="Why a product is found: its pictures, their parts, the products of its groups",
     response_model=Explanation,
@@ -250,6 +230,27 @@ async def explain(
     reply = await backends.explain(product_id, like, clock)
     response.headers.update(etag.headers(tag))
     return Explanation.of(reply, like)
+
+
+@router.get(
+    "/products/{product_id:path}",
+    operation_id="get_product",
+    summary="A product of the served generation",
+    response_model=ProductAnswer,
+    responses=answers("The product.", examples.PRODUCT, *TAGGED) | UNCHANGED | errors(404, 422, 503, 504),
+    openapi_extra=IF_NONE_MATCH,
+)
+async def product(
+    request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
+) -> ProductAnswer | Response:
+    tag = await etag.of_now(backends, clock, *("product", product_id))
+    if unchanged := etag.unchanged(request.headers, tag):
+        return unchanged
+    reply = await backends.products([product_id], clock)
+    if not reply.products:
+        raise NotFound(f"product {product_id!r} is not in the index")
+    response.headers.update(etag.headers(tag))
+    return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 
 @router.get(

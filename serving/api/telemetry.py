@@ -179,7 +179,7 @@ class Telemetry:
 
 def _route(scope: Scope) -> str:
     """The template that a request was for; also of one that was refused before it was looked for."""
-    found: str | None = getattr(scope.get("route"), "path", None)
+    found: str | None = getattr(scope.get("route"), "path_format", None)
     if found is not None:
         return found
     if scope["path"] in getattr(scope["app"].state, "plain_paths", ()):

@@ -42,8 +42,8 @@ def test_a_trace_from_the_page_to_the_index(shop, tmp_path: Path, start: Start, 
     while httpx.get(f"http://{address}/readyz").status_code != 200:
         time.sleep(0.05)
     reply = httpx.get(
-        f"http://{address}/v1/products/p00001/similar?k=3&secret=planted",
-        headers={"traceparent": NOT_SAMPLED, "X-Request-Id": "till-7"},
+        f"http://{address}/v1/products/p00001/similar?k=3",
+        headers={"traceparent": NOT_SAMPLED, "X-Request-Id": "till-7", "Cookie": "planted"},
     )
     assert reply.status_code == 200
     for process, name in ((front, "api"), (search, "search")):

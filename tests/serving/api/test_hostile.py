@@ -158,12 +158,13 @@ def test_forms(house: Any, kind: str, body: bytes, wanted: tuple[int, str, str |
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
-        ("a/b", (404, "not_found", "there is nothing at /v1/products/a/b; /docs lists what there is")),
-        ("a%2Fb", (404, "not_found", "there is nothing at /v1/products/a/b; /docs lists what there is")),
+        ("a/b", (404, "not_found", "product 'a/b' is not in the index")),
+        ("a%2Fb", (404, "not_found", "product 'a/b' is not in the index")),
+        ("..%2f..%2fetc", (404, "not_found", "product '../../etc' is not in the index")),
         ("%00", (404, "not_found", "product '\\x00' is not in the index")),
         ("%ff", (404, "not_found", "product '\ufffd' is not in the index")),
         ("%zz", (404, "not_found", "product '%zz' is not in the index")),
-        ("a%0d%0aX-Evil:1", (404, "not_found", "product 'a\\r\\nX-Evil:1' is not in the index")),
+        ("a%0d%0aX-Evil:1", (404, "not_found", None)),
         ("a" * 50_000, (422, "bad_input", "product_id: String should have at most 256 characters")),
         ("red-dress/similar?k=-1", (422, "bad_input", "k: Input should be greater than or equal to 1")),
         ("red-dress/similar?k=" + "9" * 5000, (422, "bad_input", None)),

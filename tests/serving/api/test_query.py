@@ -244,3 +244,15 @@ def test_words_where_the_model_reads_none(house: Any) -> None:
         "text_search_off",
         "embedder-1 has no text tower; search with a picture",
     )
+
+
+def test_an_id_may_have_slashes_in_it(house: Any) -> None:
+    name = "summer/26 #1"
+    product, vector = house.search.products["green-shirt"]
+    product.product_id = name
+    house.search.products[name] = (product, vector)
+    path = "/v1/products/summer%2F26%20%231"
+    assert house.http.get(path).json()["product"]["product_id"] == name
+    assert house.http.get(f"{path}/similar?k=1").json()["product"]["product_id"] == name
+    assert house.http.get(f"{path}/explain").json()["product"]["product_id"] == name
+    assert house.http.get(f"{path}/nothing").status_code == 404
