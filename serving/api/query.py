@@ -8,6 +8,7 @@
 A person's own box is searched alone and needs no detection first, so the two run side by side.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ class Wanted:
 
 async def by_picture(backends: Backends, data: bytes, wanted: Wanted, clock: Clock) -> Answered:
     """Products like what is on the picture. Raises ``BadImage`` and what the services raise."""
-    _check(backends, data)
+    await _check(backends, data)
 
     async def attempt(embedder: str) -> Answered:
         features = await see(backends, data, wanted.box, embedder, clock)
@@ -72,7 +73,7 @@ async def by_url(backends: Backends, url: str, wanted: Wanted, clock: Clock) -> 
         if features is None:
             with clock.stage("fetch"):
                 data = await backends.fetch(url)
-            _check(backends, data)
+            await _check(backends, data)
             features = await see(backends, data, wanted.box, embedder, clock)
             if wanted.box is None:
                 boxes = [Box.whole()] if features.chosen is None else [features.chosen, Box.whole()]
@@ -104,10 +105,11 @@ async def by_product(backends: Backends, product_id: str, wanted: Wanted, clock:
     return answered(reply, "index", wanted.collapse, next_cursor=wanted.page.following(reply))
 
 
-def _check(backends: Backends, data: bytes) -> None:
+async def _check(backends: Backends, data: bytes) -> None:
     """Raise ``BadImage`` before anybody is asked anything."""
-    settings = backends.settings
-    inspect(data, max_bytes=settings.max_picture_bytes, max_pixels=settings.max_picture_pixels)
+    limits = backends.settings.max_picture_bytes, backends.settings.max_picture_pixels
+    # Beside the event loop, which others wait for: what a picture says of itself can take 50 ms to read.
+    await asyncio.to_thread(lambda: inspect(data, max_bytes=limits[0], max_pixels=limits[1]))
 
 
 def _of_stored(stored: CachedFeatures, embedder: str, box: Box | None) -> Features | None:

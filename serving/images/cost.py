@@ -25,6 +25,13 @@ _CMYK_BYTES = 4  # Pillow's; a JPEG in colour or grey is decoded into our own 3
 _SCANNED_PIXELS = 500_000_000
 # Pillow reads segments and chunks one by one, in Python, and millions of empty ones fit into 10 MB.
 _MOST_READS = 50_000
+# By a file's first bytes: how often what Pillow unpacks on opening may be there, wherever it stands. A colour
+# profile and a packed text of a PNG are up to a megabyte each; each Exif is added to those before; a resource
+# of Photoshop's is a turn of a loop.
+_METADATA = {
+    b"\x89PNG": {b"iCCP": 8, b"zTXt": 16, b"iTXt": 16},
+    b"\xff\xd8": {b"Exif\0\0": 8, b"8BIM": 5_000},
+}
 
 
 class Counted(io.BytesIO):
@@ -40,7 +47,15 @@ class Counted(io.BytesIO):
 
 
 def check_claim(data: bytes, max_pixels: int) -> None:
-    """Before Pillow opens it: on opening a WebP it makes room for the pixels. Raises ``BadImage``."""
+    """Before Pillow opens it: it unpacks metadata then, and makes room for a WebP's pixels.
+
+    Raises ``BadImage``.
+    """
+    for start, pieces in _METADATA.items():
+        if data.startswith(start):
+            for mark, most in pieces.items():
+                if data.count(mark) > most:
+                    raise BadImage("too_costly", "the picture has metadata without end; save it anew")
     canvas = _webp_canvas(data)
     if canvas is not None:
         _check_size(canvas, max_pixels, "WebP", _WEBP_PIXELS)

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from serving.errors import BadImage
 from serving.images import cost
+from serving.images.orientation import orientation
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000
@@ -42,7 +43,6 @@ _REFUSED_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "
 _DAMAGED = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 _STRIP_PIXELS = 2**21  # converted at once
-_ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 
@@ -92,9 +92,9 @@ def decode(
         _load(image, at_least)
         # A JPEG has shrunk by now; what else there is shrinks as its pixels are taken over.
         pixels = _pixels(image, shrink if image.size == size else 1)
-    orientation = _orientation(image)
+    turned = orientation(image)
     del image  # a large picture is not held twice while it is turned
-    return _upright(pixels, orientation)
+    return _upright(pixels, turned)
 
 
 def _open(data: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
@@ -194,28 +194,18 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _header(image: Image.Image, size: tuple[int, int]) -> Header:
     width, height = size
-    if _orientation(image) in _SIDEWAYS:
+    if orientation(image) in _SIDEWAYS:
         width, height = height, width
     return Header("JPEG" if image.format == "MPO" else str(image.format), width, height)
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8 (EXIF 2.32, 4.6.4); 1 where the metadata is missing or is nonsense."""
-    if "exif" not in image.info and "xmp" not in image.info and "XML:com.adobe.xmp" not in image.info:
-        return 1
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except _DAMAGED:
-        return 1  # the pixels are good; the camera's note about them is not
-    return value if value in range(1, 9) else 1
-
-
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _upright(pixels: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
+    """``way`` is what ``orientation`` says."""
     turned = pixels.view("V3")[..., 0]  # a pixel as one value: half the time of three
-    if orientation in _SIDEWAYS:
+    if way in _SIDEWAYS:
         turned = turned.T
-    if orientation in {2, 3, 6, 7}:
+    if way in {2, 3, 6, 7}:
         turned = turned[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
+    if way in {3, 4, 7, 8}:
         turned = turned[::-1]
     return np.ascontiguousarray(turned)[..., None].view(np.uint8)

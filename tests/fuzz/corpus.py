@@ -208,13 +208,25 @@ def packed() -> Iterator[Made]:
     yield "png of a text bomb", after_header(png, chunk(b"zTXt", b"a\0\0" + zeros)), DAMAGED
     yield "png of a profile bomb", after_header(png, chunk(b"iCCP", b"a\0\0" + zeros)), DAMAGED
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(999_999)))
-    yield "png of 200 texts", after_header(png, text * 200), DAMAGED
+    yield "png of 200 texts", after_header(png, text * 200), "too_costly"
+    profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_040_000)))
+    yield "png of 9,000 profiles", after_header(png, profile * 9_000), "too_costly"
     tags = many_tags(2000, 1_000_000)
     yield "png of large tags", after_header(png, chunk(b"eXIf", tags)), None
     jpeg = encoded(garment(), "JPEG")[20:]  # without JFIF, so that Pillow looks into EXIF for its density
     bits = [tags[at : at + 65_000] for at in range(0, len(tags), 65_000)]
     exif = b"".join(segment(0xE1, b"Exif\0\0" + bit) for bit in bits)
-    yield "jpeg of large tags", b"\xff\xd8" + exif + jpeg, None
+    yield "jpeg of large tags", b"\xff\xd8" + exif + jpeg, "too_costly"
+    few = b"".join(segment(0xE1, b"Exif\0\0" + bit) for bit in bits[:8])
+    yield "jpeg of large tags that are fewer", b"\xff\xd8" + few + jpeg, None
+    resources = segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\0" * 5_400)
+    yield "jpeg of 810,000 resources", b"\xff\xd8" + resources * 150 + jpeg, "too_costly"
+    webp = encoded(garment(), "WEBP")[12:]
+    for kind, count in ((5, 1_060_000), (3, 4_000_000), (12, 1_000_000)):
+        turned = b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHII", 0x0112, kind, count, 8) + bytes(8_500_000)
+        flags = b"\x08" + canvas(160, 120)[9:]  # that there is EXIF
+        body = canvas(160, 120)[:8] + flags + webp + part(b"EXIF", turned)
+        yield f"webp turned {count:,} ways", webp_of(body), None
 
 
 def odd() -> Iterator[Made]:

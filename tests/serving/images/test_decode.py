@@ -115,6 +115,20 @@ def test_nonsense_in_the_metadata_does_not_cost_the_picture() -> None:
     exif = Image.Exif()
     exif[0x0112] = 77
     assert decode(encoded(gradient(64, 32), "JPEG", exif=exif.tobytes())).shape == (32, 64, 3)
+    for kind, values in ((5, 1_000_000), (3, 2), (2, 1), (3, 0)):  # not one number
+        entry = struct.pack(">HHHIHH", 1, 0x0112, kind, values, 6, 0)
+        data = encoded(gradient(64, 32), "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08" + entry + bytes(9))
+        assert decode(data).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "letter"), [(1, "B3x"), (3, "H2x"), (4, "I")])
+def test_a_turn_may_be_said_in_several_ways(order: str, kind: int, letter: str) -> None:
+    start = {"<": b"II*\0\x08\0\0\0", ">": b"MM\0*\0\0\0\x08"}[order]
+    entry = struct.pack(f"{order}HHHI", 1, 0x0112, kind, 1) + struct.pack(f"{order}{letter}", 6)
+    for format in ("JPEG", "WEBP"):
+        data = encoded(gradient(64, 32), format, exif=b"Exif\0\0" + start + entry + bytes(4))
+        assert decode(data).shape == (64, 32, 3)
 
 
 def test_a_jpeg_of_several_pictures_is_its_first() -> None:
