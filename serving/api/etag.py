@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from serving.api.backends import Backends
 from serving.api.clock import Clock
+from serving.proto import search_pb2
 
 # A browser that goes back asks nobody; a change of stock or price is seen soon.
 CACHE_CONTROL = "private, max-age=10"
@@ -36,6 +37,11 @@ def weak(generation: str, stock: str | None, *asked: str | bytes) -> str | None:
 def strong(body: bytes) -> str:
     """Of what is the same for everybody, to the byte."""
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def of_reply(reply: search_pb2.GetProductsReply | search_pb2.ExplainReply, *asked: str) -> str | None:
+    """The tag of what ``reply`` says, which another replica than ``of_now`` asked may have given."""
+    return weak(reply.generation, reply.stock_version if reply.stock_followed else None, *asked)
 
 
 def headers(tag: str | None) -> dict[str, str]:

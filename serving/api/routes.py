@@ -29,7 +29,7 @@ from serving.api.schemas import (
     SearchBody,
     Status,
 )
-from serving.api.stock import looked_after
+from serving.api.stock import looked_after, stocked
 from serving.api.telemetry import Metrics
 from serving.errors import NotFound
 from serving.index.collapse import Collapse
@@ -108,7 +108,7 @@ async def _answer(
 
     answers: Answers = state.answers
     answer, origin = await answers.answer(wanted, made, clock)
-    answer = await looked_after(answer, wanted.filter.in_stock_only, state.backends)
+    answer = await looked_after(answer, wanted.filter.in_stock_only, state.backends, clock)
     timings_ms = clock.timings_ms
     metrics: Metrics = state.metrics
     metrics.searched(answer, origin, timings_ms)
@@ -224,11 +224,12 @@ async def explain(
     clock: ClockOf,
     like: Annotated[str | None, Query(min_length=1, max_length=256, description=LIKE)] = None,
 ) -> Explanation | Response:
-    tag = await etag.of_now(backends, clock, *("explain", product_id, like or ""))
-    if unchanged := etag.unchanged(request.headers, tag):
+    asked = "explain", product_id, like or ""
+    if unchanged := etag.unchanged(request.headers, await etag.of_now(backends, clock, *asked)):
         return unchanged
     reply = await backends.explain(product_id, like, clock)
-    response.headers.update(etag.headers(tag))
+    await stocked(reply.product, reply.stock_followed, backends)
+    response.headers.update(etag.headers(etag.of_reply(reply, *asked)))
     return Explanation.of(reply, like)
 
 
@@ -243,13 +244,14 @@ async def explain(
 async def product(
     request: Request, response: Response, product_id: ProductIdOf, backends: BackendsOf, clock: ClockOf
 ) -> ProductAnswer | Response:
-    tag = await etag.of_now(backends, clock, *("product", product_id))
-    if unchanged := etag.unchanged(request.headers, tag):
+    asked = "product", product_id
+    if unchanged := etag.unchanged(request.headers, await etag.of_now(backends, clock, *asked)):
         return unchanged
     reply = await backends.products([product_id], clock)
     if not reply.products:
         raise NotFound(f"product {product_id!r} is not in the index")
-    response.headers.update(etag.headers(tag))
+    await stocked(reply.products[0], reply.stock_followed, backends)
+    response.headers.update(etag.headers(etag.of_reply(reply, *asked)))
     return ProductAnswer(product=Product.of(reply.products[0]), generation=reply.generation)
 
 

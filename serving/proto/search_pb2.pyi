@@ -386,7 +386,12 @@ class GetProductsReply(_message.Message):
 
     PRODUCTS_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_FOLLOWED_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
+    stock_version: _builtins.str
+    """As in SearchReply."""
+    stock_followed: _builtins.bool
     @_builtins.property
     def products(self) -> _containers.RepeatedCompositeFieldContainer[Global___Product]:
         """In the order asked for; one that this generation does not hold is left out."""
@@ -396,10 +401,12 @@ class GetProductsReply(_message.Message):
         *,
         products: _abc.Iterable[Global___Product] | None = ...,
         generation: _builtins.str = ...,
+        stock_version: _builtins.str = ...,
+        stock_followed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "products", b"products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "products", b"products", "stock_followed", b"stock_followed", "stock_version", b"stock_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,10 +450,15 @@ class ExplainReply(_message.Message):
     VARIANTS_FIELD_NUMBER: _builtins.int
     SAME_PICTURE_FIELD_NUMBER: _builtins.int
     PAIR_FIELD_NUMBER: _builtins.int
+    STOCK_VERSION_FIELD_NUMBER: _builtins.int
+    STOCK_FOLLOWED_FIELD_NUMBER: _builtins.int
     generation: _builtins.str
     created_at: _builtins.float
     embedder_version: _builtins.str
     detector_version: _builtins.str
+    stock_version: _builtins.str
+    """As in SearchReply."""
+    stock_followed: _builtins.bool
     @_builtins.property
     def product(self) -> Global___Product: ...
     @_builtins.property
@@ -475,10 +487,12 @@ class ExplainReply(_message.Message):
         variants: _abc.Iterable[_builtins.str] | None = ...,
         same_picture: _abc.Iterable[_builtins.str] | None = ...,
         pair: Global___Pair | None = ...,
+        stock_version: _builtins.str = ...,
+        stock_followed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pair", b"pair", "product", b"product"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "detector_version", b"detector_version", "embedder_version", b"embedder_version", "generation", b"generation", "pair", b"pair", "pictures", b"pictures", "product", b"product", "same_picture", b"same_picture", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "detector_version", b"detector_version", "embedder_version", b"embedder_version", "generation", b"generation", "pair", b"pair", "pictures", b"pictures", "product", b"product", "same_picture", b"same_picture", "stock_followed", b"stock_followed", "stock_version", b"stock_version", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -171,14 +171,20 @@ class SearchServicer(search_pb2_grpc.SearchServicer):
     ) -> search_pb2.GetProductsReply:
         index = self._holder.current()
         _check_count("product_ids", len(request.product_ids), self._settings.max_k)
+        stock = index.stock  # before the products, which may be of a later state, but of no earlier one
         return search_pb2.GetProductsReply(
-            products=index.products(request.product_ids), generation=index.about.generation
+            products=index.products(request.product_ids),
+            generation=index.about.generation,
+            stock_version=stock.version,
+            stock_followed=stock.followed,
         )
 
     async def Explain(self, request: search_pb2.ExplainRequest, context: Context) -> search_pb2.ExplainReply:
         index = self._holder.current()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, index.explain, request.product_id, request.like)
+        loop, stock = asyncio.get_running_loop(), index.stock
+        reply = await loop.run_in_executor(self._executor, index.explain, request.product_id, request.like)
+        reply.stock_version, reply.stock_followed = stock.version, stock.followed
+        return reply
 
     async def Status(self, request: search_pb2.StatusRequest, context: Context) -> search_pb2.StatusReply:
         reply = search_pb2.StatusReply()

@@ -280,7 +280,9 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     async def GetProducts(self, request: Any, context: Any) -> search_pb2.GetProductsReply:
         await self.meet(request, context)
         known = [self.products[key][0] for key in request.product_ids if key in self.products]
-        return search_pb2.GetProductsReply(products=known, generation=self.generation)
+        return search_pb2.GetProductsReply(
+            products=known, generation=self.generation, stock_followed=self.follows_stock
+        )
 
     async def Explain(self, request: Any, context: Any) -> search_pb2.ExplainReply:
         await self.meet(request, context)
@@ -313,6 +315,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             variants=mates,
             same_picture=[],
             pair=pair,
+            stock_followed=self.follows_stock,
         )
 
     async def Status(self, request: Any, context: Any) -> search_pb2.StatusReply:

@@ -157,11 +157,40 @@ def test_the_front_looks_itself_where_the_search_service_cannot_say(blind: tuple
     answer = house.http.post("/v1/search", json=SOME).json()
     assert answer["cached"]
     assert answer["results"][0]["also"] == ["blue-shirt"]
-    assert log.write(str(version), {"green-bag": SOLD_OUT})
-    assert ids(house) == [match["product_id"] for match in before[1:]]
+    version = log.write(version, {"green-bag": SOLD_OUT})
+    answer = house.http.post("/v1/search", json=SOME).json()
+    best = answer["results"][0]
+    assert (best["product_id"], best["name"], best["also"]) == ("blue-shirt", "Blue shirt", [])
+    assert (best["in_stock"], best["box"], best["score"]) == (True, None, before[0]["score"])
+    assert [match["product_id"] for match in answer["results"][1:]] == [
+        match["product_id"] for match in before[1:]
+    ]
+    assert log.write(version, {"blue-shirt": SOLD_OUT})
+    assert ids(house) == [match["product_id"] for match in before[1:]], "all of the group is sold out"
 
     shown = house.http.post("/v1/search", json=SOME | {"filters": {"in_stock_only": False}}).json()["results"]
     assert shown[0] == before[0] | {"in_stock": False}, "all of it is shown, and what is sold out is said"
+
+
+def test_a_product_by_itself_is_looked_up_too(blind: tuple[Any, StockLog]) -> None:
+    house, log = blind
+    assert house.http.post("/v1/search", json=SOME).json()["product"]["in_stock"] is True
+    log.write_whole(None, {"green-shirt": SOLD_OUT})
+    assert house.http.post("/v1/search", json=SOME).json()["product"]["in_stock"] is False
+    for path in ("/v1/products/green-shirt", "/v1/products/green-shirt/explain"):
+        reply = house.http.get(path)
+        assert reply.json()["product"]["in_stock"] is False
+        assert "etag" not in reply.headers, "nobody can say that it is still the same"
+
+
+def test_the_tag_is_of_what_was_answered(house: Any) -> None:
+    """By a replica that does not follow the stock, where another, which was asked before, does."""
+    for path in ("/v1/products/green-bag", "/v1/products/green-bag/explain"):
+        tag = house.http.get(path).headers["etag"]
+        assert house.http.get(path, headers={"If-None-Match": tag}).status_code == 304
+        house.search.follows_stock = False
+        assert "etag" not in house.http.get(path).headers
+        house.search.follows_stock = True
 
 
 def test_and_answers_without_redis(blind: tuple[Any, StockLog], redis_process: RedisProcess) -> None:
