@@ -32,18 +32,22 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, 
 def told(host: str, port: int, request: bytes) -> bytes:
     """All that is answered until the connection is closed, or an answer is complete."""
     with socket.create_connection((host, port), timeout=20) as client:
-        answer = b""
-        try:
-            client.sendall(request)
-            while piece := client.recv(65536):
-                answer += piece
-                head, _, body = answer.partition(b"\r\n\r\n")
-                length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
-                if length.isdigit() and len(body) >= int(length):
-                    break
-        except ConnectionError:
-            pass  # it hung up while we were still talking
-        return answer
+        return told_on(client, request)
+
+
+def told_on(client: socket.socket, request: bytes) -> bytes:
+    answer = b""
+    try:
+        client.sendall(request)
+        while piece := client.recv(65536):
+            answer += piece
+            head, _, body = answer.partition(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
+            if length.isdigit() and len(body) >= int(length):
+                break
+    except ConnectionError:
+        pass  # it hung up while we were still talking
+    return answer
 
 
 def code(answer: bytes) -> tuple[int, str]:
@@ -152,10 +156,8 @@ def test_a_length_of_thousands_of_digits(front: tuple[str, int, psutil.Process])
 
 def test_what_is_no_http_is_told_after_a_good_answer_too(front: tuple[str, int, psutil.Process]) -> None:
     with socket.create_connection(front[:2], timeout=20) as client:
-        client.sendall(GET + b"\r\n")
-        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
-        client.sendall(b"RUBBISH\r\n\r\n")
-        assert code(client.recv(65536)) == (400, "bad_request")
+        assert told_on(client, GET + b"\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        assert code(told_on(client, b"RUBBISH\r\n\r\n")) == (400, "bad_request")
 
 
 @pytest.fixture
