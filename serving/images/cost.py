@@ -24,7 +24,7 @@ _CMYK_BYTES = 4  # Pillow's; a JPEG in colour or grey is decoded into our own 3
 # Scans times pixels. Encoders write 10 scans or so.
 _SCANNED_PIXELS = 500_000_000
 # Pillow reads segments and chunks one by one, in Python, and millions of empty ones fit into 10 MB.
-_MOST_READS = 50_000
+_MOST_READS = 20_000
 # By a file's first bytes: how often what Pillow unpacks on opening may be there, wherever it stands. A colour
 # profile and a packed text of a PNG are up to a megabyte each; each Exif is added to those before; a resource
 # of Photoshop's is a turn of a loop.

@@ -211,6 +211,12 @@ def packed() -> Iterator[Made]:
     yield "png of 200 texts", after_header(png, text * 200), "too_costly"
     profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_040_000)))
     yield "png of 9,000 profiles", after_header(png, profile * 9_000), "too_costly"
+    yield "png of 200 texts behind it", png[:-12] + text * 200 + END, "too_costly"
+    broken = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000), 9)[:-20])
+    yield "png of 9,000 broken profiles", after_header(png, broken * 9_000), "too_costly"
+    world = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(999_999)))
+    yield "png of packed XMP", after_header(png, world * 60), "too_costly"
+    yield "png of a few of each", after_header(png, profile * 8 + text * 16 + world * 16), None
     tags = many_tags(2000, 1_000_000)
     yield "png of large tags", after_header(png, chunk(b"eXIf", tags)), None
     jpeg = encoded(garment(), "JPEG")[20:]  # without JFIF, so that Pillow looks into EXIF for its density
@@ -227,6 +233,10 @@ def packed() -> Iterator[Made]:
         flags = b"\x08" + canvas(160, 120)[9:]  # that there is EXIF
         body = canvas(160, 120)[:8] + flags + webp + part(b"EXIF", turned)
         yield f"webp turned {count:,} ways", webp_of(body), None
+        yield f"png turned {count:,} ways", after_header(png, chunk(b"eXIf", turned)), None
+    entry = struct.pack(">HHII", 0x0112, 5, 1_000_000, 8)
+    again = b"MM\0*\0\0\0\x08" + struct.pack(">H", 65_000) + entry * 65_000 + bytes(8_500_000)
+    yield "png turned 65,000 times", after_header(png, chunk(b"eXIf", again)), None
 
 
 def odd() -> Iterator[Made]:

@@ -24,12 +24,13 @@ def gradient(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png(width: int, height: int, rows: bytes) -> bytes:
     """A PNG with a header of one's own choosing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
@@ -129,6 +130,41 @@ def test_a_turn_may_be_said_in_several_ways(order: str, kind: int, letter: str) 
     for format in ("JPEG", "WEBP"):
         data = encoded(gradient(64, 32), format, exif=b"Exif\0\0" + start + entry + bytes(4))
         assert decode(data).shape == (64, 32, 3)
+
+
+def exif_of(kind: int, count: int, value: bytes) -> bytes:
+    """EXIF of nothing but an orientation."""
+    return b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHI", 0x0112, kind, count) + value
+
+
+@pytest.mark.parametrize(
+    ("exif", "size"),
+    [
+        (exif_of(3, 1, b"\0\x06\0\0"), (32, 64)),
+        (exif_of(4, 1, b"\0\0\0\x06"), (32, 64)),
+        (exif_of(3, 2, b"\0\x06\0\x06"), (64, 32)),
+        (exif_of(5, 1_000_000, b"\0\0\0\x08") + b"\x01" * 8_000_000, (64, 32)),
+        (exif_of(3, 1, b"\0\x06\0\0") + bytes(100_000), (32, 64)),
+        (exif_of(3, 1, b""), (64, 32)),
+        (b"MM\0*\0\x02\0\0" + bytes(2**17 - 8) + exif_of(3, 1, b"\0\x06\0\0")[8:], (32, 64)),
+        (b"neither", (64, 32)),
+    ],
+    ids=["short", "long", "two", "a million", "more behind it", "breaks off", "far behind", "rubbish"],
+)
+def test_the_orientation_is_one_number(exif: bytes, size: tuple[int, int]) -> None:
+    still = encoded(gradient(64, 32), "PNG")
+    header = inspect(still[:33] + chunk(b"eXIf", exif) + still[33:])
+    assert (header.width, header.height) == size
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_as_xmp_says_where_exif_does_not(format: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    note = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    still = encoded(gradient(64, 32), format, **({} if format == "PNG" else {"xmp": xmp}))
+    data = still[:33] + note + still[33:] if format == "PNG" else still
+    assert inspect(data) == verify(data) == Header(format, 32, 64)
+    assert decode(data).shape == (64, 32, 3)
 
 
 def test_a_jpeg_of_several_pictures_is_its_first() -> None:
