@@ -5,6 +5,8 @@ look here would then be into the same Redis, half a second later, and would take
 it is made where the service cannot say so: it does not reach Redis, or its index is in Milvus.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from serving.api.answer import Answered
 from serving.api.backends import Backends
 from serving.api.clock import Clock
 from serving.api.schemas import product_fields
+from serving.errors import ImgsearchError
 from serving.proto import search_pb2
 
 
@@ -36,19 +39,29 @@ async def looked_after(answer: Answered, in_stock_only: bool, backends: Backends
     if in_stock_only:
         for match in matches:
             match["also"] = [name for name in match["also"] if now.get(name, True)]
-        body["results"] = await _in_stock(matches, backends, clock)
+        body["results"] = await _in_stock(matches, now, backends, clock)
     return replace(answer, body=orjson.dumps(body))
 
 
-async def _in_stock(matches: list[dict[str, Any]], backends: Backends, clock: Clock) -> list[dict[str, Any]]:
-    """Those that are, and in the place of those that are not the next of their groups."""
+async def _in_stock(
+    matches: list[dict[str, Any]], now: Mapping[str, bool], backends: Backends, clock: Clock
+) -> list[dict[str, Any]]:
+    """Those that are, and in the place of those that are not the next of their groups.
+
+    Such a one has the score of the best of its group, its own first picture, and no box: which of its
+    pictures matched, where and how well, is not known here.
+    """
     next_ids = [match["also"][0] for match in matches if match["also"] and not match["in_stock"]]
-    reply = await backends.products(next_ids, clock) if next_ids else search_pb2.GetProductsReply()
+    reply = search_pb2.GetProductsReply()
+    if next_ids:
+        with suppress(ImgsearchError):  # then those groups are left out: the rest is an answer still
+            reply = await backends.products(next_ids, clock)
     found = {product.product_id: product_fields(product) for product in reply.products}
     shown = []
     for match in matches:
         if not match["in_stock"] and match["also"] and (other := found.get(match["also"][0])) is not None:
-            match |= other | {"in_stock": True, "box": None, "also": match["also"][1:]}
+            held = now.get(other["product_id"], other["in_stock"])
+            match |= other | {"in_stock": held, "box": None, "also": match["also"][1:]}
         if match["in_stock"]:
             shown.append(match)
     return shown

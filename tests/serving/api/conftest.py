@@ -180,6 +180,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
     embedder = EMBEDDER
     accepts = EMBEDDER
     follows_stock = True
+    stock = ""
     results = 1  # what the contract says of one query
 
     def __init__(self, picture_host: str) -> None:
@@ -274,6 +275,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             results=[result] * self.results,
             generation=self.generation,
             embedder_version=self.embedder,
+            stock_version=self.stock,
             stock_followed=self.follows_stock,
         )
 
@@ -281,7 +283,10 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         await self.meet(request, context)
         known = [self.products[key][0] for key in request.product_ids if key in self.products]
         return search_pb2.GetProductsReply(
-            products=known, generation=self.generation, stock_followed=self.follows_stock
+            products=known,
+            generation=self.generation,
+            stock_version=self.stock,
+            stock_followed=self.follows_stock,
         )
 
     async def Explain(self, request: Any, context: Any) -> search_pb2.ExplainReply:
@@ -315,6 +320,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
             variants=mates,
             same_picture=[],
             pair=pair,
+            stock_version=self.stock,
             stock_followed=self.follows_stock,
         )
 
@@ -325,6 +331,7 @@ class Search(Faulty, search_pb2_grpc.SearchServicer):
         return search_pb2.StatusReply(
             generation=self.generation,
             embedder_version=self.embedder,
+            stock_version=self.stock,
             stock_followed=self.follows_stock,
             detector_version=DETECTOR,
             dim=4,
@@ -363,6 +370,7 @@ class House:
         self.search.accepts = self.search.embedder = EMBEDDER
         self.search.products = self.search.catalogue()
         self.search.groups = {}
+        self.search.stock, self.search.follows_stock = "", True
         self.embed.version, self.embed.reads_text = "", False
 
 

@@ -56,6 +56,21 @@ def test_a_tag_is_of_one_request_alone(house: Any) -> None:
     assert len(set(tags)) == len(tags)
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_tag_is_of_the_replica_that_answered(house: Any, path: str) -> None:
+    time.sleep(SERVED_FOR_S + 0.1)
+    before = house.http.get(path).headers["etag"]
+    house.search.stock = "7"  # which whoever told the front what is served a moment ago does not know
+    after = house.http.get(path)
+    assert after.headers["etag"] not in (before, None)
+    house.search.follows_stock = False
+    assert "etag" not in house.http.get(path).headers
+    house.search.follows_stock = True
+    time.sleep(SERVED_FOR_S + 0.1)
+    for tag, status in ((before, 200), (after.headers["etag"], 304)):
+        assert house.http.get(path, headers={"If-None-Match": tag}).status_code == status
+
+
 def test_an_error_and_a_search_have_none(house: Any) -> None:
     missing = house.http.get("/v1/products/nobody", headers={"If-None-Match": "*"})
     assert missing.status_code == 404

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import redis
 
+from serving.api.backends import SERVED_FOR_S
 from serving.cache.stock import IN_STOCK, SOLD_OUT
 from serving.cache.stock_log import StockLog, stock_key
 from tests.redis_process import RedisProcess
@@ -181,6 +183,42 @@ def test_a_product_by_itself_is_looked_up_too(blind: tuple[Any, StockLog]) -> No
         reply = house.http.get(path)
         assert reply.json()["product"]["in_stock"] is False
         assert "etag" not in reply.headers, "nobody can say that it is still the same"
+
+
+def test_a_group_of_which_no_more_is_told_is_left_out(blind: tuple[Any, StockLog]) -> None:
+    house, log = blind
+    house.search.groups = dict.fromkeys(("green-bag", "green-dress", "blue-shirt"), "g")
+    before = ids(house)
+    until(lambda: house.http.post("/v1/search", json=SOME).json()["cached"])
+    log.write_whole(None, {"green-bag": SOLD_OUT})
+    time.sleep(SERVED_FOR_S + 0.1)
+    assert ids(house) == ["green-dress", *before[1:]]  # what is served is now known for a moment
+    house.search.fail = grpc.StatusCode.INTERNAL
+    assert ids(house) == before[1:]
+
+
+def test_all_that_shows_a_product_says_whether_it_is_in_stock(
+    tmp_path: Path, start: Start, run_house: Any, redis_process: RedisProcess
+) -> None:
+    """Before a search service that is cut off from Redis, and so says what its generation holds."""
+    _, address = start("search")
+    log = StockLog(redis_process.url, "local", timeout_s=1)
+    with run_house(search_address=address, redis_url=redis_process.url, redis_timeout_s=1.0) as house:
+        publish(tmp_path, house.search.catalogue())
+        until(lambda: house.http.get("/readyz").status_code == 200, 30)
+        version = None
+        for value in (SOLD_OUT, IN_STOCK):
+            version = log.write_whole(version, {"green-shirt": value})
+            replies = [
+                house.http.get("/v1/products/green-shirt"),
+                house.http.get("/v1/products/green-shirt/explain"),
+                house.http.get("/v1/products/green-shirt/similar"),
+                house.http.post("/v1/search", json=SOME),
+            ]
+            for reply in replies:
+                assert reply.json()["product"]["in_stock"] == (value == IN_STOCK)
+                assert "etag" not in reply.headers
+    log.close()
 
 
 def test_the_tag_is_of_what_was_answered(house: Any) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +25,15 @@ from serving.index.filters import IN_STOCK as WANTED
 from serving.index.filters import Filter
 from serving.index.loaded import Generation
 from serving.index.search import search
-from serving.proto import search_pb2
+from serving.proto import search_pb2, search_pb2_grpc
+from serving.rpc import client
+from serving.rpc.server import Server
 from serving.services.in_memory import InMemory
+from serving.services.search import SearchServicer
 from serving.services.searchable import Asked
 from serving.services.stock import Shelf, Stock
-from serving.telemetry import StockMetrics
+from serving.settings import Settings
+from serving.telemetry import RpcMetrics, StockMetrics
 
 
 @pytest.fixture
@@ -135,6 +140,17 @@ def test_the_shelf_is_the_state_whatever_happens(
     check()
 
 
+@dataclass
+class Held:
+    """A source that stays at one generation."""
+
+    loaded: InMemory
+    failure: None = None
+
+    def current(self) -> InMemory:
+        return self.loaded
+
+
 def looked(stock: Stock) -> None:
     """As ``Stock.look`` does it in a thread."""
     with contextlib.suppress(Unavailable):  # where Redis holds nothing
@@ -239,6 +255,32 @@ async def test_without_redis_the_generation_says(generations: list[Generation]) 
     assert index.stock == ("", False)
     assert (index._shelf.now.in_stock == generations[0].in_stock).all()
     assert registry.get_sample_value("imgsearch_stock_read_timestamp_seconds") == 0
+
+
+async def test_a_reply_says_which_state_it_keeps_to(log: StockLog, generations: list[Generation]) -> None:
+    stock, _ = following(log)
+    holder = Held(InMemory(generations[0], stock.shelf(generations[0])))
+    server = Server(Settings(), RpcMetrics())
+    with ThreadPoolExecutor(1) as executor:
+        server.add(
+            search_pb2.DESCRIPTOR.services_by_name["Search"],
+            search_pb2_grpc.add_SearchServicer_to_server,
+            SearchServicer(holder, Settings(), executor),
+        )
+        async with client.channel(await server.start(0)) as channel:
+            stub, name, version = search_pb2_grpc.SearchStub(channel), generations[0].id_of(0), None
+            for value in (UNKNOWN, SOLD_OUT, IN_STOCK):
+                if value != UNKNOWN:
+                    version = log.write_whole(version, {name: value})
+                    looked(stock)
+                got = await stub.GetProducts(search_pb2.GetProductsRequest(product_ids=[name]))
+                explained = await stub.Explain(search_pb2.ExplainRequest(product_id=name))
+                for reply in (got, explained):
+                    assert reply.stock_version == (version or "")
+                    assert reply.stock_followed == (version is not None)
+                if value != UNKNOWN:
+                    assert got.products[0].in_stock == explained.product.in_stock == (value == IN_STOCK)
+        await server.drain()
 
 
 async def test_what_was_known_stays_while_redis_is_away(
