@@ -36,7 +36,7 @@ docs: setup  ## docs/settings.md from the settings (ARGS="--picture STREET.jpg":
 
 lock: setup  ## requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-package torch --no-annotate \
-	  --no-header --python-version 3.11 --extra dev --extra backbones --extra train --extra gcp --extra k8s --extra milvus pyproject.toml -o requirements.lock
+	  --no-header --python-version 3.11 --extra dev --extra backbones --extra train --extra gcp --extra k8s --extra milvus --extra postgres pyproject.toml -o requirements.lock
 
 setup: .venv/.ready
 
