@@ -37,6 +37,8 @@ _REDIS = "IMGSEARCH_REDIS_URL"
 _SPARE = {
     "redis": "without stored features",
     "pictures": "without the sample's pictures",
+    "detect": "by product, not by picture",
+    "embed": "by product, not by picture",
     "stock": "with the stock as it was",
     "dagster": "with what is indexed; changes of the catalogue are not seen",
 }

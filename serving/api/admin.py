@@ -270,7 +270,7 @@ def create_admin(settings: Settings, metrics: Metrics) -> FastAPI:
     app.state.settings = settings
     app.state.draining = False  # until the process is told to stop
     app.state.store = LocalObjectStore(settings.home / "objects")
-    errors.install(app)
+    errors.install(app, "/openapi.json")
     app.include_router(router)
     app.include_router(_probes)
     describe(app, _guards)

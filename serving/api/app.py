@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[  # outermost first
+            Middleware(pages.HeadAsGet),
             Middleware(Telemetry, metrics=counted, traces=traces),
             Middleware(pages.SafeHeaders),
             *([] if gate is None else [Middleware(Identity, gate=gate, scope="search", guards=guards_v1)]),

@@ -79,8 +79,8 @@ async def _http(request: Request, error: HTTPException) -> Response:
         )
     path = request.url.path
     words = {
-        404: f"there is nothing at {path}; /docs lists what there is",
-        405: f"{path} does not take {request.method}; /docs lists what it takes",
+        404: f"there is nothing at {path}; {request.app.state.listing} lists what there is",
+        405: f"{path} does not take {request.method}; {request.app.state.listing} lists what it takes",
     }
     code = _HTTP_CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     message = words.get(error.status_code, str(error.detail))
@@ -110,8 +110,12 @@ def sentence(item: dict[str, Any]) -> str:
     return f"{where}: {what}" if where else what
 
 
-def install(app: FastAPI) -> None:
-    """Hangs the handlers on the application. Unknown errors are ``telemetry.Telemetry``'s, outside of it."""
+def install(app: FastAPI, listing: str = "/docs") -> None:
+    """Hangs the handlers on the application, whose routes are listed at ``listing``.
+
+    Unknown errors are ``telemetry.Telemetry``'s, outside of it.
+    """
+    app.state.listing = listing
     # Starlette types a handler by the widest exception; each is called with its own.
     app.add_exception_handler(ImgsearchError, _known)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]

@@ -53,9 +53,9 @@ def unchanged(asked: Headers, tag: str | None) -> Response | None:
     if tag is None:
         return None
     wanted = tag.removeprefix("W/")
-    for given in asked.get("if-none-match", "").split(","):
-        if given.strip().removeprefix("W/") == wanted:
-            return Response(status_code=304, headers=headers(tag))
+    given = ",".join(asked.getlist("if-none-match")).split(",")
+    if any(one.strip().removeprefix("W/") == wanted for one in given):
+        return Response(status_code=304, headers=headers(tag))
     return None
 
 

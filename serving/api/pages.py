@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from swagger_ui_bundle import swagger_ui_path
 
 FOLDER = Path(__file__).parent / "page"
+_FILES = StaticFiles(directory=FOLDER)
 
 # Nothing runs or loads but our own files; pictures also come from the catalogue's hosts, and as what a
 # shopper chose (blob:). https://www.w3.org/TR/CSP3/
@@ -31,6 +32,18 @@ def _policy(rules: dict[str, str]) -> str:
 
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 _REVALIDATE = (b"cache-control", b"no-cache")  # files do it by their ETag
+
+
+class HeadAsGet:
+    """Middleware: HEAD is answered as GET would be (RFC 9110, 9.3.2); the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The server looks at its own scope for the method, so that one stays as it is.
+        asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await self._app(asked, receive, send)
 
 
 class SafeHeaders:
@@ -62,16 +75,16 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def shop() -> FileResponse:
-    return FileResponse(FOLDER / "index.html")
+async def shop(request: Request) -> Response:
+    return await _FILES.get_response("index.html", request.scope)
 
 
 @router.get("/docs")
-async def docs() -> FileResponse:
-    return FileResponse(FOLDER / "docs.html")
+async def docs(request: Request) -> Response:
+    return await _FILES.get_response("docs.html", request.scope)
 
 
 def install(app: FastAPI) -> None:
     app.include_router(router)
-    app.mount("/page", StaticFiles(directory=FOLDER))
+    app.mount("/page", _FILES)
     app.mount("/docs/assets", StaticFiles(directory=Path(str(swagger_ui_path))))

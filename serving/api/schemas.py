@@ -46,10 +46,10 @@ class _In(BaseModel):
 class BoxFields(_In):
     """A rectangle as fractions 0 to 1 of the upright picture."""
 
-    x0: float = Field(ge=0, le=1, examples=[0.1])
-    y0: float = Field(ge=0, le=1, examples=[0.1])
-    x1: float = Field(ge=0, le=1, examples=[0.9])
-    y1: float = Field(ge=0, le=1, examples=[0.9])
+    x0: float = Field(strict=True, ge=0, le=1, examples=[0.1])
+    y0: float = Field(strict=True, ge=0, le=1, examples=[0.1])
+    x1: float = Field(strict=True, ge=0, le=1, examples=[0.9])
+    y1: float = Field(strict=True, ge=0, le=1, examples=[0.9])
 
     def box(self) -> Box:
         """Raises ``BadInput`` when it is empty."""
@@ -91,13 +91,15 @@ class Filters(_In):
     brands: list[Value] = Field(default=[], examples=[[]])
     colours: list[Value] = Field(default=[], examples=[[]])
     price_min: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
+        default=None, strict=True, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
     )
     price_max: int | None = Field(
-        default=None, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
+        default=None, strict=True, ge=0, lt=2**63, description="Smallest unit of the currency (cents)."
     )
     in_stock_only: bool = Field(
-        default=True, description="Only what can be bought now; false shows what is sold out, too."
+        default=True,
+        strict=True,
+        description="Only what can be bought now; false shows what is sold out, too.",
     )
 
     @model_validator(mode="after")
@@ -138,7 +140,7 @@ class SearchBody(_In):
     )
     box: ChosenBox | None = Field(default=None, description=_BOX)
     filters: Filters = Filters()
-    k: int = Field(default=DEFAULT_K, ge=1, description=K)
+    k: int = Field(default=DEFAULT_K, strict=True, ge=1, description=K)
     collapse: Collapse | None = Field(default=None, description=COLLAPSE, examples=["picture"])
     cursor: Cursor | None = Field(default=None, description=CURSOR, examples=[None])
 

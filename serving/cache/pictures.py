@@ -8,6 +8,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serving.cache.values import checked, unchecked
+from serving.errors import BadInput
 from serving.images.box import Box
 
 # How long it is kept after it was last added to.
@@ -15,6 +16,7 @@ PICTURE_TTL_S = 600
 # Parts that somebody tried; the latest stay.
 _MOST_PARTS = 32
 _LAYOUT = 1
+_NORM_ERROR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,16 @@ class PictureFeatures:
         if data is None:
             return None
         head, _, rows = data.partition(b"\n")
-        layout, *rest = orjson.loads(head)
-        if layout != _LAYOUT:
+        try:
+            layout, items, keys = orjson.loads(head)
+            if layout != _LAYOUT:
+                return None
+            seen = tuple(
+                Item(Box.from_key(key), str(category), float(score)) for key, category, score in items
+            )
+            vectors = np.frombuffer(rows, "<f4").reshape(len(keys), -1)
+            parts = {Box.from_key(key): row for key, row in zip(keys, vectors, strict=True)}
+        except (ValueError, TypeError, AttributeError, BadInput):
             return None
-        items, keys = rest
-        seen = tuple(Item(Box.from_key(key), category, score) for key, category, score in items)
-        vectors = np.frombuffer(rows, "<f4").reshape(len(keys), -1)
-        return cls(seen, {Box.from_key(key): row for key, row in zip(keys, vectors, strict=True)})
+        lengths = np.linalg.norm(vectors, axis=1)
+        return cls(seen, parts) if (np.abs(lengths - 1) <= _NORM_ERROR).all() else None

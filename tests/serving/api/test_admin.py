@@ -66,6 +66,8 @@ def test_keys_are_made_listed_revoked_and_rotated(
     assert "sha256" not in reply.text
     again = admin.post(f"/v1/admin/keys/{made['id']}/rotate", json={})
     assert told(again) == (400, "bad_input", f"API key {made['id']} is revoked; create another")
+    nowhere = admin.get("/v1/admin/no")
+    assert told(nowhere)[2] == "there is nothing at /v1/admin/no; /openapi.json lists what there is"
     nobody = admin.post("/v1/admin/keys/0123456789ab/revoke")
     assert told(nobody) == (404, "not_found", "there is no API key 0123456789ab")
 

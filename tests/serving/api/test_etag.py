@@ -30,6 +30,8 @@ def test_who_has_it_is_told_so_until_the_index_moves_on(house: Any, path: str) -
         assert again.headers["x-request-id"]
     asked = {type(call).__name__ for call in house.search.calls}
     assert asked <= {"StatusRequest"}, "what is served is asked once a moment, and nothing else"
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", tag)]
+    assert house.http.get(path, headers=lines).status_code == 304
     for given in ('"other"', "*", "", f"{tag}x"):
         assert house.http.get(path, headers={"If-None-Match": given}).status_code == 200
     house.search.generation = "generation-2"

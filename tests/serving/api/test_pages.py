@@ -29,8 +29,22 @@ def test_every_file_the_page_names_is_there_and_is_ours(house: Any) -> None:
         assert outside == set(), file
 
 
-def test_files_are_revalidated_not_sent_again(house: Any) -> None:
-    first = house.http.get("/page/main.js")
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/main.js"])
+def test_files_are_revalidated_not_sent_again(house: Any, path: str) -> None:
+    first = house.http.get(path)
     assert first.headers["cache-control"] == "no-cache"
-    again = house.http.get("/page/main.js", headers={"If-None-Match": first.headers["etag"]})
+    again = house.http.get(path, headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/", "/page/main.js", "/healthz", "/v1/status", "/v1/products/red-dress"])
+def test_head_says_what_get_would_and_sends_nothing(house: Any, path: str) -> None:
+    got, head = house.http.get(path), house.http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length", "content-security-policy"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_head_of_what_is_not_there(house: Any) -> None:
+    assert house.http.head("/no").status_code == 404
+    assert house.http.head("/v1/search").status_code == 405

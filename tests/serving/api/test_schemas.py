@@ -42,6 +42,14 @@ def test_a_box_survives_the_wire(a: float, b: float, c: float, d: float) -> None
             "a box belongs to a picture; leave it out with product_id",
         ),
         ({"product_id": "a", "colour": "red"}, "Extra inputs are not permitted"),
+        ({"product_id": "a", "k": True}, "Input should be a valid integer"),
+        ({"product_id": "a", "k": "5"}, "Input should be a valid integer"),
+        ({"product_id": "a", "filters": {"price_min": "5"}}, "Input should be a valid integer"),
+        ({"product_id": "a", "filters": {"in_stock_only": "no"}}, "Input should be a valid boolean"),
+        (
+            {"image_url": "a", "box": {"x0": "0", "y0": 0, "x1": 1, "y1": 1}},
+            "Input should be a valid number",
+        ),
     ],
 )
 def test_a_body_asks_for_one_thing(body: dict[str, object], complaint: str) -> None:

@@ -1,10 +1,10 @@
-import zlib
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.cache.pictures import Item, PictureFeatures
+from serving.cache.values import checked
 from serving.images.box import Box
 
 
@@ -51,8 +51,25 @@ def test_what_is_damaged_reads_as_absent(at: int, flip: int) -> None:
 
 
 def test_another_layout_reads_as_absent() -> None:
-    data = b"[2]\n"
-    assert PictureFeatures.from_bytes(zlib.crc32(data).to_bytes(4, "little") + data) is None
+    assert PictureFeatures.from_bytes(checked(b"[2,[],[]]\n")) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"[]",
+        b'{"a":1,"b":2,"c":3}',
+        b"[1,[],[7]]",
+        b'[1,[["0,0,1"]],["0,0,10000,10000"]]',
+        b'[1,[["0,0,0,0","dress",0.5]],["0,0,10000,10000"]]',
+        b'[1,[["0,0,10000,10000","dress","much"]],["0,0,10000,10000"]]',
+        b'[1,[],["0,0,10000,10000","0,0,5000,5000"]]',
+        b'[1,[],["0,0,10000,10000"]]',
+    ],
+)
+def test_what_is_whole_and_wrong_reads_as_absent(head: bytes) -> None:
+    for rows in (b"", b"\0" * 32, np.full(8, np.nan, "<f4").tobytes()):
+        assert PictureFeatures.from_bytes(checked(head + b"\n" + rows)) is None
 
 
 def test_parts_are_added_and_the_latest_stay() -> None:
