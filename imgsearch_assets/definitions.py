@@ -21,20 +21,28 @@ ASSETS = (
     release.staging_release,
 )
 REFRESH = "refresh"
+PROMOTE = "promote"
 
 
 def build_definitions(environment: Environment) -> dg.Definitions:
     """Everything, for one environment."""
+    policy = environment.pipeline.production_release
+    production = dg.AssetSelection.assets("production_release")
     refresh = dg.define_asset_job(
         REFRESH,
-        dg.AssetSelection.all(),
+        dg.AssetSelection.all() - production,
         description="From the catalogue to what is searched, whole.",
         run_tags=RUN_TAGS,
     )
+    promote = dg.define_asset_job(
+        PROMOTE,
+        production,
+        description="What staging has, made live in production; whoever starts it says who and why.",
+    )
     poll_s = environment.pipeline.catalogue_poll_s
     return dg.Definitions(
-        assets=ASSETS,
-        jobs=[refresh],
+        assets=[*ASSETS, release.release_replay(policy), release.production_release(policy)],
+        jobs=[refresh, promote],
         schedules=[daily(REFRESH)],
         sensors=[catalogue_sensor(poll_s), model_sensor(models.MODELS, poll_s), automation_sensor(poll_s)],
         resources=resources_of(environment),

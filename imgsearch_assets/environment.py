@@ -2,19 +2,30 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
+from imgsearch_assets.witnesses import Witnesses
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
+from serving.identity.keys import is_key
 from serving.index.generation import FACTORY, GRAPH
 from serving.object_store import LocalObjectStore, ObjectStore
-from serving.settings import Settings, read, read_settings
+from serving.rpc.client import Caller
+from serving.settings import ADDRESS, Settings, read, read_settings
+from serving.tls import channel_credentials
+
+# The environment that shoppers see; it gets what staging has.
+PRODUCTION = "production"
+
+Policy = Literal["approval", "automatic"]
 
 
 class PipelineSettings(BaseSettings):
@@ -40,6 +51,39 @@ class PipelineSettings(BaseSettings):
         3,
         ge=1,
         description="Generations of the index that every environment can go back to; older ones are pruned.",
+    )
+    production_release: Policy = Field(
+        "approval",
+        description="Whether somebody starts the job `promote`, or production follows staging by itself.",
+    )
+    staging_search_address: str | None = Field(
+        None,
+        pattern=ADDRESS,
+        description="Search services of staging, or of this machine, as IMGSEARCH_SEARCH_ADDRESS says them: "
+        "a release is one when each replica serves it. Without it nobody is asked.",
+    )
+    staging_api_url: AnyHttpUrl | None = Field(
+        None, description="Their public API, which golden queries are sent to after a release."
+    )
+    staging_key: SecretStr | None = Field(
+        None, description="API key (scope `search`) of whoever verifies a release there."
+    )
+    production_search_address: str | None = Field(
+        None, pattern=ADDRESS, description="The same of production."
+    )
+    production_api_url: AnyHttpUrl | None = Field(None, description="The same of production.")
+    production_key: SecretStr | None = Field(None, description="The same of production.")
+    release_deadline_s: float = Field(
+        300.0, gt=0, description="Until when every replica has to serve a release; else it goes back."
+    )
+    replay_min_overlap: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Least overlap@10 of the replay between what production has and what it would get.",
+    )
+    replay_queries: Path | None = Field(
+        None, description="File with a product id a line, to be replayed beside the sample."
     )
     stock_max_lost: float = Field(
         0.2,
@@ -68,6 +112,26 @@ class Environment:
 
     pipeline: PipelineSettings
     serving: Settings
+
+    def __post_init__(self) -> None:
+        """Raises ``BadSettings`` for half a configuration of who verifies releases."""
+        told = self.pipeline
+        for place in ("staging", "production"):
+            for name in (f"{place}_api_url", f"{place}_key"):
+                if getattr(told, name) is not None and getattr(told, f"{place}_search_address") is None:
+                    raise BadSettings(
+                        f"IMGSEARCH_{place.upper()}_SEARCH_ADDRESS must be set where "
+                        f"IMGSEARCH_{name.upper()} is"
+                    )
+            key = getattr(told, f"{place}_key")
+            if key is not None and not is_key(key.get_secret_value()):
+                raise BadSettings(
+                    f"IMGSEARCH_{place.upper()}_KEY is no API key; `imgsearch keys create` makes one"
+                )
+        if told.production_release == "automatic" and told.production_api_url is None:
+            raise BadSettings(
+                "IMGSEARCH_PRODUCTION_API_URL must be set where IMGSEARCH_PRODUCTION_RELEASE is automatic"
+            )
 
     @property
     def catalogue(self) -> str:
@@ -100,6 +164,19 @@ class Environment:
     def pointer(self) -> str:
         """The environment whose pointer a release moves: on one machine its own, else staging's first."""
         return "local" if self.serving.environment == "local" else "staging"
+
+    def witnesses(self, name: str) -> Witnesses:
+        """Who verifies a release in the environment ``name``. Raises ``BadSettings``."""
+        told = self.pipeline
+        if name == PRODUCTION:
+            address, url, key = told.production_search_address, told.production_api_url, told.production_key
+        elif name == self.pointer:
+            address, url, key = told.staging_search_address, told.staging_api_url, told.staging_key
+        else:
+            return Witnesses()
+        secret = None if key is None else key.get_secret_value()
+        caller = Caller(channel_credentials(self.serving), self.serving.tls_server_name, secret)
+        return Witnesses(address, None if url is None else str(url), caller, told.release_deadline_s)
 
     @property
     def alike(self) -> Alike:

@@ -41,13 +41,15 @@ def publish(
     who: str,
     why: str,
     waive: frozenset[str] = frozenset(),
+    on_trial: bool = False,
 ) -> Pointer:
     """Make a generation live in ``environment``; the pointer as it is then.
 
     One that is live already is left as it is, unless it was written anew since. Of one that differs from
     what is live by its deltas alone these are loaded and gated, not its base. ``waive`` names gates whose
-    verdict does not matter this time (a shop that really drops half its products). Raises ``NotFound``,
-    ``Unverified`` (the pointer stays) or ``Conflict`` (another publisher was first).
+    verdict does not matter this time (a shop that really drops half its products). ``on_trial`` is noted
+    with the release, see ``imgsearch_assets.rollout``. Raises ``NotFound``, ``Unverified`` (the pointer
+    stays) or ``Conflict`` (another publisher was first).
     """
     seen = read_pointer(store, environment)
     manifest = read_manifest(store, manifest_id)
@@ -66,12 +68,19 @@ def publish(
     if failed:
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
-    return point(store, environment, manifest, who, why, seen)
+    return point(store, environment, manifest, who, why, seen, on_trial=on_trial)
 
 
-def rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None = None) -> Pointer:
+def rollback(
+    store: ObjectStore,
+    environment: str,
+    who: str,
+    why: str,
+    to: str | None = None,
+    leaving: Release | None = None,
+) -> Pointer:
     """As ``serving.index.release.rollback``, of a generation that was loaded as a replica would before."""
-    return go_back(store, environment, who, why, to, lambda manifest: load(store, manifest))
+    return go_back(store, environment, who, why, to, lambda manifest: load(store, manifest), leaving)
 
 
 def follow_in_milvus(store: ObjectStore, environment: str, settings: Settings, keep: int) -> None:

@@ -1,16 +1,21 @@
 """``imgsearch release``: which generation is live, and moving the pointer by hand."""
 
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets.installation import objects_of
+from imgsearch_assets.release_history import COLUMNS, rows_of, time_of
 from imgsearch_assets.terminal import one_sentence
+
+if TYPE_CHECKING:
+    from imgsearch_assets.environment import Environment as Told
+    from imgsearch_assets.replay_report import Report
+    from serving.object_store import ObjectStore
 
 app = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
 
@@ -19,29 +24,22 @@ Environment = Annotated[str, typer.Option(help="The environment whose pointer is
 Why = Annotated[str, typer.Option(help="Kept with the release.", prompt=True)]
 
 
-def _time(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
-
-
 def _kept() -> int:
     """Generations that an environment can go back to, as the pipeline is told."""
-    from imgsearch_assets.environment import PipelineSettings
-    from serving.settings import read
-
-    return read(PipelineSettings).keep_generations
+    return _told().pipeline.keep_generations
 
 
 @app.command()
 def status(home: Home, environment: Environment = "local") -> None:
     """The releases that are remembered, the live one first."""
-    from imgsearch_assets.release import history
+    from serving.index.store import read_pointer
 
     with one_sentence():
-        releases = history(objects_of(home), environment)
-        table = Table("generation", "since", "by", "why")
-        for release in releases:
-            table.add_row(release.generation, _time(release.at), release.who, release.why)
-        Console().print(table if releases else f"nothing was ever released in {environment}")
+        pointer = read_pointer(objects_of(home), environment).pointer
+        table = Table(*COLUMNS)
+        for row in rows_of(pointer) if pointer else ():
+            table.add_row(*row)
+        Console().print(table if pointer else f"nothing was ever released in {environment}")
 
 
 @app.command("list")
@@ -72,7 +70,7 @@ def list_(home: Home) -> None:
             size = sum(segment.size_bytes for segment in manifest.files) / 2**20
             counts = [f"{count:,}" for count in (manifest.products, manifest.rows, len(manifest.deltas))]
             places = ", ".join(where.get(manifest.id, []))
-            table.add_row(manifest.id, _time(manifest.created_at), *counts, f"{size:,.1f}", places)
+            table.add_row(manifest.id, time_of(manifest.created_at), *counts, f"{size:,.1f}", places)
         for generation in unreadable:
             table.add_row(generation, "unreadable", *[""] * 4, ", ".join(where.get(generation, [])))
         Console().print(table if table.row_count else "there is no generation yet")
@@ -86,20 +84,44 @@ def promote(
     why: Why,
     source: Annotated[str, typer.Option("--from", help="Environment whose live generation it is.")] = "local",
     to: Annotated[str, typer.Option(help="Environment that gets it.")] = "production",
+    waive: Annotated[
+        list[str] | None, typer.Option(help="A gate that may fail this time; once for each.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask after the figures of the replay.")] = False,
 ) -> None:
-    """Make what is live in one environment live in another: the same files, past the gates again."""
-    from imgsearch_assets.release import follow_in_milvus, publish
-    from imgsearch_assets.release import status as live
-    from serving.errors import NotFound
-    from serving.settings import read_settings
+    """Make what is live in one environment live in another: the same files, past the gates again.
+
+    Shows first what that changes; goes back by itself when those who serve it do not serve it well.
+    """
+    from imgsearch_assets.rollout import candidate, promote
 
     with one_sentence():
-        release = live(objects_of(home), source)
-        if release is None:
-            raise NotFound(f"nothing was ever released in {source}")
-        pointer = publish(objects_of(home), to, release.generation, getpass.getuser(), why)
-        follow_in_milvus(objects_of(home), to, read_settings(), _kept())
-        typer.echo(f"{pointer.live.generation} is live in {to}")
+        store, told = objects_of(home), _told()
+        found = candidate(store, told, source, to)
+        typer.echo(_replayed(store, found.report))
+        if not yes:
+            typer.confirm(f"make {found.generation} live in {to}?", abort=True)
+        released = promote(store, told, found, to, getpass.getuser(), why, frozenset(waive or ()))
+        typer.echo(f"{released.pointer.live.generation} is live in {to}: {released.verified}")
+
+
+def _told() -> "Told":
+    """What the pipeline is told of environments; a catalogue is not needed here."""
+    from imgsearch_assets.environment import Environment as Told
+    from imgsearch_assets.environment import PipelineSettings
+    from serving.settings import read, read_settings
+
+    return Told(read(PipelineSettings), read_settings())
+
+
+def _replayed(store: "ObjectStore", report: "Report | None") -> str:
+    if report is None:
+        return "there is nothing else to compare it with"
+    return (
+        f"of {report.queries} queries {report.changed} are answered otherwise than by {report.before}: "
+        f"overlap@10 {report.overlap_at_10:.3f}, rank-biased overlap {report.rank_biased_overlap:.3f}; "
+        f"{report.gone} products gone, {report.new} new\n{store.local_path(report.page_key)}"
+    )
 
 
 @app.command()

@@ -35,7 +35,7 @@ def sheet_of(store: ObjectStore, pictures: pa.Table, changes: pa.Table) -> dg.Ma
         pc.is_in(pictures["product_id"], value_set=changes["product_id"].combine_chunks())
     )
     shas = _some((wanted if wanted.num_rows else pictures)["sha256"].to_pylist(), _SHEET)
-    return _inline("new pictures", contact_sheet([_open(store, str(sha)) for sha in shas]))
+    return inline("new pictures", contact_sheet([_open(store, str(sha)) for sha in shas]))
 
 
 def boxes_of(store: ObjectStore, detections: pa.Table) -> dg.MarkdownMetadataValue:
@@ -43,7 +43,7 @@ def boxes_of(store: ObjectStore, detections: pa.Table) -> dg.MarkdownMetadataVal
     good = detections.filter(pc.equal(detections["status"], pa.scalar("ok")))
     rows = good.take(pa.array(_some(range(good.num_rows), _BOXES))).to_pylist()
     found = [(_open(store, row["sha256"]), detections_of(row)) for row in rows]
-    return _inline("items found", boxes_drawn(found))
+    return inline("items found", boxes_drawn(found))
 
 
 def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMetadataValue:
@@ -59,7 +59,7 @@ def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMeta
         hits = search(generation, generation.vectors(product), _NEIGHBOURS + 1).hits
         others = [hit.row for hit in hits if hit.product != product][:_NEIGHBOURS]
         rows.append((picture(row), box, [picture(other) for other in others]))
-    return _inline("products and their neighbours", neighbours(rows))
+    return inline("products and their neighbours", neighbours(rows))
 
 
 def groups_of(store: ObjectStore, generation: Generation, kind: Collapse) -> dg.MarkdownMetadataValue:
@@ -82,7 +82,7 @@ def groups_of(store: ObjectStore, generation: Generation, kind: Collapse) -> dg.
     said = f"{len(several)} {kind} groups of more than one product"
     if not rows:
         return dg.MetadataValue.md(said)
-    return dg.MetadataValue.md(f"{said}\n\n{_inline(f'{kind} groups', neighbours(rows)).value}")
+    return dg.MetadataValue.md(f"{said}\n\n{inline(f'{kind} groups', neighbours(rows)).value}")
 
 
 def _some(things: Sequence[T], count: int) -> list[T]:
@@ -95,5 +95,6 @@ def _open(store: ObjectStore, sha: str) -> Picture:
     return decode(store.get(picture_key(sha)), at_least=_AT_LEAST)
 
 
-def _inline(title: str, jpeg: bytes) -> dg.MarkdownMetadataValue:
+def inline(title: str, jpeg: bytes) -> dg.MarkdownMetadataValue:
+    """A picture inside the metadata itself."""
     return dg.MetadataValue.md(f"![{title}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})")

@@ -15,7 +15,7 @@ from serving.identity.keys import Rate, is_key
 from serving.index.collapse import Collapse
 
 # A list is gRPC's own, of IP addresses alone.
-_ADDRESS = r"^(ipv[46]:\S+|[^\s,]+):\d{1,5}$"
+ADDRESS = r"^(ipv[46]:\S+|[^\s,]+):\d{1,5}$"
 
 
 class EngineSettings(BaseSettings):
@@ -62,15 +62,15 @@ class Settings(EngineSettings):
     host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
     search_address: str = Field(
         "127.0.0.1:50051",
-        pattern=_ADDRESS,
+        pattern=ADDRESS,
         description="host:port of the search service. Of several replicas: `dns:///name:port` where the name "
         "has all their addresses, or `ipv4:host:port,host:port`; each call goes to one that serves.",
     )
     detect_address: str = Field(
-        "127.0.0.1:50052", pattern=_ADDRESS, description="The same of the detect service."
+        "127.0.0.1:50052", pattern=ADDRESS, description="The same of the detect service."
     )
     embed_address: str = Field(
-        "127.0.0.1:50053", pattern=_ADDRESS, description="The same of the embed service."
+        "127.0.0.1:50053", pattern=ADDRESS, description="The same of the embed service."
     )
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 

@@ -1,16 +1,25 @@
-"""What is served: the features in the feature store, then the pointer."""
+"""What is served: the features in the feature store, then the pointer, then that of production."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
-from imgsearch_assets.environment import Environment
+from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
-from imgsearch_assets.release import follow_in_milvus, prune, publish
-from imgsearch_assets.steps import RETRY, Stopwatch, step
+from imgsearch_assets.release import prune
+from imgsearch_assets.release_history import COLUMNS, rows_of
+from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
+from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
+from imgsearch_assets.sheets import inline
+from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
@@ -18,6 +27,8 @@ from serving.index.store import read_manifest
 from serving.object_store import ObjectStore
 
 GROUP = "release"
+
+Metadata = Mapping[str, Any]
 
 
 @dg.asset(
@@ -79,25 +90,189 @@ def staging_release(
             raise Conflict(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
-        pointer = publish(
-            store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
+        released = release(
+            store,
+            environment,
+            environment.pointer,
+            ann_index.generation,
+            who="dagster",
+            why=f"snapshot {snapshot}",
         )
-        keep = environment.pipeline.keep_generations
-        follow_in_milvus(store, environment.pointer, environment.serving, keep)
         try:
-            pruned, not_pruned = prune(store, keep), ""
+            pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
         except Unverified as error:  # no reason to take back a release
             pruned, not_pruned = [], str(error)
+        tidy(store)
     return dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),
         metadata={
-            "environment": environment.pointer,
-            "generation": pointer.live.generation,
-            "previous": pointer.previous.generation if pointer.previous else "none",
+            **_released(released, environment.pointer),
             "generations_removed": len(pruned),
             **({"not_pruned": not_pruned} if not_pruned else {}),
-            "released_at": dg.MetadataValue.timestamp(pointer.live.at),
             "seconds": watch.seconds,
         },
+    )
+
+
+def release_replay(policy: Policy) -> dg.AssetsDefinition:
+    """What a promotion would change. Under the policy ``automatic`` too much of it stops the run."""
+    severity = dg.AssetCheckSeverity.ERROR if policy == "automatic" else dg.AssetCheckSeverity.WARN
+
+    @dg.asset(
+        group_name=GROUP,
+        kinds={"html"},
+        retry_policy=RETRY,
+        automation_condition=ON_CHANGE,
+        check_specs=[
+            dg.AssetCheckSpec(
+                REPLAY,
+                asset="release_replay",
+                blocking=True,
+                description="Most of what is shown stays. Where production is released by approval, this "
+                "warns, and whoever approves waives it.",
+            )
+        ],
+        description="The same queries on what production has (on one machine: what was live before) and on "
+        "what it would get: how much of the answers stays, and a page of those that change most.",
+    )
+    def release_replay(
+        staging_release: Built,
+        environment: dg.ResourceParam[Environment],
+        store: dg.ResourceParam[ObjectStore],
+    ) -> dg.MaterializeResult[None]:
+        watch, wanted = Stopwatch(), environment.pipeline.replay_min_overlap
+        with step():
+            before, report = compared_with(store, environment.pointer), None
+            if before is not None and before.generation != staging_release.generation:
+                recorded = recorded_queries(environment.pipeline.replay_queries)
+                with stage("replay", 1) as advance:
+                    report = replay(store, before.generation, staging_release.generation, recorded)
+                    advance(1)
+        overlap = 1.0 if report is None else report.overlap_at_10
+        said = "there is nothing else to compare with" if report is None else _sentence(report, wanted)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(staging_release.generation),
+            metadata={
+                "generation": staging_release.generation,
+                "compared_with": "nothing" if report is None else report.before,
+                **({} if report is None else _replayed(store, report)),
+                "seconds": watch.seconds,
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=REPLAY,
+                    passed=overlap >= wanted,
+                    severity=severity,
+                    description=said,
+                    metadata={"measured": overlap, "wanted": wanted},
+                )
+            ],
+        )
+
+    return release_replay
+
+
+def production_release(policy: Policy) -> dg.AssetsDefinition:
+    """Asks for who and why unless the ``policy`` is ``automatic``; then it follows staging by itself."""
+    automatic = policy == "automatic"
+    by_itself = {"who": "dagster", "why": "IMGSEARCH_PRODUCTION_RELEASE is automatic"} if automatic else {}
+
+    @dg.asset(
+        group_name=GROUP,
+        deps=["staging_release", "release_replay"],
+        retry_policy=RETRY,
+        automation_condition=ON_CHANGE if automatic else None,
+        freshness_policy=DAILY,
+        config_schema={
+            "who": _text("Who approves it.", by_itself.get("who")),
+            "why": _text("Why; kept with the release.", by_itself.get("why")),
+            "waive": dg.Field(
+                [str],
+                default_value=[],
+                description=f"Gates whose verdict does not matter this time, as {REPLAY}.",
+            ),
+        },
+        description="What shoppers get: the very files that staging has, made live there too, past the gates "
+        "and the replay. On one machine nobody serves it; it is there to be tried.",
+    )
+    def production_release(
+        context: dg.AssetExecutionContext,
+        environment: dg.ResourceParam[Environment],
+        store: dg.ResourceParam[ObjectStore],
+    ) -> dg.MaterializeResult[None]:
+        watch, config = Stopwatch(), context.op_execution_context.op_config
+        with step():
+            found = candidate(store, environment, environment.pointer, PRODUCTION)
+            who, why = config["who"].strip(), config["why"].strip()
+            released = promote(store, environment, found, PRODUCTION, who, why, frozenset(config["waive"]))
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(found.generation),
+            metadata={
+                **_released(released, PRODUCTION),
+                "promoted_from": found.source,
+                "waived": ", ".join(config["waive"]) or "nothing",
+                **({} if found.report is None else _replayed(store, found.report)),
+                "seconds": watch.seconds,
+            },
+        )
+
+    return production_release
+
+
+def _text(description: str, default: str | None) -> dg.Field:
+    """Required where there is no default."""
+    if default is None:
+        return dg.Field(str, description=description)
+    return dg.Field(str, default_value=default, description=description)
+
+
+def _released(released: Released, environment: str) -> Metadata:
+    """A release as the records keep it: what, by whom, who was heard, and what was before."""
+    pointer, heard = released.pointer, released.heard
+    live, previous = pointer.live, pointer.previous
+    history = {
+        name: list(column) for name, column in zip(COLUMNS, zip(*rows_of(pointer), strict=True), strict=True)
+    }
+    metadata: dict[str, Any] = {
+        "environment": environment,
+        "generation": live.generation,
+        "previous": previous.generation if previous else "none",
+        "who": live.who,
+        "why": live.why,
+        "released_at": dg.MetadataValue.timestamp(live.at),
+        "verified": released.verified,
+        "history": preview(pa.table(history)),
+    }
+    if heard is not None:
+        seconds = heard.replicas
+        metadata["replicas"] = preview(
+            pa.table({"replica": list(seconds), "seconds": list(seconds.values())})
+        )
+        metadata["replicas_seconds"] = max(seconds.values())
+        if heard.smoke is not None:
+            metadata |= {f"smoke_{name}": value for name, value in asdict(heard.smoke).items()}
+    return metadata
+
+
+def _replayed(store: ObjectStore, report: Report) -> Metadata:
+    """The report's figures, its page, and its sheet to look at right here."""
+    metadata: dict[str, Any] = {
+        "replay_queries": report.queries,
+        "replay_changed": report.changed,
+        "overlap_at_10": report.overlap_at_10,
+        "rank_biased_overlap": report.rank_biased_overlap,
+        "products_gone": report.gone,
+        "products_new": report.new,
+        "report": dg.MetadataValue.path(str(store.local_path(report.page_key))),
+    }
+    if (jpeg := report.sheet(store)) is not None:
+        metadata["what_changes_most"] = inline("before, and after below it", jpeg)
+    return metadata
+
+
+def _sentence(report: Report, wanted: float) -> str:
+    return (
+        f"overlap@10 with {report.before} is {report.overlap_at_10:.3f} over {report.queries} queries, "
+        f"at least {wanted:g} wanted"
     )

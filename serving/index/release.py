@@ -7,9 +7,9 @@ them.
 import logging
 from collections.abc import Callable
 
-from serving.errors import BadInput, NotFound, Unverified
+from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.generation import Manifest
-from serving.index.store import Pointer, environments, point, read_manifest, read_pointer, verify
+from serving.index.store import Pointer, Release, environments, point, read_manifest, read_pointer, verify
 from serving.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -22,16 +22,20 @@ def rollback(
     why: str,
     to: str | None,
     check: Callable[[Manifest], object],
+    leaving: Release | None = None,
 ) -> Pointer:
     """Make an earlier generation live again: the latest whole one that nobody rolled back from, or ``to``.
 
     Past no gate: it was live; but what ``check`` raises keeps it from being so again. Raises ``NotFound``
-    when there is none to go back to, ``Unverified`` or ``Conflict``.
+    when there is none to go back to, ``Unverified`` or ``Conflict``, this also where another release than
+    ``leaving`` is live.
     """
     seen = read_pointer(store, environment)
     if seen.pointer is None:
         raise NotFound(f"nothing was ever released in {environment}")
     left = seen.pointer.live.generation
+    if leaving is not None and seen.pointer.live != leaving:
+        raise Conflict(f"another publisher made generation {left} live in {environment} meanwhile")
     bad = {left, *(release.rolled_back_from for release in seen.pointer.history)}
     earlier = dict.fromkeys(release.generation for release in seen.pointer.earlier)
     candidates = [name for name in earlier if name == to or (to is None and name not in bad)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from serving.errors import BadInput, NotFound, Unverified
+from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.generation import FORMAT, Manifest, Segment, manifest_key
 from serving.object_store import ObjectStore
 
@@ -42,6 +42,8 @@ class Release(BaseModel):
     at: float
     # The generation that this roll-back left; not one that the next roll-back should return to.
     rolled_back_from: str | None = None
+    # Until it is known that it is served well; whoever finds that it is not may take it back by itself.
+    on_trial: bool = False
 
 
 class Pointer(BaseModel):
@@ -132,6 +134,7 @@ def point(
     why: str,
     seen: PointerAt,
     rolled_back_from: str | None = None,
+    on_trial: bool = False,
 ) -> Pointer:
     """Make ``manifest`` live if ``seen`` is still the state of ``environment``; the new pointer.
 
@@ -149,10 +152,25 @@ def point(
             why=why,
             at=time.time(),
             rolled_back_from=rolled_back_from,
+            on_trial=on_trial,
         )
         pointer = Pointer(live=release, earlier=earlier[: REMEMBERED - 1])
         data = pointer.model_dump_json(indent=1).encode()
         store.compare_and_set(pointer_key(environment), data, seen.version)
+    return pointer
+
+
+def end_trial(store: ObjectStore, environment: str, release: Release) -> Pointer:
+    """Note that ``release``, which is live, is served well; the new pointer.
+
+    Raises ``Conflict`` when another one is live by now.
+    """
+    seen = read_pointer(store, environment)
+    if seen.pointer is None or seen.pointer.live != release:
+        raise Conflict(f"the pointer of {environment} was moved by another publisher")
+    live = release.model_copy(update={"on_trial": False})
+    pointer = seen.pointer.model_copy(update={"live": live})
+    store.compare_and_set(pointer_key(environment), pointer.model_dump_json(indent=1).encode(), seen.version)
     return pointer
 
 

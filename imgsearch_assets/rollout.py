@@ -1,0 +1,160 @@
+"""A release that is watched: live on trial, until those who serve it say that it is served well.
+
+Else it goes back by itself. Whoever is killed in between leaves the trial in the pointer, and whoever
+releases the same generation next goes on with it.
+"""
+
+from dataclasses import dataclass
+
+from imgsearch_assets.environment import PRODUCTION, Environment
+from imgsearch_assets.release import follow_in_milvus, publish, rollback
+from imgsearch_assets.replay_report import Report, recorded_queries, replay
+from imgsearch_assets.smoke import golden_of
+from imgsearch_assets.witnesses import Heard
+from serving.errors import Conflict, NotFound, Unverified
+from serving.index.artifact import load
+from serving.index.store import Pointer, Release, end_trial, read_manifest, read_pointer
+from serving.object_store import ObjectStore
+
+# The gate of a promotion, as a waiver names it.
+REPLAY = "replay_overlap"
+
+
+@dataclass(frozen=True)
+class Released:
+    """The pointer as it is now, how that was verified in words, and what was heard, if anybody was asked."""
+
+    pointer: Pointer
+    verified: str
+    heard: Heard | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What ``source`` has live, to be promoted; ``report`` is None where there is nothing to compare with."""
+
+    source: str
+    generation: str
+    report: Report | None
+
+
+def release(
+    store: ObjectStore,
+    environment: Environment,
+    name: str,
+    generation: str,
+    who: str,
+    why: str,
+    waive: frozenset[str] = frozenset(),
+) -> Released:
+    """Make a generation live in the environment ``name``, and leave it so if its witnesses agree.
+
+    One that is live and on trial is verified, not published again. Raises as ``publish``; ``Unverified`` too
+    when it was taken back, ``Conflict`` when another publisher moved the pointer meanwhile, which is left.
+    """
+    witnesses = environment.witnesses(name)
+    on_trial = witnesses.search_address is not None
+    before = read_pointer(store, name).pointer
+    pointer = publish(store, name, generation, who, why, waive, on_trial)
+    _follow(store, environment, name)
+    live = pointer.live
+    if not live.on_trial:
+        return Released(pointer, "it was live already" if pointer == before else _nobody(name))
+    manifest = read_manifest(store, generation, live.manifest_sha256)
+    try:
+        heard = witnesses.hear(
+            generation, lambda: golden_of(load(store, manifest)), lambda: _still_live(store, name, live)
+        )
+        pointer = end_trial(store, name, live)
+        return Released(pointer, _nobody(name) if heard is None else _said(heard), heard)
+    except Unverified as error:
+        raise _taken_back(store, environment, name, live, who, error) from error
+
+
+def candidate(store: ObjectStore, environment: Environment, source: str, to: str) -> Candidate:
+    """What is live in ``source``, compared with what is live in ``to``.
+
+    Raises ``NotFound`` when nothing is, ``Conflict`` while it is on trial there.
+    """
+    staged, live = read_pointer(store, source).pointer, read_pointer(store, to).pointer
+    if staged is None:
+        raise NotFound(f"nothing was ever released in {source}")
+    generation = staged.live.generation
+    if staged.live.on_trial:
+        raise Conflict(f"generation {generation} is on trial in {source} still; promote it when that is over")
+    if live is None or live.live.generation == generation:
+        return Candidate(source, generation, None)
+    recorded = recorded_queries(environment.pipeline.replay_queries)
+    return Candidate(source, generation, replay(store, live.live.generation, generation, recorded))
+
+
+def promote(
+    store: ObjectStore,
+    environment: Environment,
+    found: Candidate,
+    to: str,
+    who: str,
+    why: str,
+    waive: frozenset[str] = frozenset(),
+) -> Released:
+    """Make the very files of a candidate live in ``to``.
+
+    Raises as ``release``, and ``Unverified`` when too much of what is shown would change.
+    """
+    wanted, report = environment.pipeline.replay_min_overlap, found.report
+    if report is not None and report.overlap_at_10 < wanted and REPLAY not in waive:
+        raise Unverified(
+            f"generation {found.generation} stays out of {to}: {REPLAY}: overlap@10 with {report.before} is "
+            f"{report.overlap_at_10:.3f}, at least {wanted:g} wanted; look at {report.page_key}, and waive "
+            f"{REPLAY} if that is meant"
+        )
+    return release(store, environment, to, found.generation, who, why, waive)
+
+
+def _said(heard: Heard) -> str:
+    served = f"{len(heard.replicas)} search services serve it"
+    if heard.smoke is None:
+        return f"{served}; no public API is named to be asked"
+    return f"{served}, {heard.smoke.queries} golden queries are answered rightly"
+
+
+def _nobody(name: str) -> str:
+    place = "PRODUCTION" if name == PRODUCTION else "STAGING"
+    return f"nobody was asked: IMGSEARCH_{place}_SEARCH_ADDRESS is not set"
+
+
+def _follow(store: ObjectStore, environment: Environment, name: str) -> None:
+    follow_in_milvus(store, name, environment.serving, environment.pipeline.keep_generations)
+
+
+def _still_live(store: ObjectStore, name: str, live: Release) -> None:
+    """Raises ``Conflict`` when another release is."""
+    pointer = read_pointer(store, name).pointer
+    if pointer is None or pointer.live != live:
+        now = "nothing" if pointer is None else f"generation {pointer.live.generation}"
+        raise Conflict(
+            f"generation {live.generation} was released in {name}, but {now} is live there by now: another "
+            "publisher moved the pointer, which is left so"
+        )
+
+
+def _taken_back(
+    store: ObjectStore, environment: Environment, name: str, live: Release, who: str, error: Unverified
+) -> Unverified | Conflict:
+    """Goes back to what was live before; the error that says so, or why not."""
+    try:
+        back = rollback(store, name, who, f"taken back by itself: {error}", leaving=live).live
+    except Conflict as moved:
+        return Conflict(
+            f"generation {live.generation} is not served well in {name}: {error}; {moved}, which is left"
+        )
+    except (NotFound, Unverified) as none:
+        return Unverified(
+            f"generation {live.generation} stays live in {name} though it is not served well: {error}; it "
+            f"cannot be taken back: {none}"
+        )
+    _follow(store, environment, name)
+    return Unverified(
+        f"generation {live.generation} was taken back from {name}, where {back.generation} is live again: "
+        f"{error}; mend that, then release it once more"
+    )
