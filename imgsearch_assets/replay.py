@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.index.kept import Kept
 from serving.index.loaded import Generation
-from serving.index.search import search
+from serving.index.search import search_each
 
 K = 10
 _QUERIES = 200
@@ -80,29 +80,35 @@ def compare(before: Generation, after: Generation, recorded: Sequence[str] = ())
     common = sorted(old.keys() & new.keys())
     asked = dict.fromkeys(stratified(common, _categories(after, [new[name] for name in common]), _QUERIES))
     asked |= dict.fromkeys(name for name in recorded if name in old and name in new)
-    sides = [
-        (one, places, None if len(places) == len(common) else _kept(one, [places[name] for name in common]))
-        for one, places in ((before, old), (after, new))
-    ]
-    queries = []
-    for name in asked:
-        shown = [tuple(nearest(one, places[name])) for one, places, _ in sides]
-        held = [
-            tuple(nearest(one, places[name], kept)) if kept else everything
-            for (one, places, kept), everything in zip(sides, shown, strict=True)
+    shown, held = [], []
+    for generation, places in ((before, old), (after, new)):
+        queries = [places[name] for name in asked]
+        shown.append(nearest(generation, queries))
+        if len(places) == len(common):
+            held.append(shown[-1])
+        else:
+            held.append(nearest(generation, queries, _kept(generation, [places[name] for name in common])))
+    replayed = []
+    for name, was, now, *both in zip(asked, *shown, *held, strict=True):
+        ranked = [[one.product_id for one in answer] for answer in both]
+        replayed.append(Replayed(name, was, now, overlap(*ranked), rank_biased_overlap(*ranked)))
+    return Comparison(tuple(replayed), tuple(sorted(old.keys() - new)), tuple(sorted(new.keys() - old)))
+
+
+def nearest(
+    generation: Generation, places: Sequence[int], allowed: Kept | None = None
+) -> list[tuple[Shown, ...]]:
+    """For each of ``places`` the first ten products like the one there, without it; of ``allowed`` alone."""
+    queries = [generation.vectors(place) for place in places]
+    answers = []
+    for place, found in zip(places, search_each(generation, queries, 2 * K, allowed), strict=True):
+        hits = [
+            Shown(generation.id_of(hit.product), hit.product, hit.score)
+            for hit in found.hits
+            if hit.product != place
         ]
-        ranked = [[hit.product_id for hit in hits] for hits in held]
-        queries.append(Replayed(name, shown[0], shown[1], overlap(*ranked), rank_biased_overlap(*ranked)))
-    return Comparison(tuple(queries), tuple(sorted(old.keys() - new)), tuple(sorted(new.keys() - old)))
-
-
-def nearest(generation: Generation, place: int, allowed: Kept | None = None) -> list[Shown]:
-    """The first ten products like the one at ``place``, without it; ``allowed`` as ``search``'s."""
-    hits = search(generation, generation.vectors(place), 2 * K, allowed).hits
-    found = [
-        Shown(generation.id_of(hit.product), hit.product, hit.score) for hit in hits if hit.product != place
-    ]
-    return sorted(found, key=lambda one: (-round(one.score, _DIGITS), one.product_id))[:K]
+        answers.append(tuple(sorted(hits, key=lambda one: (-round(one.score, _DIGITS), one.product_id))[:K]))
+    return answers
 
 
 def stratified(ids: Sequence[str], strata: Sequence[str], count: int) -> list[str]:

@@ -4,6 +4,7 @@ Else it goes back by itself. Whoever is killed in between leaves the trial in th
 releases the same generation next goes on with it.
 """
 
+import logging
 from dataclasses import dataclass
 
 from imgsearch_assets.environment import PRODUCTION, Environment
@@ -18,6 +19,8 @@ from serving.object_store import ObjectStore
 
 # The gate of a promotion, as a waiver names it.
 REPLAY = "replay_overlap"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ def release(
         heard = witnesses.hear(
             generation, lambda: golden_of(load(store, manifest)), lambda: _still_live(store, name, live)
         )
-        pointer = end_trial(store, name, live)
-        return Released(pointer, _nobody(name) if heard is None else _said(heard), heard)
+        ended = end_trial(store, name, live)
+        return Released(ended, _nobody(name) if heard is None else _said(heard), heard)
     except Unverified as error:
-        raise _taken_back(store, environment, name, live, who, error) from error
+        raise _taken_back(store, environment, name, pointer, who, error) from error
 
 
 def candidate(store: ObjectStore, environment: Environment, source: str, to: str) -> Candidate:
@@ -112,10 +115,12 @@ def promote(
 
 
 def _said(heard: Heard) -> str:
-    served = f"{len(heard.replicas)} search services serve it"
+    count = len(heard.replicas)
+    served = f"{count} of {count} search services serve it"
     if heard.smoke is None:
         return f"{served}; no public API is named to be asked"
-    return f"{served}, {heard.smoke.queries} golden queries are answered rightly"
+    asked = heard.smoke.queries
+    return f"{served}, {asked} of {asked} golden queries are answered rightly"
 
 
 def _nobody(name: str) -> str:
@@ -139,22 +144,39 @@ def _still_live(store: ObjectStore, name: str, live: Release) -> None:
 
 
 def _taken_back(
-    store: ObjectStore, environment: Environment, name: str, live: Release, who: str, error: Unverified
+    store: ObjectStore,
+    environment: Environment,
+    name: str,
+    pointer: Pointer,
+    who: str,
+    error: Unverified,
 ) -> Unverified | Conflict:
     """Goes back to what was live before; the error that says so, or why not."""
+    generation = pointer.live.generation
     try:
-        back = rollback(store, name, who, f"taken back by itself: {error}", leaving=live).live
+        back = _back(store, name, pointer, who, f"taken back by itself: {error}")
     except Conflict as moved:
         return Conflict(
-            f"generation {live.generation} is not served well in {name}: {error}; {moved}, which is left"
+            f"generation {generation} is not served well in {name}: {error}; {moved}, which is left"
         )
     except (NotFound, Unverified) as none:
         return Unverified(
-            f"generation {live.generation} stays live in {name} though it is not served well: {error}; it "
+            f"generation {generation} stays live in {name} though it is not served well: {error}; it "
             f"cannot be taken back: {none}"
         )
     _follow(store, environment, name)
     return Unverified(
-        f"generation {live.generation} was taken back from {name}, where {back.generation} is live again: "
+        f"generation {generation} was taken back from {name}, where {back.generation} is live again: "
         f"{error}; mend that, then release it once more"
     )
+
+
+def _back(store: ObjectStore, name: str, pointer: Pointer, who: str, why: str) -> Release:
+    """What was live before, whoever once left it; else the latest whole one that nobody did."""
+    if pointer.previous is not None:
+        try:
+            to = pointer.previous.generation
+            return rollback(store, name, who, why, to, leaving=pointer.live).live
+        except (NotFound, Unverified) as error:
+            log.warning("%s", error)
+    return rollback(store, name, who, why, leaving=pointer.live).live

@@ -1,6 +1,6 @@
 """What is served: the features in the feature store, then the pointer, then that of production."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -140,7 +140,7 @@ def release_replay(policy: Policy) -> dg.AssetsDefinition:
         staging_release: Built,
         environment: dg.ResourceParam[Environment],
         store: dg.ResourceParam[ObjectStore],
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         watch, wanted = Stopwatch(), environment.pipeline.replay_min_overlap
         with step():
             before, report = compared_with(store, environment.pointer), None
@@ -151,7 +151,7 @@ def release_replay(policy: Policy) -> dg.AssetsDefinition:
                     advance(1)
         overlap = 1.0 if report is None else report.overlap_at_10
         said = "there is nothing else to compare with" if report is None else _sentence(report, wanted)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(staging_release.generation),
             metadata={
                 "generation": staging_release.generation,
