@@ -38,6 +38,7 @@ CHAIN = {
     "ann_index",
     "feature_store",
     "staging_release",
+    "release_replay",
 }
 MODELS = {"item_detector", "item_embedder"}
 
@@ -147,6 +148,27 @@ def test_one_change_gives_one_run_through_the_whole_chain(environment: Environme
     assert requested(fourth) == set()
 
 
+def test_production_follows_by_itself_only_where_the_policy_says_so(environment: Environment) -> None:
+    told = {
+        "production_release": "automatic",
+        "production_search_address": "127.0.0.1:1",
+        "production_api_url": "http://127.0.0.1:1",
+    }
+    pipeline = environment.pipeline.model_copy(update=told)
+    everything = dg.AssetSelection.all()
+    for policy, follows in (
+        (environment, set()),
+        (Environment(pipeline, environment.serving), {"production_release"}),
+    ):
+        instance, defs = dg.DagsterInstance.ephemeral(), build_definitions(policy)
+        for name in CHAIN | MODELS:
+            instance.report_runless_asset_event(dg.AssetMaterialization(name))
+        before = dg.evaluate_automation_conditions(defs, instance, everything)
+        instance.report_runless_asset_event(dg.AssetMaterialization("ann_index"))
+        after = dg.evaluate_automation_conditions(defs, instance, everything, cursor=before.cursor)
+        assert requested(after) == {"feature_store", "staging_release", "release_replay"} | follows
+
+
 def test_the_external_table_is_known_by_its_key() -> None:
     assert catalogue.products.key == PRODUCTS
 
@@ -175,6 +197,7 @@ def test_another_model_in_the_code_is_registered_and_used(
         "ann_index",
         "feature_store",
         "staging_release",
+        "release_replay",
     }
 
 
@@ -242,4 +265,10 @@ def test_a_model_taken_up_runs_what_stands_on_it(environment: Environment) -> No
     after = dg.evaluate_automation_conditions(
         build_definitions(environment), instance, everything, cursor=before.cursor
     )
-    assert requested(after) == {"item_embeddings", "ann_index", "feature_store", "staging_release"}
+    assert requested(after) == {
+        "item_embeddings",
+        "ann_index",
+        "feature_store",
+        "staging_release",
+        "release_replay",
+    }

@@ -6,7 +6,9 @@ import pytest
 
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.environment import read_environment
+from imgsearch_assets.witnesses import Witnesses
 from serving.errors import BadSettings
+from serving.identity.keys import made
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,59 @@ def test_a_release_moves_the_pointer_of_the_machine_or_of_staging(monkeypatch: p
     monkeypatch.setenv("IMGSEARCH_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("IMGSEARCH_ENVIRONMENT", "production")
     assert read_environment().pointer == "staging"
+
+
+def test_who_verifies_a_release_follows_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_environment().witnesses("local") == Witnesses()
+    key, told = made("pipeline", ["search"], 0.0)
+    settings = {
+        "STAGING_SEARCH_ADDRESS": "dns:///search:50051",
+        "PRODUCTION_SEARCH_ADDRESS": "ipv4:10.0.0.1:50051,10.0.0.2:50051",
+        "PRODUCTION_API_URL": "https://shop.example/search",
+        "PRODUCTION_KEY": told,
+        "RELEASE_DEADLINE_S": "60",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(f"IMGSEARCH_{name}", value)
+    environment = read_environment()
+    assert environment.witnesses("local") == Witnesses("dns:///search:50051", deadline_s=60)
+    production = environment.witnesses("production")
+    assert production.search_address == settings["PRODUCTION_SEARCH_ADDRESS"]
+    assert (production.api_url, production.caller.key) == ("https://shop.example/search", told)
+    assert told not in repr(production) + repr(environment)
+    assert environment.witnesses("canary") == Witnesses()
+    assert key.name == "pipeline"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"STAGING_API_URL": "http://shop"},
+            "IMGSEARCH_STAGING_SEARCH_ADDRESS must be set where IMGSEARCH_STAGING_API_URL is",
+        ),
+        (
+            {"PRODUCTION_KEY": "secret"},
+            "IMGSEARCH_PRODUCTION_SEARCH_ADDRESS must be set where IMGSEARCH_PRODUCTION_KEY is",
+        ),
+        (
+            {"PRODUCTION_KEY": "secret", "PRODUCTION_SEARCH_ADDRESS": "search:50051"},
+            "IMGSEARCH_PRODUCTION_KEY is no API key; `imgsearch keys create` makes one",
+        ),
+        (
+            {"PRODUCTION_RELEASE": "automatic", "PRODUCTION_SEARCH_ADDRESS": "search:50051"},
+            "IMGSEARCH_PRODUCTION_API_URL must be set where IMGSEARCH_PRODUCTION_RELEASE is automatic",
+        ),
+    ],
+)
+def test_half_a_verification_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"IMGSEARCH_{name}", value)
+    with pytest.raises(BadSettings) as refused:
+        read_environment()
+    assert str(refused.value) == said
 
 
 def test_limits_follow_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

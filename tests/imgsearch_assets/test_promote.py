@@ -78,6 +78,8 @@ def test_production_gets_what_staging_has_and_says_so(shop: Shop, environment: E
     assert f"| {generation} | " in said["history"]
     assert "| anna | looks good | live |" in said["history"]
 
+    assert list(shop.store.list("references")) == ["references/staging_release/latest.json"]
+
     again = metadata(promoted(environment, who="bert", why="once more"))
     assert (again["verified"], again["who"]) == ("it was live already", "anna")
 

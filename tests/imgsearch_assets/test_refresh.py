@@ -116,7 +116,7 @@ def test_a_catalogue_becomes_searchable(shop: Shop, first: Refreshed) -> None:
         "recall_at_10_vs_exact": 1.0,
         "generation": first.generation,
     }
-    assert list(first.seconds)[-2:] == ["feature_store", "staging_release"]
+    assert list(first.seconds)[-3:] == ["feature_store", "staging_release", "release_replay"]
     assert all(value > 0 for value in first.seconds.values())
     released = status(shop.store, "local")
     assert released is not None
@@ -160,6 +160,7 @@ def test_gates_are_recorded_as_checks(shop: Shop, first: Refreshed) -> None:
         "golden_queries",
         "filters_filled",
         "parity",
+        "replay_overlap",
         "not_worse_than_live",
     }
 

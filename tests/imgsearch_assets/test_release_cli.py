@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
-from imgsearch_assets.release import publish
+from imgsearch_assets.release import history, publish
+from imgsearch_assets.replay_report import replay
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, collection_name
 
@@ -61,6 +63,49 @@ def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
     assert f"nothing is pruned: the manifest of generation {ids[4]} cannot be used" in done.stderr
 
 
+def test_a_promotion_shows_what_it_changes_and_asks(
+    shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    home = ["--home", str(tmp_path), "--why", "looks good"]
+    first = shop.build("s1").id
+    publish(shop.store, "local", first, "test", "test")
+    done = run(app, ["release", "promote", *home, "--yes"])
+    assert done.output == (
+        "there is nothing else to compare it with\n"
+        f"{first} is live in production: nobody was asked: IMGSEARCH_PRODUCTION_SEARCH_ADDRESS is not set\n"
+    )
+    shop.vectors = np.roll(shop.vectors, 7, axis=0)
+    second = shop.build("s2").id
+    publish(shop.store, "local", second, "test", "test")
+    report = replay(shop.store, first, second)
+    assert report is not None
+
+    asked = run(app, ["release", "promote", *home], input="n\n")
+    assert asked.exit_code == 1
+    assert asked.output.splitlines()[:3] == [
+        f"of 60 queries {report.changed} are answered otherwise than by {first}: overlap@10 "
+        f"{report.overlap_at_10:.3f}, rank-biased overlap {report.rank_biased_overlap:.3f}; "
+        "0 products gone, 0 new",
+        str(tmp_path / "objects" / report.page_key),
+        f"make {second} live in production? [y/N]: n",
+    ]
+    assert [one.generation for one in history(shop.store, "production")] == [first]
+    refused = run(app, ["release", "promote", *home, "--yes"])
+    assert refused.exit_code == 1
+    assert f"generation {second} stays out of production: replay_overlap: overlap@10 with" in refused.stderr
+    done = run(app, ["release", "promote", *home, "--waive", "replay_overlap"], input="y\n")
+    assert done.exit_code == 0
+    assert f"{second} is live in production" in done.output
+
+    rows = run(app, ["release", "status", "--home", str(tmp_path), "--environment", "production"]).output
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in rows.splitlines() if "│" in line]
+    assert [(row[0], row[3], row[4]) for row in cells] == [
+        (second, "looks good", "live"),
+        (first, "looks good", ""),
+    ]
+
+
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     nowhere = run(app, ["release", "status", "--home", str(tmp_path / "typo")])
     assert nowhere.exit_code == 1
@@ -78,7 +123,7 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
         )
         assert wrong.exit_code == 1
         assert f"{name!r} is no name of an environment: small letters" in wrong.stderr
-    on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine"])
+    on = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "fine", "--yes"])
     assert (on.exit_code, on.stderr) == (1, "imgsearch: nothing was ever released in local\n")
 
 
@@ -93,11 +138,12 @@ def test_milvus_follows_what_is_done_by_hand(
         publish(shop.store, "local", generation, "test", "test")
     home = ["--home", str(tmp_path), "--why", "test"]
     for command, environment, generation in (
-        (["promote", "--to", "production"], "production", generations[1]),
+        (["promote", "--to", "production", "--yes"], "production", generations[1]),
         (["rollback"], "local", generations[0]),
     ):
         done = run(app, ["release", *command, *home])
-        assert (done.exit_code, done.output) == (0, f"{generation} is live in {environment}\n")
+        assert done.exit_code == 0
+        assert f"{generation} is live in {environment}" in done.output
         assert milvus.target_of(alias_name(environment)) == collection_name(generation)
 
 
