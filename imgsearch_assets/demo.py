@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +183,7 @@ def _run(
         refreshed = run_refresh()
         clock.seconds |= refreshed.seconds
         with clock.stage("services"):
-            services.start_search()
+            addresses = services.start_search()
         clock.seconds["searchable"] = time.monotonic() - started
         console.print(f"[bold green]searchable[/] after {clock.seconds['searchable']:.0f} s")
 
@@ -200,7 +200,12 @@ def _run(
                 )
         _show(figures, clock)
         if not once:
-            _stay(services, prepared, dagster, environment[_REDIS])
+            # A release from now on is one when these serve it.
+            witnesses = {
+                "IMGSEARCH_STAGING_SEARCH_ADDRESS": addresses["IMGSEARCH_SEARCH_ADDRESS"],
+                "IMGSEARCH_STAGING_API_URL": services.api_url,
+            }
+            _stay(services, prepared, dagster, environment[_REDIS], witnesses)
     if as_json:
         seconds = {stage: round(value, 2) for stage, value in clock.seconds.items()}
         print(json.dumps(figures | {"seconds": seconds}), flush=True)
@@ -232,11 +237,13 @@ def _show(figures: dict[str, object], clock: Stopwatch) -> None:
     console.print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()))
 
 
-def _stay(services: Services, prepared: Prepared, dagster: Path, redis_url: str) -> None:
+def _stay(
+    services: Services, prepared: Prepared, dagster: Path, redis_url: str, witnesses: Mapping[str, str]
+) -> None:
     """Keep everything up until Ctrl-C. Raises ``Unavailable`` when what search needs ends by itself."""
     services.start_stock()
     with console.status("starting Dagster"):
-        services.start_dagster(dagster)
+        services.start_dagster(dagster, **witnesses)
     console.print(f"\n  page        [bold]{services.api_url}/[/]")
     console.print(f"  API         [bold]{services.api_url}/docs[/]")
     console.print(f"  Dagster UI  [bold]{services.dagster_url}/[/]")

@@ -59,8 +59,8 @@ class PipelineSettings(BaseSettings):
     staging_search_address: str | None = Field(
         None,
         pattern=ADDRESS,
-        description="Search services of staging, or of this machine, as IMGSEARCH_SEARCH_ADDRESS says them: "
-        "a release is one when each replica serves it. Without it nobody is asked.",
+        description="Search services of staging (of one machine: its own), as IMGSEARCH_SEARCH_ADDRESS "
+        "names them: a release stays when each replica serves it. Without it nobody is asked.",
     )
     staging_api_url: AnyHttpUrl | None = Field(
         None, description="Their public API, which golden queries are sent to after a release."
@@ -69,10 +69,12 @@ class PipelineSettings(BaseSettings):
         None, description="API key (scope `search`) of whoever verifies a release there."
     )
     production_search_address: str | None = Field(
-        None, pattern=ADDRESS, description="The same of production."
+        None, pattern=ADDRESS, description="As IMGSEARCH_STAGING_SEARCH_ADDRESS, of production."
     )
-    production_api_url: AnyHttpUrl | None = Field(None, description="The same of production.")
-    production_key: SecretStr | None = Field(None, description="The same of production.")
+    production_api_url: AnyHttpUrl | None = Field(
+        None, description="As IMGSEARCH_STAGING_API_URL, of production."
+    )
+    production_key: SecretStr | None = Field(None, description="As IMGSEARCH_STAGING_KEY, of production.")
     release_deadline_s: float = Field(
         300.0, gt=0, description="Until when every replica has to serve a release; else it goes back."
     )

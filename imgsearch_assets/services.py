@@ -86,11 +86,12 @@ class Services:
         """The feed of what is in stock."""
         self.group.start("stock", python_module("imgsearch_assets.stock_cli", "feed"))
 
-    def start_dagster(self, home: Path) -> None:
-        """The UI and the daemon, with one code server between them."""
+    def start_dagster(self, home: Path, **environment: str) -> None:
+        """The UI and the daemon, with one code server between them; all are told ``environment`` too."""
         command = ("dev", "--host", "127.0.0.1", "--port", str(self.ports.dagster))
+        told = {"DAGSTER_HOME": str(home), **environment}
         workspace = ("--workspace", str(ROOT / "workspace.yaml"))
-        self.group.start("dagster", python_module("dagster", *command, *workspace), DAGSTER_HOME=str(home))
+        self.group.start("dagster", python_module("dagster", *command, *workspace), **told)
         self.group.wait_ready("dagster", lambda: _has_code(self.dagster_url), _START_S)
 
 
