@@ -19,7 +19,7 @@ from serving.index.loaded import Generation
 from serving.object_store import ObjectStore
 
 MAX_BYTES = 5 * 2**20
-_WORST, _ON_SHEET = 24, 5
+_WORST, _ON_SHEET = 24, 3
 _SIDE = 112  # pixels of a thumbnail, shown at most so large
 _NAMED = 20  # products that came or went
 

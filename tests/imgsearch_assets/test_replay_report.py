@@ -59,7 +59,7 @@ def test_a_report_is_made_once_and_stands_by_itself(shop) -> None:
     assert f"overlap@10 {report.overlap_at_10:.3f}" in text
     sheet = report.sheet(shop.store)
     assert sheet is not None
-    assert Image.open(io.BytesIO(sheet)).height > 10 * 128
+    assert Image.open(io.BytesIO(sheet)).height > 6 * 128
 
     written = {key: shop.store.version(key) for key in shop.store.list("reports")}
     assert len(written) == 3
