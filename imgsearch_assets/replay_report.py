@@ -3,6 +3,7 @@
 ``reports/replay/<after>/<before>.json``, ``.html`` and ``.jpeg``; they go when the generation does.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -12,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imgsearch_assets.environment import PRODUCTION
 from imgsearch_assets.replay import compare
 from imgsearch_assets.replay_page import Album, page, sheet
-from imgsearch_assets.snapshot import if_readable
-from serving.errors import BadSettings
+from serving.errors import BadSettings, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import manifest_key
 from serving.index.store import Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 _FOLDER = "reports/replay"
+
+log = logging.getLogger(__name__)
 
 
 class Report(BaseModel):
@@ -63,8 +65,10 @@ def replay(store: ObjectStore, before: str, after: str, recorded: Sequence[str] 
     """
     if (known := Report.kept(store, before, after)) is not None:
         return known
-    old = if_readable(lambda: load(store, read_manifest(store, before)))
-    if old is None:
+    try:
+        old = load(store, read_manifest(store, before))
+    except (NotFound, Unverified) as error:
+        log.warning("there is nothing to compare %s with: %s", after, error)
         return None
     new = load(store, read_manifest(store, after), old)
     comparison = compare(old, new, recorded)

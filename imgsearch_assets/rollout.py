@@ -172,10 +172,11 @@ def _taken_back(
 
 
 def _back(store: ObjectStore, name: str, pointer: Pointer, who: str, why: str) -> Release:
-    """What was live before, whoever once left it; else the latest whole one that nobody did."""
-    if pointer.previous is not None:
+    """What was live before and is not on trial, whoever once left it; else the latest whole one."""
+    proven = next((release for release in pointer.earlier if not release.on_trial), None)
+    if proven is not None:
         try:
-            to = pointer.previous.generation
+            to = proven.generation
             return rollback(store, name, who, why, to, leaving=pointer.live).live
         except (NotFound, Unverified) as error:
             log.warning("%s", error)

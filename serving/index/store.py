@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.generation import FORMAT, Manifest, Segment, manifest_key
@@ -43,7 +43,8 @@ class Release(BaseModel):
     # The generation that this roll-back left; not one that the next roll-back should return to.
     rolled_back_from: str | None = None
     # Until it is known that it is served well; whoever finds that it is not may take it back by itself.
-    on_trial: bool = False
+    # Written only where it is: services of before know no such mark.
+    on_trial: bool = Field(default=False, exclude_if=lambda on_trial: not on_trial)
 
 
 class Pointer(BaseModel):

@@ -258,6 +258,19 @@ def test_who_is_killed_while_waiting_is_gone_on_for(site: Site) -> None:
     assert done.pointer.live == left.model_copy(update={"on_trial": False})
 
 
+def test_what_was_on_trial_itself_is_not_gone_back_to(site: Site) -> None:
+    proven, doubtful = site.live(), site.generation()
+    publish(site.shop.store, "local", doubtful.id, "test", "killed", on_trial=True)
+    with pytest.raises(Unverified, match=f"from local, where {proven} is live again: 1 of 1 search services"):
+        site.release(
+            site.generation(),
+            staging_search_address=f"127.0.0.1:{free_port()}",
+            staging_api_url=None,
+            release_deadline_s=0.5,
+        )
+    assert site.live() == proven
+
+
 @pytest.fixture
 def production(site: Site) -> Iterator[Environment]:
     """A replica of production, which asks for a key."""
