@@ -84,7 +84,8 @@ class Live:
 
     def finds(self, picture: bytes, product_id: str) -> bool:
         files = {"image": ("new.jpg", picture, "image/jpeg")}
-        reply = self.client.post("/v1/search/image", files=files, data={"k": "10"}).raise_for_status()
+        asked = {"k": "10", "filters": '{"in_stock_only": false}'}  # what is new may be sold out
+        reply = self.client.post("/v1/search/image", files=files, data=asked).raise_for_status()
         return product_id in {hit["product_id"] for hit in reply.json()["results"]}
 
     def similar(self, product_id: str) -> list[str]:
@@ -149,7 +150,11 @@ def followed(products: int, home: Path) -> Iterator[Live]:
     with shop(products, 1, home) as running:
         folder = Path(os.environ["DAGSTER_HOME"])
         print("starting Dagster", file=sys.stderr)
-        running.services.start_dagster(folder)
+        witnesses = {
+            "IMGSEARCH_STAGING_SEARCH_ADDRESS": running.addresses["IMGSEARCH_SEARCH_ADDRESS"],
+            "IMGSEARCH_STAGING_API_URL": running.services.api_url,
+        }
+        running.services.start_dagster(folder, **witnesses)
         with (
             dg.DagsterInstance.from_config(str(folder)) as instance,
             httpx.Client(base_url=running.services.api_url, timeout=60) as client,
