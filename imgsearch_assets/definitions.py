@@ -6,6 +6,7 @@ from imgsearch_assets.assets import catalogue, features, images, index, models, 
 from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
+from imgsearch_assets.story import told
 
 ASSETS = (
     catalogue.products,
@@ -39,9 +40,10 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         production,
         description="What staging has, made live in production; whoever starts it says who and why.",
     )
+    assets = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
     poll_s = environment.pipeline.catalogue_poll_s
     return dg.Definitions(
-        assets=[*ASSETS, release.release_replay(policy), release.production_release(policy)],
+        assets=[told(asset) for asset in assets],
         jobs=[refresh, promote],
         schedules=[daily(REFRESH)],
         sensors=[catalogue_sensor(poll_s), model_sensor(models.MODELS, poll_s), automation_sensor(poll_s)],

@@ -26,6 +26,7 @@ GROUP = "catalogue"
 products = dg.AssetSpec(
     "products",
     group_name=GROUP,
+    kinds={"table"},
     description="The retailer's table, seen from outside: a data version for every content it had.",
 )
 

@@ -72,6 +72,7 @@ def feature_store(
 
 @dg.asset(
     group_name=GROUP,
+    kinds={"json"},
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,

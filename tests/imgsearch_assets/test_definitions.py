@@ -8,6 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
+from imgsearch_assets.machines import TAG
 
 
 @pytest.fixture
@@ -21,6 +22,11 @@ def freshness(policy: Any) -> str:
     return f"warn {policy.warn_window.to_timedelta()}, fail {policy.fail_window.to_timedelta()}"
 
 
+def columns(spec: dg.AssetSpec) -> list[dg.TableColumn]:
+    schema = spec.metadata.get("dagster/column_schema")
+    return [] if schema is None else list(schema.columns)
+
+
 def asset(spec: dg.AssetSpec) -> dict[str, Any]:
     condition, policy = spec.automation_condition, spec.freshness_policy
     return {
@@ -29,6 +35,9 @@ def asset(spec: dg.AssetSpec) -> dict[str, Any]:
         "condition": None if condition is None else condition.get_label(),
         "freshness": None if policy is None else freshness(policy),
         "kinds": sorted(spec.kinds),
+        "owners": list(spec.owners),
+        "machine": spec.tags.get(TAG),
+        "columns": [f"{column.name} {column.type}" for column in columns(spec)],
     }
 
 

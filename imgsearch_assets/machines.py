@@ -1,0 +1,29 @@
+"""On which class of machine a step runs: what its asset is tagged with, and its seconds are priced by."""
+
+from typing import Literal
+
+Machine = Literal["cpu", "gpu", "io"]
+
+# Tag of every asset that is made here.
+TAG = "machine"
+
+# io: waits for others most of the time (the warehouse, picture servers, Redis, the object store).
+MACHINES: dict[str, Machine] = {
+    "product_snapshot": "io",
+    "catalogue_diff": "cpu",
+    "product_images": "io",
+    "item_detector": "cpu",
+    "item_embedder": "cpu",
+    "item_detections": "gpu",
+    "item_embeddings": "gpu",
+    "ann_index": "cpu",
+    "feature_store": "io",
+    "staging_release": "io",
+    "release_replay": "cpu",
+    "production_release": "io",
+}
+
+
+def machine_of(step: str) -> Machine:
+    """Of a step, named as its asset; a part of one, ``item_embeddings[3]``, runs where all of it does."""
+    return MACHINES.get(step.split("[", 1)[0], "cpu")

@@ -1,0 +1,36 @@
+"""What the graph tells of an asset beside what it does: whose it is, where it runs, what its table holds."""
+
+from typing import Any, TypeVar
+
+import dagster as dg
+
+from imgsearch_assets.lineage import table_metadata
+from imgsearch_assets.machines import MACHINES, TAG
+
+# Whom to ask, by group: teams as they are called in Dagster, or addresses.
+OWNERS = {
+    "catalogue": "team:catalogue",
+    "images": "team:catalogue",
+    "models": "team:vision",
+    "features": "team:vision",
+    "index": "team:search",
+    "release": "team:search",
+    "operation": "team:search",
+}
+
+Told = TypeVar("Told", dg.AssetSpec, dg.AssetsDefinition)
+
+
+def told(asset: Told) -> Told:
+    """``asset`` with its owner, its machine and its columns. Raises ``KeyError`` for a group nobody owns."""
+    if isinstance(asset, dg.AssetsDefinition):
+        return asset.map_asset_specs(_told)
+    return _told(asset)
+
+
+def _told(spec: dg.AssetSpec) -> dg.AssetSpec:
+    name = spec.key.to_user_string()
+    tags: dict[str, Any] = {TAG: MACHINES[name]} if name in MACHINES else {}
+    return spec.merge_attributes(
+        owners=[OWNERS[spec.group_name or ""]], tags=tags, metadata=table_metadata(name)
+    )
