@@ -19,8 +19,11 @@ DATA_VERSION_TAG = "dagster/data_version"
 # A run that died is started again from the catalogue: what it had seen of it may be of yesterday.
 RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS"}
 
-# An asset whose upstream changed runs, unless the run that changed it runs this one as well.
-ON_CHANGE = dg.AutomationCondition.eager()
+# An asset whose upstream changed runs, unless the run that changed it runs this one as well. Not on what a
+# gate refused, whichever run made that: within one the gate itself stops what follows.
+ON_CHANGE = (
+    dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+).with_label("eager_past_gates")
 _CODE_CHANGED: Any = dg.AutomationCondition.code_version_changed()  # typed for assets, used for any
 # Where nothing was ever registered, and where this code ships another model than the one that was.
 ON_NEW_CODE = (dg.AutomationCondition.missing().newly_true() | _CODE_CHANGED.since_last_handled()).with_label(

@@ -6,7 +6,7 @@ from imgsearch_assets.assets import catalogue, features, images, index, models, 
 from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
-from imgsearch_assets.story import told
+from imgsearch_assets.story import Asset, told
 
 ASSETS = (
     catalogue.products,
@@ -40,7 +40,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         production,
         description="What staging has, made live in production; whoever starts it says who and why.",
     )
-    assets = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
+    assets: list[Asset] = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
     poll_s = environment.pipeline.catalogue_poll_s
     return dg.Definitions(
         assets=[told(asset) for asset in assets],

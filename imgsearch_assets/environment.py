@@ -1,6 +1,6 @@
 """Which environment this is, and what differs between them: the only file that knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
+from imgsearch_assets.sanity import Bounds
 from imgsearch_assets.witnesses import Witnesses
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
@@ -93,6 +94,51 @@ class PipelineSettings(BaseSettings):
         le=1,
         description="Share of what is in stock that may leave at once; past it the stock feed writes nothing "
         "and says so, as the catalogue is more likely broken.",
+    )
+    gate_spare: int = Field(
+        Bounds.spare,
+        ge=0,
+        description="So many products are never an absurd share: in a small shop a quiet day is a large one.",
+    )
+    gate_min_rows: float = Field(
+        Bounds.min_rows,
+        ge=0,
+        le=1,
+        description="Least size of a snapshot, against what is live: an export that broke off is refused "
+        "before it costs anything.",
+    )
+    gate_max_rejected: float = Field(
+        Bounds.max_rejected,
+        ge=0,
+        le=1,
+        description="Share of rows that may break the contract: more, and a column has changed its meaning.",
+    )
+    gate_max_removed: float = Field(
+        Bounds.max_removed,
+        ge=0,
+        le=1,
+        description="Share of the live products that may go at once: more than a season's end, less than an "
+        "export that lost a category.",
+    )
+    gate_max_changed: float = Field(
+        Bounds.max_changed,
+        ge=0,
+        le=1,
+        description="Share of the live products whose pictures or attributes may change at once; a sale that "
+        "changes more prices is waived.",
+    )
+    gate_max_not_downloaded: float = Field(
+        Bounds.max_not_downloaded,
+        ge=0,
+        le=1,
+        description="Share of the pictures that may be lacking; more, and their host is down or has moved.",
+    )
+    gate_min_searchable: float = Field(
+        Bounds.min_searchable,
+        ge=0,
+        le=1,
+        description="Share of the products in stock that must be in the index; a product needs one good "
+        "picture of several, so more is lacking than pictures can explain.",
     )
     same_picture_cosine: float = Field(
         Alike.picture,
@@ -183,6 +229,11 @@ class Environment:
     @property
     def alike(self) -> Alike:
         return Alike(self.pipeline.same_picture_cosine, self.pipeline.variant_cosine)
+
+    @property
+    def bounds(self) -> Bounds:
+        names = (field.name for field in fields(Bounds))
+        return Bounds(**{name: getattr(self.pipeline, f"gate_{name}") for name in names})
 
     @cached_property
     def politeness(self) -> Politeness:

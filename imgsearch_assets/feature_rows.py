@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import GrowingTable
 from serving.cache.features import CachedFeatures, FeatureStore, url_key
-from serving.errors import Unavailable
 from serving.images.box import Box
 from serving.object_store import ObjectStore
 
@@ -23,11 +22,12 @@ _BATCH = 1_000
 
 @dataclass(frozen=True)
 class Filled:
-    """Values wanted, there already, and written."""
+    """Values wanted, there already, written, and not there at the end as they should be."""
 
     wanted: int
     reused: int
     written: int
+    lacking: int = 0
 
 
 def written_table(store: ObjectStore, embedder: str) -> GrowingTable:
@@ -60,13 +60,14 @@ def fill_feature_store(
     vectors: NDArray[np.float32],
     advance: Advance = silent,
 ) -> Filled:
-    """Write what is lacking or has changed, then look that all is there. ``advance`` counts values.
+    """Write what is lacking or has changed, then read everything back. ``advance`` counts values.
 
-    Raises ``Unavailable`` when the store is not complete at the end.
+    What is lacking then was dropped: a full memory does so. Raises ``Unavailable``.
     """
     table = written_table(store, embedder)
     before = dict(zip(*(column.to_pylist() for column in table.read().columns), strict=True))
-    wanted = reused = lacking = 0
+    reused = 0
+    there: dict[str, str] = {}
     values = features_by_key(embedder, items, vectors)
     while batch := dict(islice(values, _BATCH)):
         hashes = {key: hashlib.sha256(value.to_bytes()).hexdigest() for key, value in batch.items()}
@@ -74,10 +75,10 @@ def fill_feature_store(
         todo = [key for key in batch if key in absent or before.get(key) != hashes[key]]
         feature_store.put_many({key: batch[key] for key in todo})
         table.append(pa.table({"key": todo, "sha256": [hashes[key] for key in todo]}, schema=WRITTEN))
-        lacking += len(feature_store.missing(list(batch)))
-        wanted, reused = wanted + len(batch), reused + len(batch) - len(todo)
+        there |= hashes
+        reused += len(batch) - len(todo)
         advance(len(batch))
-    if lacking:
-        raise Unavailable(f"the feature store lost {lacking} of {wanted} values; is its memory full?")
     table.compact()
-    return Filled(wanted, reused, wanted - reused)
+    # Only now: what is written last may drop what was written first.
+    lacking = feature_store.differing(there)
+    return Filled(len(there), reused, len(there) - reused, len(lacking))

@@ -144,6 +144,21 @@ def rollback(
 
 
 @app.command()
+def waive(
+    home: Home,
+    gates: Annotated[list[str], typer.Argument(help="As the failed run names them.")],
+    why: Why,
+    environment: Environment = "local",
+) -> None:
+    """Let gates pass once that stopped a run, because the shop is really so; for a day at most."""
+    from imgsearch_assets.waivers import waive
+
+    with one_sentence():
+        waive(objects_of(home), environment, gates, getpass.getuser(), why)
+        typer.echo(f"the next release in {environment} may fail {', '.join(gates)}; start the job refresh")
+
+
+@app.command()
 def prune(
     home: Home,
     keep: Annotated[

@@ -1,6 +1,6 @@
 """What the graph tells of an asset beside what it does: whose it is, where it runs, what its table holds."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 
@@ -18,10 +18,10 @@ OWNERS = {
     "operation": "team:search",
 }
 
-Told = TypeVar("Told", dg.AssetSpec, dg.AssetsDefinition)
+Asset = dg.AssetSpec | dg.AssetsDefinition
 
 
-def told(asset: Told) -> Told:
+def told(asset: Asset) -> Asset:
     """``asset`` with its owner, its machine and its columns. Raises ``KeyError`` for a group nobody owns."""
     if isinstance(asset, dg.AssetsDefinition):
         return asset.map_asset_specs(_told)

@@ -1,27 +1,41 @@
 """The retailer's table, a checked copy of it, and what that changes."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import pyarrow as pa
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.diff import difference
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.references import Change, Snapshot
+from imgsearch_assets.sanity import enough_rows, few_rejected, of_difference
 from imgsearch_assets.snapshot import (
     changes_of,
     if_readable,
     keep,
+    live_manifest,
     live_products,
     products_key,
     take_snapshot,
 )
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
+from imgsearch_assets.waivers import in_force
 from serving.object_store import ObjectStore
 
 GROUP = "catalogue"
 
+SNAPSHOT_GATES = {
+    "enough_rows": "The snapshot is not half of a catalogue.",
+    "few_rejected": "Nearly all rows keep to the contract.",
+}
+DIFF_GATES = {
+    "few_removed": "Not too much of what is live goes.",
+    "few_changed": "Not too much of what is live changes.",
+}
 
 products = dg.AssetSpec(
     "products",
@@ -38,16 +52,23 @@ products = dg.AssetSpec(
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
+    check_specs=blocking("product_snapshot", SNAPSHOT_GATES),
     description="The catalogue as it was at one moment, every row held to the contract.",
 )
 def product_snapshot(
     environment: dg.ResourceParam[Environment], store: dg.ResourceParam[ObjectStore]
-) -> dg.MaterializeResult[Snapshot]:
+) -> Iterator[dg.MaterializeResult[Snapshot]]:
     watch = Stopwatch()
     with step():
         snapshot, checked = take_snapshot(store, environment.catalogue)
+        live = if_readable(lambda: live_manifest(store, environment.pointer))
+        waivers = in_force(store, environment.pointer)
     found = Snapshot(id=snapshot, products=checked.products.num_rows, rejected=checked.rejected.num_rows)
-    return dg.MaterializeResult(
+    gates = [
+        enough_rows(found.products, live.products if live else None, environment.bounds),
+        few_rejected(found.products, found.rejected, environment.bounds),
+    ]
+    yield dg.MaterializeResult(
         value=found,
         data_version=dg.DataVersion(snapshot),
         metadata={
@@ -58,6 +79,7 @@ def product_snapshot(
             "products": preview(checked.products),
             "seconds": watch.seconds,
         },
+        check_results=results(gates, waivers),
     )
 
 
@@ -65,20 +87,22 @@ def product_snapshot(
     group_name=GROUP,
     kinds={"parquet"},
     automation_condition=ON_CHANGE,
+    check_specs=blocking("catalogue_diff", DIFF_GATES),
     description="What the snapshot changes in what is live.",
 )
 def catalogue_diff(
     product_snapshot: Snapshot,
     environment: dg.ResourceParam[Environment],
     store: dg.ResourceParam[ObjectStore],
-) -> dg.MaterializeResult[Change]:
+) -> Iterator[dg.MaterializeResult[Change]]:
     watch = Stopwatch()
     with step():
         rows = read_parquet(store, products_key(product_snapshot.id))
         change = difference(rows, if_readable(lambda: live_products(store, environment.pointer)))
         changes = changes_of(change)
         key = keep(store, product_snapshot.id, "changes", changes)
-    return dg.MaterializeResult(
+        waivers = in_force(store, environment.pointer)
+    yield dg.MaterializeResult(
         value=Change(snapshot=product_snapshot.id, key=key),
         data_version=dg.DataVersion(key),
         metadata={
@@ -88,4 +112,5 @@ def catalogue_diff(
             "new_products": preview(pa.table(change.new)),
             "seconds": watch.seconds,
         },
+        check_results=results(of_difference(change, environment.bounds), waivers),
     )

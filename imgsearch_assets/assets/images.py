@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.images.download import download
 from imgsearch_assets.images.plan import plan_downloads
 from imgsearch_assets.images.store import fetch_table
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Change, Pictures
+from imgsearch_assets.sanity import few_not_downloaded
 from imgsearch_assets.sheets import sheet_of
 from imgsearch_assets.snapshot import (
     failures_of,
@@ -26,8 +29,11 @@ from imgsearch_assets.snapshot import (
 )
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
+from imgsearch_assets.waivers import in_force
 from serving.errors import BadInput
 from serving.object_store import ObjectStore
+
+GATES = {"few_not_downloaded": "Most pictures that the catalogue names can be had."}
 
 
 @dg.asset(
@@ -35,13 +41,14 @@ from serving.object_store import ObjectStore
     kinds={"jpeg"},
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
+    check_specs=blocking("product_images", GATES),
     description="Every picture of the snapshot that can be had; only what is new or changed is fetched.",
 )
 def product_images(
     catalogue_diff: Change,
     environment: dg.ResourceParam[Environment],
     store: dg.ResourceParam[ObjectStore],
-) -> dg.MaterializeResult[Pictures]:
+) -> Iterator[dg.MaterializeResult[Pictures]]:
     watch = Stopwatch()
     now = datetime.now(UTC)
     with step():
@@ -69,8 +76,10 @@ def product_images(
             )
         key = keep(store, catalogue_diff.snapshot, "pictures", pictures)
         sheet = sheet_of(store, pictures, changes)
+        waivers = in_force(store, environment.pointer)
+    gate = few_not_downloaded(failures.num_rows, urls.num_rows, environment.bounds)
     taken = pc.count_distinct(pictures["image_url"]).as_py()
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         value=Pictures(
             snapshot=catalogue_diff.snapshot,
             key=key,
@@ -95,6 +104,7 @@ def product_images(
             "new_pictures": sheet,
             "seconds": watch.seconds,
         },
+        check_results=results([gate], waivers),
     )
 
 

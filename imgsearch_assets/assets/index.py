@@ -5,18 +5,21 @@ from collections.abc import Iterator
 import dagster as dg
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
-from imgsearch_assets.gates import Gate, run_gates
+from imgsearch_assets.gates import run_gates
 from imgsearch_assets.increment import Models, Wanted, build
 from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
+from imgsearch_assets.sanity import coverage
 from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
+from imgsearch_assets.waivers import in_force
 from serving.index.groups import COLUMN
 from serving.index.loaded import Generation
 from serving.models import embedder
@@ -29,6 +32,7 @@ GATES = {
     "unit_norms": "Every vector has length one.",
     "golden_queries": "Products are found by their own vectors.",
     "filters_filled": "Every value of every filter answers in full.",
+    "coverage": "What can be bought can be found.",
     "parity": "What serves sees what the pipeline saw: vectors made again are the same.",
 }
 
@@ -38,10 +42,7 @@ GATES = {
     kinds={"faiss"},
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
-    check_specs=[
-        dg.AssetCheckSpec(name, asset="ann_index", description=text, blocking=True)
-        for name, text in GATES.items()
-    ],
+    check_specs=blocking("ann_index", GATES),
     description="A generation of the index: immutable files and a manifest. Its gates stop a bad one.",
 )
 def ann_index(
@@ -69,7 +70,9 @@ def ann_index(
             )
         manifest, generation = built.manifest, built.generation
         gates = run_gates(generation, if_readable(lambda: live_manifest(store, environment.pointer)))
+        gates.append(coverage(products, generation, environment.bounds))
         gates.append(parity(store, generation, environment.serving))
+        waivers = in_force(store, environment.pointer)
         neighbours = neighbours_of(store, generation)
         groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}
     yield dg.MaterializeResult(
@@ -93,7 +96,7 @@ def ann_index(
             "grouping_seconds": built.grouping_seconds,
             "seconds": watch.seconds,
         },
-        check_results=[_check(gate) for gate in gates],
+        check_results=results(gates, waivers),
     )
 
 
@@ -105,12 +108,3 @@ def _sizes(generation: Generation) -> dict[str, int]:
         found[f"products_in_{kind}_groups"] = int(sizes[sizes > 1].sum())
         found[f"largest_{kind}_group"] = int(sizes.max())
     return found
-
-
-def _check(gate: Gate) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=gate.name,
-        passed=gate.passed,
-        description=gate.message,
-        metadata={"measured": float(gate.measured), "wanted": float(gate.wanted)},
-    )

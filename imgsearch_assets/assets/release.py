@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY
@@ -18,8 +19,10 @@ from imgsearch_assets.release import prune
 from imgsearch_assets.release_history import COLUMNS, rows_of
 from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
 from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
+from imgsearch_assets.sanity import complete
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
+from imgsearch_assets.waivers import in_force, use_up
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
@@ -27,6 +30,8 @@ from serving.index.store import read_manifest
 from serving.object_store import ObjectStore
 
 GROUP = "release"
+
+GATES = {"feature_store_complete": "Every picture of the generation is in Redis as it was written."}
 
 Metadata = Mapping[str, Any]
 
@@ -36,13 +41,14 @@ Metadata = Mapping[str, Any]
     kinds={"redis"},
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
+    check_specs=blocking("feature_store", GATES),
     description="The features of every picture of the generation, by its URL, in Redis.",
 )
 def feature_store(
     ann_index: Built,
     environment: dg.ResourceParam[Environment],
     store: dg.ResourceParam[ObjectStore],
-) -> dg.MaterializeResult[Built]:
+) -> Iterator[dg.MaterializeResult[Built]]:
     watch = Stopwatch()
     with step():
         generation = load(store, read_manifest(store, ann_index.generation))
@@ -57,7 +63,7 @@ def feature_store(
                 generation.vectors_of(rows),
                 advance,
             )
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),
         metadata={
@@ -65,8 +71,10 @@ def feature_store(
             "wanted": filled.wanted,
             "reused": filled.reused,
             "written": filled.written,
+            "lacking": filled.lacking,
             "seconds": watch.seconds,
         },
+        check_results=results([complete(filled.wanted, filled.lacking)], {}),
     )
 
 
@@ -91,14 +99,17 @@ def staging_release(
             raise Conflict(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
+        waivers = in_force(store, environment.pointer)
         released = release(
             store,
             environment,
             environment.pointer,
             ann_index.generation,
             who="dagster",
-            why=f"snapshot {snapshot}",
+            why="; ".join([f"snapshot {snapshot}", *map(str, waivers.values())]),
+            waive=frozenset(waivers),
         )
+        use_up(store, environment.pointer, waivers, released.pointer.live.at)
         try:
             pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
         except Unverified as error:  # no reason to take back a release

@@ -9,7 +9,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import redis
@@ -83,7 +83,8 @@ def picture_key(embedder: str, detector: str, sha256: str) -> str:
 class FeatureStore:
     """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
 
-    ``put_many`` and ``missing`` are the pipeline's: they block, take their time, and raise ``Unavailable``.
+    ``put_many``, ``missing`` and ``differing`` are the pipeline's: they block, take their time, and raise
+    ``Unavailable``.
     """
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
@@ -146,6 +147,23 @@ class FeatureStore:
                     raise self._unavailable("its keys cannot be read") from error
                 lacking += [key for key, found in zip(part, there, strict=True) if not found]
         return lacking
+
+    def differing(self, hashes: Mapping[str, str]) -> list[str]:
+        """Those keys whose value, read back, has not that SHA-256 (hex). Raises ``Unavailable``."""
+        keys, found = list(hashes), []
+        with self._blocking() as client:
+            for start in range(0, len(keys), _BATCH):
+                part = keys[start : start + _BATCH]
+                try:
+                    values: Any = client.mget(part)
+                except (RedisError, OSError) as error:
+                    raise self._unavailable("its values cannot be read back") from error
+                found += [
+                    key
+                    for key, value in zip(part, values, strict=True)
+                    if value is None or hashlib.sha256(value).hexdigest() != hashes[key]
+                ]
+        return found
 
     def _blocking(self) -> redis.Redis:
         return redis.Redis.from_url(self._url, socket_timeout=_PIPELINE_TIMEOUT_S)

@@ -120,6 +120,14 @@ def test_a_broken_catalogue_fails_the_tick_and_is_looked_at_again(environment: E
     assert watch.tick() == catalogue_version(environment.catalogue)
 
 
+def made(instance: dg.DagsterInstance, definitions: dg.Definitions, asset: str, passed: bool = True) -> None:
+    """An asset was materialized alone, and its gates passed or not."""
+    instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    for key in definitions.resolve_asset_graph().get_check_keys_for_assets({dg.AssetKey(asset)}):
+        evaluation = dg.AssetCheckEvaluation(key.asset_key, key.name, passed=passed, metadata={})
+        instance.report_runless_asset_event(evaluation)
+
+
 def requested(result: dg.EvaluateAutomationConditionsResult) -> set[str]:
     return {item.key.to_user_string() for item in result.results if result.get_num_requested(item.key)}
 
@@ -164,7 +172,7 @@ def test_production_follows_by_itself_only_where_the_policy_says_so(environment:
         for name in CHAIN | MODELS:
             instance.report_runless_asset_event(dg.AssetMaterialization(name))
         before = dg.evaluate_automation_conditions(defs, instance, everything)
-        instance.report_runless_asset_event(dg.AssetMaterialization("ann_index"))
+        made(instance, defs, "ann_index")
         after = dg.evaluate_automation_conditions(defs, instance, everything, cursor=before.cursor)
         assert requested(after) == {"feature_store", "staging_release", "release_replay"} | follows
 
@@ -272,3 +280,26 @@ def test_a_model_taken_up_runs_what_stands_on_it(environment: Environment) -> No
         "staging_release",
         "release_replay",
     }
+
+
+def test_what_a_gate_refused_in_one_run_is_taken_up_by_no_other(environment: Environment) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    definitions, everything = build_definitions(environment), dg.AssetSelection.all()
+
+    for name in CHAIN | MODELS:
+        made(instance, definitions, name)
+    result = dg.evaluate_automation_conditions(definitions, instance, everything)
+    for asset, downstream in (
+        ("catalogue_diff", CHAIN - {"product_snapshot", "catalogue_diff"}),
+        ("ann_index", {"feature_store", "staging_release", "release_replay"}),
+        ("feature_store", {"staging_release", "release_replay"}),
+    ):
+        for passed in (False, True):
+            made(instance, definitions, asset, passed)
+            result = dg.evaluate_automation_conditions(
+                definitions, instance, everything, cursor=result.cursor
+            )
+            assert requested(result) == (downstream if passed else set()), (asset, passed)
+        for name in downstream:
+            made(instance, definitions, name)
+        result = dg.evaluate_automation_conditions(definitions, instance, everything, cursor=result.cursor)

@@ -1,0 +1,38 @@
+"""Gates as the blocking checks of an asset: one that fails stops what is downstream, and tells the way on."""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from imgsearch_assets.gates import Gate
+from imgsearch_assets.waivers import WAIVABLE, Waiver
+
+
+def blocking(asset: str, gates: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    """The checks of ``asset``: a sentence for each gate."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True) for name, text in gates.items()
+    ]
+
+
+def results(gates: Iterable[Gate], waivers: Mapping[str, Waiver]) -> list[dg.AssetCheckResult]:
+    """What came of them; one that failed and is waived passes, and says by whom."""
+    return [_result(gate, waivers.get(gate.name)) for gate in gates]
+
+
+def _result(gate: Gate, waiver: Waiver | None) -> dg.AssetCheckResult:
+    said, metadata = gate.message, {"measured": float(gate.measured), "wanted": float(gate.wanted)}
+    waived = not gate.passed and waiver is not None
+    if waived:
+        said = f"{said}; {waiver}"
+    elif not gate.passed and gate.name in WAIVABLE:
+        said = (
+            f"{said}; what is live stays. If it is meant: "
+            f"imgsearch release waive {gate.name} --why ..., then start the job refresh"
+        )
+    return dg.AssetCheckResult(
+        check_name=gate.name,
+        passed=gate.passed or waived,
+        description=said,
+        metadata={**metadata, **({"waived": str(waiver)} if waived else {})},
+    )
