@@ -1,13 +1,7 @@
 """The whole chain for real: a picture server, a Redis, a small shop; then the shop changes."""
 
-import json
-import sys
-import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
@@ -16,20 +10,16 @@ import redis
 
 from imgsearch_assets.automation import recorded_version
 from imgsearch_assets.catalogue import catalogue_version
-from imgsearch_assets.processes import ProcessGroup, answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.processes import free_port
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
-from imgsearch_assets.sample.catalogue import Sample, generate_sample
 from imgsearch_assets.sample.change import add_bad_rows, change_catalogue
-from imgsearch_assets.services import dagster_home
 from imgsearch_assets.snapshot import live_products
-from serving.cache.features import url_key
 from serving.errors import BadInput, BadSettings
 from serving.index.store import read_manifest
 from serving.models.bundle import load_bundle, store_bundle
 from serving.models.live import live_version, promote
-from serving.object_store import LocalObjectStore
+from tests.imgsearch_assets.small_shop import Shop, small_shop
 
 SHOP = 8
 VIEWS = 3
@@ -37,69 +27,10 @@ VIEWS = 3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@dataclass
-class Shop:
-    """A sample with its servers, and the instance that records the runs."""
-
-    sample: Sample
-    home: Path
-    redis_url: str
-    instance: dg.DagsterInstance
-
-    @property
-    def store(self) -> LocalObjectStore:
-        return LocalObjectStore(self.home / "objects")
-
-    def metadata(self, asset: str) -> dict[str, Any]:
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
-        assert event is not None
-        assert event.asset_materialization is not None
-        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
-
-    def data_version(self, asset: str) -> str:
-        event = self.instance.get_latest_materialization_event(dg.AssetKey(asset))
-        assert event is not None
-        assert event.asset_materialization is not None
-        return str((event.asset_materialization.tags or {})["dagster/data_version"])
-
-    def feature_keys(self, embedder: str) -> list[str]:
-        """Where the features of every picture that is live should lie."""
-        live = live_products(self.store, "local")
-        assert live is not None
-        return [url_key(embedder, url) for urls in live["image_urls"].to_pylist() for url in urls]
-
-    def served(self) -> Counter[str]:
-        """Requests by path."""
-        with urllib.request.urlopen(f"{self.sample.base_url}/_stats") as reply:  # noqa: S310
-            return Counter(json.load(reply)["paths"])
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    home = tmp_path_factory.mktemp("shop")
-    pictures, redis_port = free_port(), free_port()
-    sample = generate_sample(home / "sample", SHOP, 7, pictures)
-    environment = {
-        "IMGSEARCH_HOME": str(home),
-        "IMGSEARCH_CATALOGUE": str(sample.catalogue),
-        "IMGSEARCH_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps([f"127.0.0.1:{pictures}"]),
-    }
-    with pytest.MonkeyPatch.context() as patch, ProcessGroup(home / "logs", {}) as group:
-        patch.delenv("DAGSTER_HOME", raising=False)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        patch.setenv("DAGSTER_HOME", str(dagster_home(home)))
-        group.start("redis", redis_command(redis_port))
-        server = "imgsearch_assets.sample.server"
-        group.start(
-            "pictures",
-            [sys.executable, "-m", server, "--folder", str(sample.folder), "--port", str(pictures)],
-        )
-        group.wait_ready("redis", answers(redis_port), 30)
-        group.wait_ready("pictures", answers(pictures), 60)
-        with dg.DagsterInstance.get() as instance:
-            yield Shop(sample, home, environment["IMGSEARCH_REDIS_URL"], instance)
+    with small_shop(tmp_path_factory.mktemp("shop"), SHOP) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +85,13 @@ def test_gates_are_recorded_as_checks(shop: Shop, first: Refreshed) -> None:
         assert check.passed
         passed.add(check.check_name)
     assert passed == {
+        "enough_rows",
+        "few_rejected",
+        "few_removed",
+        "few_changed",
+        "few_not_downloaded",
+        "coverage",
+        "feature_store_complete",
         "enough_products",
         "recall_at_10_vs_exact",
         "unit_norms",

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import socket
 import subprocess
 import time
@@ -114,6 +115,18 @@ async def test_missing_names_the_keys_without_a_value(store: FeatureStore) -> No
     assert store.missing([]) == []
 
 
+async def test_what_differs_from_what_was_written_is_named(store: FeatureStore, redis_url: str) -> None:
+    keys = [url_key("e2", f"http://shop/{number}.jpg") for number in range(1_500)]
+    await asyncio.to_thread(store.put_many, dict.fromkeys(keys, features()))
+    hashes = dict.fromkeys(keys, hashlib.sha256(features().to_bytes()).hexdigest())
+    assert store.differing(hashes) == []
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys[7], b"another")
+        client.delete(keys[1_200])
+    assert store.differing(hashes) == [keys[7], keys[1_200]]
+    assert store.differing({}) == []
+
+
 async def test_a_damaged_value_is_a_miss(store: FeatureStore, redis_url: str) -> None:
     redis.Redis.from_url(redis_url).set(url_key("e1", "u"), b"\1\0")
     assert await store.get_url("e1", "u") is None
@@ -128,6 +141,10 @@ async def test_nobody_waits_for_a_redis_that_is_down() -> None:
         store.put_many({"k": features()})
     with pytest.raises(Unavailable, match="the feature store does not answer: its keys cannot be read"):
         store.missing(["k"])
+    with pytest.raises(
+        Unavailable, match="the feature store does not answer: its values cannot be read back"
+    ):
+        store.differing({"k": ""})
 
 
 async def test_a_redis_that_hangs_costs_its_time_once() -> None:

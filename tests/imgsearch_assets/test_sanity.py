@@ -1,0 +1,93 @@
+import pyarrow as pa
+import pytest
+
+from imgsearch_assets.contract import PRODUCTS
+from imgsearch_assets.diff import Difference
+from imgsearch_assets.environment import read_environment
+from imgsearch_assets.gates import Gate
+from imgsearch_assets.sanity import (
+    Bounds,
+    complete,
+    coverage,
+    enough_rows,
+    few_not_downloaded,
+    few_rejected,
+    of_difference,
+)
+from serving.index.artifact import load
+
+STRICT = Bounds(spare=0)
+
+
+@pytest.mark.parametrize(
+    ("products", "live", "bounds", "passed"),
+    [
+        (1, None, STRICT, True),
+        (500, 1_000, STRICT, True),
+        (499, 1_000, STRICT, False),
+        (10, 30, Bounds(), True),  # what is spare in a small shop
+        (9, 30, Bounds(), False),
+        (1, 2, STRICT, True),
+    ],
+)
+def test_half_a_catalogue_is_no_snapshot(
+    products: int, live: int | None, bounds: Bounds, passed: bool
+) -> None:
+    assert enough_rows(products, live, bounds).passed == passed
+
+
+def test_a_gate_says_what_it_measured_and_what_it_wants() -> None:
+    assert enough_rows(9, 30, Bounds()) == Gate(
+        "enough_rows", False, 9, 10, "9 products in the snapshot, at least 10 wanted: 30 are live"
+    )
+    assert few_rejected(790, 210, STRICT) == Gate(
+        "few_rejected", False, 210, 200, "210 of 1000 rows rejected, at most 200 allowed"
+    )
+    assert few_not_downloaded(20, 100, STRICT).passed
+    assert not few_not_downloaded(21, 100, STRICT).passed
+
+
+def rows(count: int) -> pa.Table:
+    return pa.Table.from_pylist([dict.fromkeys(PRODUCTS.names)] * count)
+
+
+def test_new_products_and_rows_written_again_are_no_absurd_difference() -> None:
+    change = Difference(rows(900), rows(20), rows(25), rows(30), rows(25), unchanged=0)
+    removed, changed = of_difference(change, STRICT)
+    assert removed == Gate("few_removed", True, 20, 20, "20 of 100 live products removed, at most 20 allowed")
+    assert changed == Gate("few_changed", True, 50, 50, "50 of 100 live products changed, at most 50 allowed")
+    worse = Difference(rows(0), rows(21), rows(51), rows(0), rows(28), unchanged=0)
+    assert [gate.passed for gate in of_difference(worse, STRICT)] == [False, False]
+    first = Difference(rows(900), rows(0), rows(0), rows(0), rows(0), unchanged=0)
+    assert [gate.passed for gate in of_difference(first, STRICT)] == [True, True]
+
+
+def test_what_is_sold_out_need_not_be_searchable(shop) -> None:
+    generation = load(shop.store, shop.build())
+    some = shop.without(shop.build(), shop.ids[:6])  # every fifth of which is sold out
+    gone = load(shop.store, some)
+    active = sum(shop.products["in_stock"].to_pylist())
+    lost = sum(shop.products["in_stock"].to_pylist()[:6])
+    assert coverage(shop.products, generation, STRICT).message == (
+        f"{active} of {active} products in stock are searchable, at least {active - active // 10} wanted"
+    )
+    found = coverage(shop.products, gone, STRICT)
+    assert (found.passed, found.measured) == (lost <= active // 10, (active - lost) / active)
+    assert not coverage(shop.products, gone, Bounds(spare=0, min_searchable=0.95)).passed
+    nothing = shop.products.slice(0, 0)
+    assert coverage(nothing, generation, STRICT).passed
+
+
+def test_one_value_that_is_not_there_is_not_complete() -> None:
+    assert complete(10, 0).passed
+    assert complete(10, 1).message == (
+        "9 of 10 pictures read back from Redis as they were written; is its memory full?"
+    )
+    assert not complete(10, 1).passed
+
+
+def test_the_bounds_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_environment().bounds == Bounds()
+    monkeypatch.setenv("IMGSEARCH_GATE_SPARE", "3")
+    monkeypatch.setenv("IMGSEARCH_GATE_MAX_REMOVED", "0.1")
+    assert read_environment().bounds == Bounds(spare=3, max_removed=0.1)
