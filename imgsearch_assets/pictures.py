@@ -34,8 +34,27 @@ def neighbours(rows: Sequence[tuple[Picture, Box, Sequence[Picture]]]) -> bytes:
     tiles: list[Image.Image] = []
     for query, box, answers in rows:
         row = [_marked(query, [Detection(box, "", 1.0)]), *map(_tile, answers)]
-        tiles += row + [Image.new("RGB", (TILE, TILE), _PAPER) for _ in range(width - len(row))]
+        tiles += row + [_blank() for _ in range(width - len(row))]
     return _jpeg(_grid(tiles, width))
+
+
+def before_and_after(
+    rows: Sequence[tuple[Picture, Box, Sequence[Picture], Sequence[tuple[Picture, bool]]]],
+) -> bytes:
+    """A JPEG with two rows a query: its neighbours before, and below them those of now, framed where new."""
+    width = 1 + max((len(answers) for _, _, *both in rows for answers in both), default=0)
+    tiles: list[Image.Image] = []
+    for query, box, before, after in rows:
+        whole = [Detection(Box.whole(), "", 1.0)]
+        first = [_marked(query, [Detection(box, "", 1.0)]), *map(_tile, before)]
+        second = [_blank(), *(_marked(picture, whole if new else []) for picture, new in after)]
+        for row in (first, second):
+            tiles += row + [_blank() for _ in range(width - len(row))]
+    return _jpeg(_grid(tiles, width))
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (TILE, TILE), _PAPER)
 
 
 def _fitted(picture: Picture) -> tuple[Image.Image, tuple[int, int]]:
@@ -46,7 +65,7 @@ def _fitted(picture: Picture) -> tuple[Image.Image, tuple[int, int]]:
 
 
 def _tile(picture: Picture) -> Image.Image:
-    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile = _blank()
     tile.paste(*_fitted(picture))
     return tile
 
@@ -69,7 +88,7 @@ def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
             ground = draw.textbbox((corners[0] + 3, corners[1] + 2), text, font=font)
             draw.rectangle(ground, fill=colour)
             draw.text((corners[0] + 3, corners[1] + 2), text, fill="white", font=font)
-    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile = _blank()
     tile.paste(image, at)
     return tile
 

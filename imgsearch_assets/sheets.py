@@ -1,8 +1,10 @@
 """Pictures for the eyes of whoever looks at a materialization: small JPEGs inside the metadata itself."""
 
 import base64
+import heapq
+import zlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import dagster as dg
 import numpy as np
@@ -11,7 +13,8 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.features import detections_of
 from imgsearch_assets.images.store import picture_key
-from imgsearch_assets.pictures import Picture, boxes_drawn, contact_sheet, neighbours
+from imgsearch_assets.pictures import Picture, before_and_after, boxes_drawn, contact_sheet, neighbours
+from serving.errors import NotFound
 from serving.images.box import Box
 from serving.images.decode import decode
 from serving.index.collapse import Collapse
@@ -23,7 +26,7 @@ T = TypeVar("T")
 
 _SHEET = 24
 _BOXES = 18
-_QUERIES, _NEIGHBOURS = 5, 6
+_GOLDEN, _QUERIES, _NEIGHBOURS = 50, 5, 6
 _GROUPS = 8
 # Scaled decoding: a tile is smaller.
 _AT_LEAST = 160
@@ -46,20 +49,69 @@ def boxes_of(store: ObjectStore, detections: pa.Table) -> dg.MarkdownMetadataVal
     return inline("items found", boxes_drawn(found))
 
 
-def neighbours_of(store: ObjectStore, generation: Generation) -> dg.MarkdownMetadataValue:
-    """Some products and the pictures by which others are most like them, as the index answers."""
+class Neighbours(NamedTuple):
+    """A picture of some products' neighbours, and the share of all golden ones' that were there before."""
 
-    def picture(row: int) -> Picture:
-        return _open(store, generation.items["sha256"][row].as_py())
+    shown: dg.MarkdownMetadataValue
+    kept: float | None
 
-    rows = []
-    for product in _some(generation.present().tolist(), _QUERIES):
-        row = generation.first_row(product)
-        box = Box.from_key(str(generation.items["box"][row]))
-        hits = search(generation, generation.vectors(product), _NEIGHBOURS + 1).hits
-        others = [hit.row for hit in hits if hit.product != product][:_NEIGHBOURS]
-        rows.append((picture(row), box, [picture(other) for other in others]))
-    return inline("products and their neighbours", neighbours(rows))
+
+def neighbours_of(store: ObjectStore, generation: Generation, before: Generation | None = None) -> Neighbours:
+    """Golden products and what is most like them, as the index answers; above it, what ``before`` answers.
+
+    Golden are those whose ids hash lowest: the same from one generation to the next, while they are there.
+    """
+
+    def picture(of: Generation, row: int) -> Picture:
+        return _open(store, of.items["sha256"][row].as_py())
+
+    golden = _golden(generation, before)
+    now = {name: _nearest(generation, name) for name in golden}
+    queries = []
+    for name in golden[:_QUERIES]:
+        row = generation.first_row(_place(generation, name))
+        queries.append((name, picture(generation, row), Box.from_key(str(generation.items["box"][row]))))
+    if before is None:
+        rows = [
+            (query, box, [picture(generation, row) for row in now[n].values()]) for n, query, box in queries
+        ]
+        return Neighbours(inline("products and their neighbours", neighbours(rows)), None)
+    then = {name: _nearest(before, name) for name in golden}
+    pairs = [
+        (
+            query,
+            box,
+            [picture(before, row) for row in then[name].values()],
+            [(picture(generation, row), other not in then[name]) for other, row in now[name].items()],
+        )
+        for name, query, box in queries
+    ]
+    wanted = sum(len(then[name]) for name in golden)
+    kept = sum(len(then[name].keys() & now[name].keys()) for name in golden)
+    title = f"neighbours before ({before.manifest.id}), and below them now"
+    return Neighbours(inline(title, before_and_after(pairs)), kept / wanted if wanted else None)
+
+
+def _golden(generation: Generation, before: Generation | None) -> list[str]:
+    """Ids of products of both, the golden ones first."""
+    ids = map(str, generation.products["product_id"].take(generation.present()).to_pylist())
+    there = (name for name in ids if before is None or before.place(name) is not None)
+    return heapq.nsmallest(_GOLDEN, there, key=lambda name: zlib.crc32(name.encode()))
+
+
+def _nearest(generation: Generation, name: str) -> dict[str, int]:
+    """Other products most like a product, the nearest first, each with the row that is."""
+    place = _place(generation, name)
+    hits = search(generation, generation.vectors(place), _NEIGHBOURS + 1).hits
+    others = [hit for hit in hits if hit.product != place][:_NEIGHBOURS]
+    return {generation.id_of(hit.product): hit.row for hit in others}
+
+
+def _place(generation: Generation, name: str) -> int:
+    place = generation.place(name)
+    if place is None:
+        raise NotFound(f"there is no product {name} in generation {generation.manifest.id}")
+    return place
 
 
 def groups_of(store: ObjectStore, generation: Generation, kind: Collapse) -> dg.MarkdownMetadataValue:

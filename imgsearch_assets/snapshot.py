@@ -95,6 +95,14 @@ def _read(store: ObjectStore, segment: Segment) -> pa.Table:
     return read_parquet(store, segment.key)
 
 
+def newest_change(store: ObjectStore, snapshot: str) -> float | None:
+    """When the retailer last wrote a row of the snapshot, seconds since 1970; None if no row says."""
+    newest: datetime | None = pc.max(
+        read_parquet(store, products_key(snapshot), ["updated_at"])["updated_at"]
+    ).as_py()
+    return None if newest is None else newest.timestamp()
+
+
 def keep(store: ObjectStore, snapshot: str, name: str, table: pa.Table) -> str:
     """Put a table that belongs to a snapshot into the store; its key, which holds a hash of the content."""
     key = f"snapshots/{snapshot}/{name}-{content_version(table)}.parquet"

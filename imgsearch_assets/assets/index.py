@@ -20,6 +20,9 @@ from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, 
 from imgsearch_assets.steps import Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
+from serving.errors import NotFound, Unavailable, Unverified
+from serving.index.artifact import load
+from serving.index.generation import Manifest
 from serving.index.groups import COLUMN
 from serving.index.loaded import Generation
 from serving.models import embedder
@@ -69,11 +72,12 @@ def ann_index(
                 advance,
             )
         manifest, generation = built.manifest, built.generation
-        gates = run_gates(generation, if_readable(lambda: live_manifest(store, environment.pointer)))
+        live = if_readable(lambda: live_manifest(store, environment.pointer))
+        gates = run_gates(generation, live)
         gates.append(coverage(products, generation, environment.bounds))
         gates.append(parity(store, generation, environment.serving))
         waivers = in_force(store, environment.pointer)
-        neighbours = neighbours_of(store, generation)
+        neighbours = neighbours_of(store, generation, _before(store, generation, live))
         groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}
     yield dg.MaterializeResult(
         value=Built(snapshot=item_embeddings.snapshot, generation=manifest.id),
@@ -87,7 +91,8 @@ def ann_index(
             "graph": manifest.graph,
             "size_bytes": sum(segment.size_bytes for segment in manifest.files),
             "recall_at_10_vs_exact": manifest.figures.recall_at_10,
-            "neighbours": neighbours,
+            "neighbours": neighbours.shown,
+            **({} if neighbours.kept is None else {"neighbours_kept": neighbours.kept}),
             **_sizes(generation),
             **groups,
             "build": built.plan.kind,
@@ -98,6 +103,16 @@ def ann_index(
         },
         check_results=results(gates, waivers),
     )
+
+
+def _before(store: ObjectStore, generation: Generation, live: Manifest | None) -> Generation | None:
+    """What is live, to be compared with; None where it cannot be loaded beside the new one."""
+    if live is None or live == generation.manifest:
+        return None if live is None else generation
+    try:
+        return load(store, live, generation)
+    except (NotFound, Unavailable, Unverified):
+        return None
 
 
 def _sizes(generation: Generation) -> dict[str, int]:

@@ -21,6 +21,7 @@ from imgsearch_assets.replay_report import Report, compared_with, recorded_queri
 from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.sanity import complete
 from imgsearch_assets.sheets import inline
+from imgsearch_assets.snapshot import newest_change
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
 from imgsearch_assets.waivers import in_force, use_up
 from serving.errors import Conflict, Unverified
@@ -110,6 +111,7 @@ def staging_release(
             waive=frozenset(waivers),
         )
         use_up(store, environment.pointer, waivers, released.pointer.live.at)
+        changed = newest_change(store, snapshot)
         try:
             pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
         except Unverified as error:  # no reason to take back a release
@@ -122,6 +124,7 @@ def staging_release(
             **_released(released, environment.pointer),
             "generations_removed": len(pruned),
             **({"not_pruned": not_pruned} if not_pruned else {}),
+            **_age(released, changed),
             "seconds": watch.seconds,
         },
     )
@@ -265,6 +268,16 @@ def _released(released: Released, environment: str) -> Metadata:
         if heard.smoke is not None:
             metadata |= {f"smoke_{name}": value for name, value in asdict(heard.smoke).items()}
     return metadata
+
+
+def _age(released: Released, changed: float | None) -> Metadata:
+    """Of the catalogue's newest change when it was released, by the retailer's clock, which may write days.
+
+    A whole catalogue that is new is no change.
+    """
+    if changed is None or released.pointer.previous is None:
+        return {}
+    return {"change_age_s": max(0.0, released.pointer.live.at - changed)}
 
 
 def _replayed(store: ObjectStore, report: Report) -> Metadata:

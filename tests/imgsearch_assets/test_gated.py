@@ -16,6 +16,8 @@ from imgsearch_assets.cli import app
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.change import opened
+from imgsearch_assets.snapshot import products_key
+from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.cache.features import FeatureStore
 from tests.imgsearch_assets.small_shop import Shop, small_shop
@@ -201,6 +203,20 @@ def test_a_gate_that_fails_stops_the_release(
     assert made[-1] == trouble.asset, "and nothing after it"
     starts = [event.step_key for event in events if event and event.event_type_value == "STEP_RESTARTED"]
     assert starts == [], "to try again would find the same"
+
+
+def test_what_is_plotted_is_a_number(shop: Shop, first: Refreshed) -> None:
+    run_refresh()
+    assert shop.metadata("ann_index")["neighbours_kept"] == 1.0
+    assert shop.metadata("ann_index")["recall_at_10_vs_exact"] == 1.0
+    released = status(shop.store, "local")
+    assert released is not None
+    newest = max(
+        read_parquet(shop.store, products_key(shop.data_version("product_snapshot")))[
+            "updated_at"
+        ].to_pylist()
+    )
+    assert shop.metadata("staging_release")["change_age_s"] == released.at - newest.timestamp()
 
 
 def test_every_gate_has_failed_here() -> None:

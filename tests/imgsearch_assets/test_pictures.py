@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from imgsearch_assets.pictures import TILE, boxes_drawn, contact_sheet, neighbours
+from imgsearch_assets.pictures import TILE, before_and_after, boxes_drawn, contact_sheet, neighbours
 from serving.images.box import Box
 from serving.models.detection import Detection
 
@@ -25,7 +25,7 @@ def test_a_contact_sheet_has_a_tile_a_picture() -> None:
 
 
 def test_sheets_of_nothing_are_pictures_too() -> None:
-    for data in (contact_sheet([]), boxes_drawn([]), neighbours([])):
+    for data in (contact_sheet([]), boxes_drawn([]), neighbours([]), before_and_after([])):
         assert min(opened(data).size) > 0
 
 
@@ -38,6 +38,18 @@ def test_the_main_item_is_red_and_the_others_blue() -> None:
     red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
     blue = (pixels[..., 2] > 150) & (pixels[..., 0] < 140)
     assert red.sum() > blue.sum() > 20
+
+
+def test_what_is_new_below_what_was_is_framed() -> None:
+    white = np.full((TILE, TILE, 3), 255, np.uint8)
+    row = (white, Box(0.4, 0.4, 0.6, 0.6), [BLACK], [(white, False), (white, True)])
+    image = opened(before_and_after([row]))
+    assert image.width == 3 * TILE + 4 * 4
+    assert image.height == 2 * TILE + 3 * 4
+    pixels = np.asarray(image).astype(int)
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
+    tiles = [red[TILE + 8 :, 4 + n * (TILE + 4) :][:TILE, :TILE].sum() for n in range(3)]
+    assert tiles[0] == tiles[1] == 0 < tiles[2]
 
 
 def test_neighbours_are_a_row_a_query() -> None:

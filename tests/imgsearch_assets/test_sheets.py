@@ -103,7 +103,7 @@ def built(store: LocalObjectStore, shas: dict[str, str], **groups: list[str]) ->
         store,
         products,
         pa.Table.from_pylist(items, schema=ITEMS),
-        np.eye(3, 8, dtype=np.float32),
+        np.eye(len(shas), 8, dtype=np.float32),
         embedder="e",
         preprocessing="p",
         detector="d",
@@ -113,10 +113,27 @@ def built(store: LocalObjectStore, shas: dict[str, str], **groups: list[str]) ->
 
 
 def test_neighbours_are_those_of_the_index(store: LocalObjectStore, shas: dict[str, str]) -> None:
-    sheet = shown(neighbours_of(store, built(store, shas)))
+    found = neighbours_of(store, built(store, shas))
+    assert found.kept is None
+    sheet = shown(found.shown)
     # A row a product: itself, then the two others.
     assert sheet.width == sheet.height
     assert [has(sheet, name) for name in "abc"] == [True, True, True]
+
+
+def test_neighbours_of_before_stand_above_those_of_now(store: LocalObjectStore, shas: dict[str, str]) -> None:
+    before = built(store, shas)
+    same = neighbours_of(store, before, before)
+    assert same.kept == 1.0
+    sheet = shown(same.shown)
+    assert sheet.height > 1.9 * sheet.width, "two rows a product"
+    two = {name: sha for name, sha in shas.items() if name != "c"}
+    now = neighbours_of(store, built(store, two), before)
+    assert now.kept == 0.5, "of a and b, each other stays and c is gone"
+    assert str(now.shown.value).startswith(
+        f"![neighbours before ({before.manifest.id}), and below them now]("
+    )
+    assert has(shown(now.shown), "c"), "what was there before"
 
 
 def test_groups_of_several_are_shown(store: LocalObjectStore, shas: dict[str, str]) -> None:
