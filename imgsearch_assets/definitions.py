@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from imgsearch_assets.assets import catalogue, features, images, index, models, release
+from imgsearch_assets.assets import catalogue, features, images, index, models, operation, release
 from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
@@ -20,6 +20,7 @@ ASSETS = (
     index.ann_index,
     release.feature_store,
     release.staging_release,
+    operation.run_cost,
 )
 REFRESH = "refresh"
 PROMOTE = "promote"
@@ -46,7 +47,12 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         assets=[told(asset) for asset in assets],
         jobs=[refresh, promote],
         schedules=[daily(REFRESH)],
-        sensors=[catalogue_sensor(poll_s), model_sensor(models.MODELS, poll_s), automation_sensor(poll_s)],
+        sensors=[
+            catalogue_sensor(poll_s),
+            model_sensor(models.MODELS, poll_s),
+            automation_sensor(poll_s),
+            operation.cost_sensor(environment.pipeline.prices),
+        ],
         resources=resources_of(environment),
         # A process a step costs seconds each; every step uses all cores by itself.
         executor=dg.in_process_executor,

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imgsearch_assets.costs import EXAMPLE, Prices
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
@@ -94,6 +95,11 @@ class PipelineSettings(BaseSettings):
         le=1,
         description="Share of what is in stock that may leave at once; past it the stock feed writes nothing "
         "and says so, as the catalogue is more likely broken.",
+    )
+    prices: Annotated[Prices, NoDecode, BeforeValidator(Prices.read)] = Field(
+        EXAMPLE,
+        description="Money an hour for a machine of each class, by which runs are priced. The default is an "
+        "example of the order of public list prices; set what you pay.",
     )
     gate_spare: int = Field(
         Bounds.spare,
