@@ -1,11 +1,13 @@
 """Real runs of a shop of six products: each gate that fails stops the release and leaves what is live."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 import redis
 from typer.testing import CliRunner
@@ -13,10 +15,11 @@ from typer.testing import CliRunner
 from imgsearch_assets import gates
 from imgsearch_assets.assets import catalogue, images, index, release
 from imgsearch_assets.cli import app
+from imgsearch_assets.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.change import opened
-from imgsearch_assets.snapshot import products_key
+from imgsearch_assets.snapshot import live_products, products_key
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.cache.features import FeatureStore
@@ -217,6 +220,18 @@ def test_what_is_plotted_is_a_number(shop: Shop, first: Refreshed) -> None:
         ].to_pylist()
     )
     assert shop.metadata("staging_release")["change_age_s"] == released.at - newest.timestamp()
+
+
+def test_tables_have_the_columns_that_the_graph_tells(shop: Shop, first: Refreshed) -> None:
+    for asset in ("catalogue_diff", "product_images", "item_detections", "item_embeddings"):
+        told = json.loads(shop.store.get(f"references/{asset}/latest.json"))
+        written = read_parquet(shop.store, told["key"]).schema
+        assert written.remove_metadata() == pa.schema(
+            [column for column in SCHEMAS[asset] if column.name != "vector"]
+        ), asset
+    live = live_products(shop.store, "local")
+    assert live is not None
+    assert set(live.column_names) <= {*SCHEMAS["ann_index"].names, "updated_at"}
 
 
 def test_every_gate_has_failed_here() -> None:
