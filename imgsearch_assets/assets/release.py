@@ -196,6 +196,7 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
     @dg.asset(
         group_name=GROUP,
         deps=["staging_release", "release_replay"],
+        kinds={"json"},
         retry_policy=RETRY,
         automation_condition=ON_CHANGE if automatic else None,
         freshness_policy=DAILY,

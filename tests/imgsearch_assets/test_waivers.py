@@ -21,7 +21,10 @@ def test_a_waiver_is_of_one_environment_and_used_once(store: LocalObjectStore) -
         "coverage waived by ada: end of season",
     ]
     assert in_force(store, "staging") == {}
-    use_up(store, "local", held)
+    at = held["few_removed"].at
+    use_up(store, "local", {"few_removed": held["few_removed"]}, at - 1)
+    assert in_force(store, "local") == held, "a release of before it uses up none"
+    use_up(store, "local", held, at + 1)
     assert in_force(store, "local") == {}
 
 
