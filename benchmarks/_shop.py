@@ -13,9 +13,11 @@ import psutil
 from benchmarks._http_load import Upload
 from imgsearch_assets.demo import Drawn, environment_of
 from imgsearch_assets.installation import Ports
-from imgsearch_assets.processes import ProcessGroup, free_port
+from imgsearch_assets.processes import ProcessGroup, free_port, port_is_free
 from imgsearch_assets.refresh import run_refresh
+from imgsearch_assets.sample.catalogue import open_sample
 from imgsearch_assets.services import Services, dagster_home
+from serving.errors import NotFound
 
 SEED = 7
 _STOCK_S = 30.0
@@ -58,7 +60,7 @@ class Shop:
 @contextmanager
 def shop(products: int, pictures: int, home: Path, **settings: str) -> Iterator[Shop]:
     """Ends with the block. This process has its ``settings``; its front keeps no answers."""
-    ports = Ports(*(free_port() for _ in range(3)))
+    ports = Ports(free_port(), free_port(), _pictures_port(home))
     prepared = Drawn(products, SEED).prepare(home, ports)
     assert prepared.pictures is not None
     assert prepared.yardstick is not None
@@ -78,6 +80,15 @@ def shop(products: int, pictures: int, home: Path, **settings: str) -> Iterator[
         catalogue = httpx.get(f"{services.api_url}/v1/status", timeout=30).json()
         print(f"{catalogue['products']} products are searchable", file=sys.stderr)
         yield found
+
+
+def _pictures_port(home: Path) -> int:
+    """That of a sample that is there: at another, all its pictures would be new."""
+    try:
+        port = open_sample(home / "sample" / "drawn").port
+    except NotFound:
+        return free_port()
+    return port if port_is_free(port) else free_port()
 
 
 def _stock_is_followed(running: Shop) -> bool:

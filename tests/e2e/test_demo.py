@@ -15,8 +15,9 @@ import httpx
 import psutil
 import pytest
 from dagster import AssetKey, DagsterInstance
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from imgsearch_assets.assets import index
 from imgsearch_assets.processes import free_port, port_is_free
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
@@ -27,6 +28,13 @@ from serving.index.store import read_manifest
 from serving.object_store import LocalObjectStore
 
 PRODUCTS = 40
+MODELS = ("item_detector", "item_embedder")
+CHAIN = (
+    *("products", "product_snapshot", "catalogue_diff", "product_images", "item_detections"),
+    *("item_embeddings", "ann_index", "feature_store", "staging_release"),
+)
+# Dagster's UI asks its server for each thing it shows, on a machine that may be busy.
+PATIENCE_MS = 60_000
 IMGSEARCH = Path(sys.executable).parent / "imgsearch"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -52,6 +60,10 @@ class Demo:
     @property
     def sample(self) -> Sample:
         return generate_sample(self.home / "sample", PRODUCTS, 7, self.ports["pictures"])
+
+    @property
+    def dagster(self) -> str:
+        return f"http://127.0.0.1:{self.ports['dagster']}"
 
     @property
     def instance(self) -> DagsterInstance:
@@ -101,6 +113,33 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     assert all(port_is_free(port) for port in ports.values())
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "install chromium (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1900, "height": 1000})
+    yield opened
+    opened.close()
+
+
+def is_shown(picture: Locator) -> None:
+    """Wait until the picture is there and was decoded."""
+    expect(picture).to_be_visible(timeout=PATIENCE_MS)
+    picture.page.wait_for_function(
+        "image => image.complete && image.naturalWidth > 0", arg=picture.element_handle()
+    )
+
+
 def test_a_street_picture_finds_its_product(demo: Demo) -> None:
     queries = street_queries(demo.sample, 10)
     found = [product in demo.search(picture) for picture, product in queries]
@@ -116,37 +155,47 @@ def test_a_product_finds_others_and_not_itself(demo: Demo) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_the_page_finds_a_dropped_picture(demo: Demo, tmp_path: Path) -> None:
+def test_the_page_finds_a_dropped_picture(demo: Demo, page: Page, tmp_path: Path) -> None:
     picture = tmp_path / "street.jpg"
     picture.write_bytes(street_queries(demo.sample, 1)[0][0])
-    chromium = shutil.which("chromium")
-    assert chromium, "install chromium (Debian: apt-get install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{demo.ports['api']}/")
-        page.set_input_files("input[type=file]", picture)
-        results = page.locator("#results li")
-        expect(results.first).to_be_visible(timeout=30_000)
-        photo = results.first.locator("img")
-        page.wait_for_function(
-            "image => image.complete && image.naturalWidth > 0", arg=photo.element_handle()
-        )
-        browser.close()
+    page.goto(f"http://127.0.0.1:{demo.ports['api']}/")
+    page.set_input_files("input[type=file]", picture)
+    results = page.locator("#results li")
+    expect(results.first).to_be_visible(timeout=30_000)
+    is_shown(results.first.locator("img"))
 
 
-def test_dagster_shows_where_a_result_came_from(demo: Demo) -> None:
-    query = "{ assetNodes { assetKey { path } assetMaterializations(limit: 1) { runId } } }"
-    reply = httpx.post(f"http://127.0.0.1:{demo.ports['dagster']}/graphql", json={"query": query}, timeout=60)
-    nodes = {
-        node["assetKey"]["path"][-1]: node["assetMaterializations"]
-        for node in reply.json()["data"]["assetNodes"]
-    }
-    chain = ("product_snapshot", "catalogue_diff", "product_images", "item_detections", "item_embeddings")
-    for asset in (*chain, "ann_index", "feature_store", "staging_release"):
-        assert nodes[asset], f"{asset} was never materialized"
+def test_dagster_shows_where_a_result_came_from(demo: Demo, page: Page) -> None:
+    shown = "view=lineage&lineageScope=upstream&lineageDepth=10"
+    page.goto(f"{demo.dagster}/assets/staging_release?{shown}")
+    for asset in (*CHAIN, *MODELS):
+        expect(page.get_by_text(asset, exact=True).last).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_dagster_shows_what_is_searchable_and_since_when(demo: Demo, page: Page) -> None:
+    page.goto(f"{demo.dagster}/assets/ann_index?view=overview")
+    expect(page.get_by_text("Passing", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    generation = str(demo.metadata("ann_index")["generation"])
+    expect(page.get_by_text(generation, exact=True).first).to_be_visible()
+    page.goto(f"{demo.dagster}/assets/ann_index?view=checks")
+    for gate in index.GATES:
+        expect(page.get_by_text(gate, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Failed", exact=True)).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("asset", "picture"),
+    [
+        ("product_images", "new_pictures"),
+        ("item_detections", "boxes"),
+        ("ann_index", "neighbours"),
+    ],
+)
+def test_dagster_shows_pictures(demo: Demo, page: Page, asset: str, picture: str) -> None:
+    page.goto(f"{demo.dagster}/assets/{asset}?view=overview")
+    row = page.locator("tr", has=page.get_by_text(picture, exact=True))
+    row.get_by_text("[Show Markdown]").click(timeout=PATIENCE_MS)
+    is_shown(page.get_by_role("dialog").locator("img").first)
 
 
 def test_a_sale_is_seen_before_there_is_a_new_generation(demo: Demo) -> None:
