@@ -1,23 +1,19 @@
 """What the feature store holds of a generation: the features of every picture, by its URL."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from imgsearch_assets.features import texts
 from imgsearch_assets.progress import Advance, silent
-from imgsearch_assets.tables import GrowingTable
-from serving.cache.features import CachedFeatures, FeatureStore, url_key
-from serving.images.box import Box
-from serving.object_store import ObjectStore
+from serving.cache.features import FeatureStore, packed, url_key
 
-# What was written, so that what has not changed is not written again.
-WRITTEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
-_BATCH = 1_000
+_BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,30 +26,31 @@ class Filled:
     lacking: int = 0
 
 
-def written_table(store: ObjectStore, embedder: str) -> GrowingTable:
-    return GrowingTable(store, f"feature_store/{embedder}", WRITTEN, ("key",))
-
-
-def features_by_key(
+def values_by_key(
     embedder: str, items: pa.Table, vectors: NDArray[np.float32]
-) -> Iterator[tuple[str, CachedFeatures]]:
-    """Key and features of every picture. ``items`` are ``ITEMS`` with ``vectors`` float32 (n, d).
+) -> Iterator[tuple[str, bytes]]:
+    """Key and value of every picture. ``items`` are ``ITEMS`` with ``vectors`` float32 (n, d).
 
     A URL that several products share counts as the first one's picture.
     """
-    columns = (items[name].to_pylist() for name in ("product_id", "image_url", "box"))
-    rows = sorted((*row, number) for number, row in enumerate(zip(*columns, strict=True)))
-    seen: set[str] = set()
-    for (_, url), of_picture in groupby(rows, key=lambda row: row[:2]):
-        if url not in seen:
-            seen.add(url)
-            some = list(of_picture)
-            boxes = tuple(Box.from_key(box) for *_, box, _ in some)
-            yield url_key(embedder, url), CachedFeatures(boxes, vectors[[number for *_, number in some]])
+    order = np.asarray(
+        pc.sort_indices(
+            items, [("image_url", "ascending"), ("product_id", "ascending"), ("box", "ascending")]
+        )
+    )
+    items, kept = items.take(order), vectors[order].astype(np.float16)
+    grid = np.array(",".join(texts(items, "box")).split(","), np.uint16).reshape(-1, 4)
+    places = enumerate(zip(texts(items, "image_url"), texts(items, "product_id"), strict=True))
+    before = None
+    for (url, _), of_picture in groupby(places, key=lambda place: place[1]):
+        rows = [number for number, _ in of_picture]
+        if url != before:
+            part = slice(rows[0], rows[-1] + 1)
+            yield url_key(embedder, url), packed(grid[part], kept[part])
+        before = url
 
 
 def fill_feature_store(
-    store: ObjectStore,
     feature_store: FeatureStore,
     embedder: str,
     items: pa.Table,
@@ -64,21 +61,20 @@ def fill_feature_store(
 
     What is lacking then was dropped: a full memory does so. Raises ``Unavailable``.
     """
-    table = written_table(store, embedder)
-    before = dict(zip(*(column.to_pylist() for column in table.read().columns), strict=True))
-    reused = 0
-    there: dict[str, str] = {}
-    values = features_by_key(embedder, items, vectors)
-    while batch := dict(islice(values, _BATCH)):
-        hashes = {key: hashlib.sha256(value.to_bytes()).hexdigest() for key, value in batch.items()}
-        absent = set(feature_store.missing(list(batch)))
-        todo = [key for key in batch if key in absent or before.get(key) != hashes[key]]
+    wanted = written = 0
+    for batch in _batches(embedder, items, vectors):
+        todo = feature_store.differing(batch)
         feature_store.put_many({key: batch[key] for key in todo})
-        table.append(pa.table({"key": todo, "sha256": [hashes[key] for key in todo]}, schema=WRITTEN))
-        there |= hashes
-        reused += len(batch) - len(todo)
+        wanted, written = wanted + len(batch), written + len(todo)
         advance(len(batch))
-    table.compact()
-    # Only now: what is written last may drop what was written first.
-    lacking = feature_store.differing(there)
-    return Filled(len(there), reused, len(there) - reused, len(lacking))
+    lacking = 0
+    if written:  # only now: what is written last may drop what was written first
+        again = _batches(embedder, items, vectors)
+        lacking = sum(len(feature_store.differing(batch)) for batch in again)
+    return Filled(wanted, wanted - written, written, lacking)
+
+
+def _batches(embedder: str, items: pa.Table, vectors: NDArray[np.float32]) -> Iterator[dict[str, bytes]]:
+    values = values_by_key(embedder, items, vectors)
+    while batch := dict(islice(values, _BATCH)):
+        yield batch

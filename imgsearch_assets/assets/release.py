@@ -57,7 +57,6 @@ def feature_store(
         items = generation.items.take(rows)
         with stage("feature store", pc.count_distinct(items["image_url"]).as_py()) as advance:
             filled = fill_feature_store(
-                store,
                 environment.feature_store,
                 generation.manifest.embedder,
                 items,

@@ -7,7 +7,7 @@ raise.
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -42,8 +42,7 @@ class CachedFeatures:
 
     def to_bytes(self) -> bytes:
         grid = np.array([[box.x0, box.y0, box.x1, box.y1] for box in self.boxes]).reshape(-1, 4) * GRID
-        header = _HEADER.pack(_LAYOUT, *self.vectors.shape)
-        return header + grid.round().astype("<u2").tobytes() + self.vectors.astype("<f2").tobytes()
+        return packed(grid.round().astype(np.uint16), self.vectors.astype(np.float16))
 
     def as_kept(self) -> Self:
         """What comes back of it from Redis, so that it is searched with the same before and after."""
@@ -71,6 +70,12 @@ class CachedFeatures:
         return cls(tuple(Box(*map(float, row)) for row in grid), rows / lengths)
 
 
+def packed(grid: NDArray[np.uint16], vectors: NDArray[np.float16]) -> bytes:
+    """What ``CachedFeatures.from_bytes`` reads: boxes (n, 4) on the grid of ``Box``, and vectors (n, d)."""
+    header = _HEADER.pack(_LAYOUT, *vectors.shape)
+    return header + grid.astype("<u2").tobytes() + vectors.astype("<f2").tobytes()
+
+
 def url_key(embedder: str, url: str) -> str:
     """Where the features of the picture at ``url`` lie; a URL can be long, so its hash."""
     return f"features:{embedder}:url:{hashlib.sha256(url.encode()).hexdigest()[:32]}"
@@ -83,8 +88,7 @@ def picture_key(embedder: str, detector: str, sha256: str) -> str:
 class FeatureStore:
     """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
 
-    ``put_many``, ``missing`` and ``differing`` are the pipeline's: they block, take their time, and raise
-    ``Unavailable``.
+    ``put_many`` and ``differing`` are the pipeline's: they block, take their time, and raise ``Unavailable``.
     """
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
@@ -114,55 +118,28 @@ class FeatureStore:
     async def aclose(self) -> None:
         await self.values.aclose()
 
-    def put_many(
-        self, features: Mapping[str, CachedFeatures], advance: Callable[[int], None] | None = None
-    ) -> None:
-        """Write features by ``url_key``. ``advance`` is told of every one written.
+    def put_many(self, values: Mapping[str, bytes]) -> None:
+        """Write values, as ``packed`` makes them, by ``url_key``.
 
         Raises ``Unavailable`` when not all arrived; those that did stay.
         """
-        keys = list(features)
         with self._blocking() as client:
-            for start in range(0, len(keys), _BATCH):
-                part = keys[start : start + _BATCH]
+            for part in _parts(list(values)):
                 try:
-                    client.mset({key: features[key].to_bytes() for key in part})
+                    client.mset({key: values[key] for key in part})
                 except (RedisError, OSError) as error:
-                    raise self._unavailable(f"{start} of {len(keys)} were written") from error
-                if advance is not None:
-                    advance(len(part))
+                    raise self._unavailable("not all was written") from error
 
-    def missing(self, keys: Sequence[str]) -> list[str]:
-        """Those of ``keys`` that have no value, in their order. Raises ``Unavailable``."""
-        lacking: list[str] = []
+    def differing(self, values: Mapping[str, bytes]) -> list[str]:
+        """Those keys that, read back, have another value, or none. Raises ``Unavailable``."""
+        found: list[str] = []
         with self._blocking() as client:
-            for start in range(0, len(keys), _BATCH):
-                part = keys[start : start + _BATCH]
-                pipeline = client.pipeline(transaction=False)
-                for key in part:
-                    pipeline.exists(key)
+            for part in _parts(list(values)):
                 try:
-                    there = pipeline.execute()
-                except (RedisError, OSError) as error:
-                    raise self._unavailable("its keys cannot be read") from error
-                lacking += [key for key, found in zip(part, there, strict=True) if not found]
-        return lacking
-
-    def differing(self, hashes: Mapping[str, str]) -> list[str]:
-        """Those keys whose value, read back, has not that SHA-256 (hex). Raises ``Unavailable``."""
-        keys, found = list(hashes), []
-        with self._blocking() as client:
-            for start in range(0, len(keys), _BATCH):
-                part = keys[start : start + _BATCH]
-                try:
-                    values: Any = client.mget(part)
+                    kept: Any = client.mget(part)
                 except (RedisError, OSError) as error:
                     raise self._unavailable("its values cannot be read back") from error
-                found += [
-                    key
-                    for key, value in zip(part, values, strict=True)
-                    if value is None or hashlib.sha256(value).hexdigest() != hashes[key]
-                ]
+                found += [key for key, value in zip(part, kept, strict=True) if value != values[key]]
         return found
 
     def _blocking(self) -> redis.Redis:
@@ -170,3 +147,7 @@ class FeatureStore:
 
     def _unavailable(self, what: str) -> Unavailable:
         return Unavailable(f"the feature store does not answer: {what}")
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))

@@ -77,16 +77,15 @@ def starve(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget(patch: pytest.MonkeyPatch) -> None:
-    """Redis drops what is written, as one does whose memory is full."""
-    write = FeatureStore.put_many
+    """Redis keeps nothing of what is written, as one does whose memory is full."""
+    read_back = FeatureStore.differing
 
-    def writes(self: FeatureStore, values: Any) -> None:
+    def reads(self: FeatureStore, values: Any) -> list[str]:
         with redis.Redis.from_url(self._url) as client:
-            write(self, values)
             client.flushall()
+        return read_back(self, values)
 
-    patch.setattr(FeatureStore, "put_many", writes)
-    patch.setattr(FeatureStore, "missing", lambda self, keys: list(keys))
+    patch.setattr(FeatureStore, "differing", reads)
 
 
 def figure(name: str, value: float) -> Callable[[pytest.MonkeyPatch], None]:
