@@ -165,7 +165,7 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
 
 def sentence(error: SerializableErrorInfo) -> str:
     """What an error says, without the name of its class and without what Dagster wraps it in."""
-    while error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+    while error.cause is not None and error.message.startswith("dagster._core.errors."):
         error = error.cause
     said = error.message.strip()
     name, _, rest = said.partition(": ")
