@@ -12,8 +12,9 @@ from serving.redaction import Redaction
 RUNBOOK = "docs/operations.md"
 # Of the JSON that a webhook gets; it grows when a field goes or means something else.
 VERSION = 1
-# Slack refuses a block with more than 3,000 characters.
 _LONGEST_FACT = 600
+# Slack refuses a message with a longer one.
+_LONGEST_BLOCK = 3_000
 
 
 class Kind(StrEnum):
@@ -171,7 +172,7 @@ def _escaped(text: str) -> str:
 
 
 def _mrkdwn(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": text}
+    return {"type": "mrkdwn", "text": text[:_LONGEST_BLOCK]}
 
 
 def _block(kind: str, **fields: Any) -> dict[str, Any]:

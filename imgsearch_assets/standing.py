@@ -14,6 +14,14 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 from dagster_shared.error import SerializableErrorInfo
 
 _Event = dg.DagsterEventType
+_Status = dg.DagsterRunStatus
+_FAILED, _PLANNED = AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.PLANNED
+# Of a run that is not in work, though it will be.
+_WAITS = {
+    _Status.NOT_STARTED: "waits for its turn",
+    _Status.QUEUED: "waits for its turn",
+    _Status.FAILURE: "will be tried again",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Standing:
         return (
             not self.made
             and self.run is not None
-            and self.run.status is dg.DagsterRunStatus.FAILURE
+            and self.run.status is _Status.FAILURE
             and self.run.tags.get(WILL_RETRY_TAG) != "true"
         )
 
@@ -49,9 +57,7 @@ class Standing:
         """Whether a run is under way that will make it, or will be tried again."""
         if self.made or self.run is None:
             return False
-        return not self.run.is_finished or (
-            self.run.status is dg.DagsterRunStatus.FAILURE and not self.failed
-        )
+        return not self.run.is_finished or (self.run.status is _Status.FAILURE and not self.failed)
 
     @property
     def late(self) -> bool:
@@ -85,7 +91,9 @@ def standings(instance: dg.DagsterInstance, graph: AssetGraph) -> dict[str, Stan
             run=runs[planned.run_id] if planned else None,
             made=planned is None or made_id > planned.storage_id,
             gates={name: check for name, check in own.items() if check is not None and _blocked(check)},
-            unsaid=frozenset(name for name, check in own.items() if check is None or not check.evaluation),
+            unsaid=frozenset(
+                name for name, check in own.items() if check is None or check.status is _PLANNED
+            ),
             parents=tuple(sorted(parent.to_user_string() for parent in node.parent_keys)),
         )
     return found
@@ -93,7 +101,7 @@ def standings(instance: dg.DagsterInstance, graph: AssetGraph) -> dict[str, Stan
 
 def _blocked(check: AssetCheckExecutionRecord) -> bool:
     return (
-        check.status is AssetCheckExecutionRecordStatus.FAILED
+        check.status is _FAILED
         and check.evaluation is not None
         and check.evaluation.severity is dg.AssetCheckSeverity.ERROR
     )
@@ -141,11 +149,7 @@ def _in_the_way(instance: dg.DagsterInstance, one: Standing) -> tuple[str, str |
     if one.failed and run is not None:
         return f"{one.name}: its last run failed: {why_failed(instance, run.run_id)}", run.run_id
     if one.in_work and run is not None:
-        waits = {
-            dg.DagsterRunStatus.QUEUED: "waits for its turn",
-            dg.DagsterRunStatus.FAILURE: "will be tried again",
-        }
-        return f"{one.name}: its run {waits.get(run.status, 'is in work')}", run.run_id
+        return f"{one.name}: its run {_WAITS.get(run.status, 'is in work')}", run.run_id
     if one.late:
         return f"{one.name}, which is late itself, and no run was to make it since", one.made_by
     return None
