@@ -62,11 +62,11 @@ def show(
         typer.echo(
             f"{int((values == 0).sum())} of {len(values)} products are sold out, as of {age:.0f} s ago"
         )
-        table = Table("at", "product", "is")
-        for at, name, value in stock_log.latest(changes):
-            what = _VALUES[value] if name else "everything anew"
-            table.add_row(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}", name, what)
         if changes:
+            table = Table("at", "product", "is")
+            for at, name, value in stock_log.latest(changes):
+                what = _VALUES[value] if name else "everything anew"
+                table.add_row(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}", name, what)
             Console().print(table)
 
 
