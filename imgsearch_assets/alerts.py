@@ -57,13 +57,17 @@ def anchor(heading: str) -> str:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something that is wrong now. ``facts`` are in the order in which they are read; ``run`` is an id."""
+    """Something that is wrong now. ``facts`` are in the order in which they are read; ``run`` is an id.
+
+    ``began`` is when, in seconds since 1970, where the records say so; else it began when it was first seen.
+    """
 
     kind: Kind
     subject: str
     title: str
     facts: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
+    began: float | None = None
 
     @property
     def key(self) -> str:
@@ -73,7 +77,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Alert:
-    """One message. ``since`` and ``at`` are seconds since 1970: when the trouble was first seen, and now."""
+    """One message. ``since`` and ``at`` are seconds since 1970: when the trouble began, and now."""
 
     event: Literal["begun", "over"]
     trouble: Trouble

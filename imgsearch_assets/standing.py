@@ -29,18 +29,22 @@ class Standing:
     """Of one asset. ``run`` is the last that was to make it, ``made`` whether it was made since then.
 
     ``gates`` are its blocking checks that failed, with what they said; ``unsaid`` those that have no verdict.
+    What is not made ``by_itself`` waits for somebody to start it.
     """
 
     name: str
     policy: dg.FreshnessPolicy | None = None
     freshness: FreshnessState | None = None
+    freshness_since: float | None = None
     made_at: float | None = None
     made_by: str | None = None
     run: dg.DagsterRun | None = None
+    run_ended_at: float | None = None
     made: bool = True
     gates: Mapping[str, AssetCheckExecutionRecord] = field(default_factory=dict)
     unsaid: frozenset[str] = frozenset()
     parents: tuple[str, ...] = ()
+    by_itself: bool = True
 
     @property
     def failed(self) -> bool:
@@ -71,7 +75,7 @@ def standings(instance: dg.DagsterInstance, graph: AssetGraph) -> dict[str, Stan
     fresh = instance.get_freshness_state_records(keys)
     blocking = [key for key in graph.asset_check_keys if graph.get_check_spec(key).blocking]
     checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(blocking)
-    runs: dict[str, dg.DagsterRun | None] = {}
+    runs: dict[str, dg.RunRecord | None] = {}
     found = {}
     for key in keys:
         node = graph.get(key)
@@ -80,20 +84,25 @@ def standings(instance: dg.DagsterInstance, graph: AssetGraph) -> dict[str, Stan
         made_id = (entry.last_materialization_storage_id if entry else None) or 0
         planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
         if planned and planned.run_id not in runs:
-            runs[planned.run_id] = instance.get_run_by_id(planned.run_id)
+            runs[planned.run_id] = instance.get_run_record_by_id(planned.run_id)
+        run = runs[planned.run_id] if planned else None
+        state = fresh.get(key)
         own = {check.name: checks.get(check) for check in blocking if check.asset_key == key}
         found[key.to_user_string()] = Standing(
             name=key.to_user_string(),
             policy=node.freshness_policy_or_from_metadata,
-            freshness=fresh[key].freshness_state if key in fresh else None,
+            freshness=state.freshness_state if state else None,
+            freshness_since=state.updated_at.timestamp() if state else None,
             made_at=event.timestamp if event else None,
             made_by=event.run_id or None if event else None,
-            run=runs[planned.run_id] if planned else None,
+            run=run.dagster_run if run else None,
+            run_ended_at=run.end_time if run else None,
             made=planned is None or made_id > planned.storage_id,
             gates={name: check for name, check in own.items() if check is not None and _blocked(check)},
             unsaid=frozenset(
                 name for name, check in own.items() if check is None or check.status is _PLANNED
             ),
+            by_itself=node.automation_condition is not None,
             parents=tuple(sorted(parent.to_user_string() for parent in node.parent_keys)),
         )
     return found
@@ -137,7 +146,10 @@ def held_up_by(
         said = _in_the_way(instance, one)
         if said is not None and (one.name != name or one.gates or one.failed or one.in_work):
             return said
-    return "nothing upstream: no run was to make it since; does the Dagster daemon run?", found[name].made_by
+    why = (
+        "does the Dagster daemon run?" if found[name].by_itself else "it waits for somebody to start its job"
+    )
+    return f"nothing upstream: no run was to make it since; {why}", found[name].made_by
 
 
 def _in_the_way(instance: dg.DagsterInstance, one: Standing) -> tuple[str, str | None] | None:

@@ -72,7 +72,7 @@ def _late(instance: dg.DagsterInstance, found: dict[str, Standing], now: float) 
         age = duration(now - one.made_at) if one.made_at is not None else "unknown"
         why, run = held_up_by(instance, found, one.name)
         facts = {"age": age, "promise": promise(one.policy), "held_up_by": why}
-        yield Trouble(Kind.LATE, one.name, f"{one.name} is late", facts, run)
+        yield Trouble(Kind.LATE, one.name, f"{one.name} is late", facts, run, one.freshness_since)
 
 
 def promise(policy: dg.FreshnessPolicy) -> str:
@@ -91,7 +91,7 @@ def _gates(found: dict[str, Standing]) -> Iterator[Trouble]:
             said = check.evaluation.description if check.evaluation else None
             facts = {"reason": said or "it did not pass", "effect": "what is live stays live"}
             title = f"{one.name} did not pass its gate {name}"
-            yield Trouble(Kind.GATE, f"{one.name}/{name}", title, facts, check.run_id)
+            yield Trouble(Kind.GATE, f"{one.name}/{name}", title, facts, check.run_id, check.create_timestamp)
 
 
 def _failed(instance: dg.DagsterInstance, found: dict[str, Standing]) -> Iterator[Trouble]:
@@ -99,7 +99,7 @@ def _failed(instance: dg.DagsterInstance, found: dict[str, Standing]) -> Iterato
         if one.run is not None:
             facts = {"reason": why_failed(instance, one.run.run_id)}
             title = f"a run failed at {one.name}, and is not tried again by itself"
-            yield Trouble(Kind.FAILED, one.name, title, facts, one.run.run_id)
+            yield Trouble(Kind.FAILED, one.name, title, facts, one.run.run_id, one.run_ended_at)
 
 
 def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:

@@ -10,6 +10,7 @@ import pytest
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from imgsearch_assets.alerts import Alert, Trouble
+from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.freshness import due
 from imgsearch_assets.standing import held_up_by, standings
@@ -29,7 +30,7 @@ class Graph:
         self.cursor: dict[str, Any] = {"seen": {}, "told": {"log": {}}}
 
         def asset(name: str, *deps: str) -> dg.AssetsDefinition:
-            @dg.asset(name=name, deps=deps)
+            @dg.asset(name=name, deps=deps, automation_condition=ON_CHANGE)
             def made() -> None:
                 if name in self.broken:
                     with step():
@@ -93,6 +94,7 @@ def test_nothing_is_wrong_before_and_after_a_good_run(graph: Graph) -> None:
 def test_twenty_failing_runs_are_one_alert(graph: Graph) -> None:
     graph.broken = {"pictures"}
     run = graph.run()
+    ended_at = graph.instance.get_run_records()[0].end_time
     assert graph.find().troubles == {
         "failed/pictures": Trouble(
             "failed",
@@ -100,6 +102,7 @@ def test_twenty_failing_runs_are_one_alert(graph: Graph) -> None:
             "a run failed at pictures, and is not tried again by itself",
             {"reason": "pictures is broken: mend it"},
             run,
+            ended_at,
         )
     }
     assert graph.news() == ["a run failed at pictures, and is not tried again by itself"]
@@ -165,13 +168,15 @@ def test_a_gate_is_told_by_its_name_and_its_run_is_not(graph: Graph) -> None:
     graph.run()
     graph.gate = False
     run = graph.run()
-    assert graph.find().troubles == {
+    found = graph.find().troubles
+    assert found == {
         "gate/index/recall": Trouble(
             "gate",
             "index/recall",
             "index did not pass its gate recall",
             {"reason": "0.7 of 0.95", "effect": "what is live stays live"},
             run,
+            found["gate/index/recall"].began,
         )
     }
     assert graph.news() == ["index did not pass its gate recall"]
@@ -222,6 +227,13 @@ def test_the_deepest_holds_it_up(graph: Graph) -> None:
     graph.broken = {"other"}
     graph.run("other")
     assert holds()[1] == run, "it is not upstream"
+
+
+def test_what_nobody_starts_by_itself_waits_for_somebody(graph: Graph) -> None:
+    graph.run()
+    found = standings(graph.instance, graph.definitions.resolve_asset_graph())
+    said = "nothing upstream: no run was to make it since; it waits for somebody to start its job"
+    assert held_up_by(graph.instance, found, "index")[0] == said
 
 
 def test_promises_in_words() -> None:
