@@ -5,6 +5,7 @@ import dagster as dg
 from imgsearch_assets.assets import catalogue, features, images, index, models, operation, release
 from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
+from imgsearch_assets.freshness import freshness_alerts
 from imgsearch_assets.resources import resources_of
 from imgsearch_assets.story import Asset, told
 
@@ -52,6 +53,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
             model_sensor(models.MODELS, poll_s),
             automation_sensor(poll_s),
             operation.cost_sensor(environment.pipeline.prices),
+            freshness_alerts(),
         ],
         resources=resources_of(environment),
         # A process a step costs seconds each; every step uses all cores by itself.

@@ -5,13 +5,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imgsearch_assets.costs import EXAMPLE, Prices
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
+from imgsearch_assets.notifier import Notifier
 from imgsearch_assets.sanity import Bounds
 from imgsearch_assets.witnesses import Witnesses
 from serving.cache.features import FeatureStore
@@ -20,6 +29,7 @@ from serving.errors import BadSettings
 from serving.identity.keys import is_key
 from serving.index.generation import FACTORY, GRAPH
 from serving.object_store import LocalObjectStore, ObjectStore
+from serving.redaction import Redaction
 from serving.rpc.client import Caller
 from serving.settings import ADDRESS, Settings, read, read_settings
 from serving.tls import channel_credentials
@@ -28,6 +38,17 @@ from serving.tls import channel_credentials
 PRODUCTION = "production"
 
 Policy = Literal["approval", "automatic"]
+
+
+def _webhook(url: SecretStr) -> SecretStr:
+    try:
+        TypeAdapter(AnyHttpUrl).validate_python(url.get_secret_value())
+    except ValidationError:
+        raise ValueError("an http(s) URL is wanted") from None
+    return url
+
+
+_Webhook = Annotated[SecretStr, AfterValidator(_webhook)]
 
 
 class PipelineSettings(BaseSettings):
@@ -158,6 +179,15 @@ class PipelineSettings(BaseSettings):
         le=1,
         description="From here on products of one brand, category and name but for the colour are variants.",
     )
+    alert_slack_webhook: _Webhook | None = Field(
+        None, description="Slack's incoming webhook that gets every alert (`operations.md`); a secret."
+    )
+    alert_webhook: _Webhook | None = Field(
+        None, description="http(s) URL that gets every alert as JSON (`operations.md`); a secret."
+    )
+    dagster_url: AnyHttpUrl | None = Field(
+        None, description="Where people open the Dagster UI; alerts then link to the run."
+    )
 
 
 @dataclass(frozen=True)
@@ -213,6 +243,17 @@ class Environment:
         if self.serving.redis_url is None:
             raise BadSettings("IMGSEARCH_REDIS_URL is not set; features and stock need a Redis")
         return self.serving.redis_url
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Whoever is to be told; nothing secret is told to them."""
+        redaction = Redaction.of(self.serving, self.pipeline)
+        return Notifier(self.pipeline.alert_slack_webhook, self.pipeline.alert_webhook, redaction)
+
+    @property
+    def dagster_url(self) -> str | None:
+        url = self.pipeline.dagster_url
+        return None if url is None else str(url).rstrip("/")
 
     @property
     def pointer(self) -> str:

@@ -89,7 +89,7 @@ class Services:
     def start_dagster(self, home: Path, **environment: str) -> None:
         """The UI and the daemon, with one code server between them; all are told ``environment`` too."""
         command = ("dev", "--host", "127.0.0.1", "--port", str(self.ports.dagster))
-        told = {"DAGSTER_HOME": str(home), **environment}
+        told = {"DAGSTER_HOME": str(home), "IMGSEARCH_DAGSTER_URL": self.dagster_url, **environment}
         workspace = ("--workspace", str(ROOT / "workspace.yaml"))
         self.group.start("dagster", python_module("dagster", *command, *workspace), **told)
         self.group.wait_ready("dagster", lambda: _has_code(self.dagster_url), _START_S)

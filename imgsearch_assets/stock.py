@@ -7,6 +7,7 @@ A process of its own, as a run of the pipeline takes seconds. It compares states
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -119,6 +120,11 @@ class Feed:
         self._log.compared()
         return changes
 
+    def halt(self, why: str) -> None:
+        """Leave word that nothing is written, and why, where Redis can be reached."""
+        with suppress(Unavailable):
+            self._log.halt(why)
+
     def _read(self) -> Listed:
         stamp = catalogue_stamp(self._location)
         if self._listed is None or stamp != self._stamp:
@@ -170,6 +176,7 @@ def follow(feed: Feed, poll_s: float) -> None:
             if str(error) != said:
                 said = str(error)
                 log.error("the stock is not followed: %s", said)
+            feed.halt(said)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         else:
             if changes:

@@ -46,11 +46,14 @@ def feed(
 def show(
     changes: Annotated[int, typer.Option(help="So many of the last changes.", min=0, max=1000)] = 10,
 ) -> None:
-    """How much is sold out, when that was last held against the catalogue, and what changed last."""
+    """Whether the feed halted, how much is sold out, as of when, and what changed last."""
     from imgsearch_assets.environment import read_environment
     from serving.errors import NotFound
 
     with one_sentence(), closing(read_environment().stock_log) as stock_log:
+        halted = stock_log.halted()
+        if halted is not None:
+            typer.echo(f"the feed halted {time.time() - halted.at:.0f} s ago: {halted.why}")
         known = stock_log.whole()
         if known is None:
             raise NotFound("nothing is known of the stock; imgsearch stock feed writes it")
@@ -59,11 +62,11 @@ def show(
         typer.echo(
             f"{int((values == 0).sum())} of {len(values)} products are sold out, as of {age:.0f} s ago"
         )
-        table = Table("at", "product", "is")
-        for at, name, value in stock_log.latest(changes):
-            what = _VALUES[value] if name else "everything anew"
-            table.add_row(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}", name, what)
         if changes:
+            table = Table("at", "product", "is")
+            for at, name, value in stock_log.latest(changes):
+                what = _VALUES[value] if name else "everything anew"
+                table.add_row(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}", name, what)
             Console().print(table)
 
 

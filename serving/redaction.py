@@ -38,9 +38,9 @@ class Redaction:
         self._secrets = re.compile("|".join(map(re.escape, known))) if known else None
 
     @classmethod
-    def of(cls, settings: BaseSettings) -> Self:
+    def of(cls, *settings: BaseSettings) -> Self:
         """With every secret of the settings; of an address, and of user:password, also the secret part."""
-        values = (value for _, value in settings if isinstance(value, SecretStr))
+        values = (value for some in settings for _, value in some if isinstance(value, SecretStr))
         return cls(part for value in values for part in _parts(value.get_secret_value()))
 
     def __call__(self, text: str) -> str:

@@ -5,13 +5,13 @@ Of the environment "local", ``stock:{local}:state`` is a hash, a product's id to
 stay. Whoever has read the state goes on by the log from the entry that it came to, whose id is the *version*
 of the stock. Is that entry not there any more (cut off, or of a Redis that lost its data), the state is read
 again. There is a state where there is an entry. ``stock:{local}:compared`` is when the feed last held the
-state against the catalogue, seconds since 1970.
+state against the catalogue, seconds since 1970; ``stock:{local}:halted`` since when, and why, it does not.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import redis
@@ -33,6 +33,13 @@ _HALF_WRITTEN_S = 600
 _PRODUCT, _VALUE, _ALL = b"product_id", b"in_stock", b"all"
 
 
+class Halted(NamedTuple):
+    """Since when, in seconds since 1970, the feed writes nothing, and why."""
+
+    at: float
+    why: str
+
+
 class StockLog:
     """The stock of ``environment`` at ``redis_url``. Blocks; every method raises ``Unavailable``."""
 
@@ -43,8 +50,8 @@ class StockLog:
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        self._state, self._log, self._compared = (
-            stock_key(environment, part) for part in ("state", "changes", "compared")
+        self._state, self._log, self._compared, self._halted = (
+            stock_key(environment, part) for part in ("state", "changes", "compared", "halted")
         )
 
     def close(self) -> None:
@@ -119,8 +126,23 @@ class StockLog:
 
     def compared(self) -> None:
         """Remember that the stock was held against the catalogue just now."""
+        with _answering(), self._client.pipeline() as pipe:
+            pipe.set(self._compared, f"{time.time():.3f}")
+            pipe.delete(self._halted)
+            pipe.execute()
+
+    def halt(self, why: str) -> None:
+        """Remember that the feed writes nothing, until it has ``compared`` again."""
+        with _answering(), self._client.pipeline() as pipe:
+            pipe.hsetnx(self._halted, "at", f"{time.time():.3f}")
+            pipe.hset(self._halted, "why", why)
+            pipe.execute()
+
+    def halted(self) -> Halted | None:
+        """None while the feed goes on, as far as is known here."""
         with _answering():
-            self._client.set(self._compared, f"{time.time():.3f}")
+            found: Any = self._client.hgetall(self._halted)
+        return Halted(float(found[b"at"]), found[b"why"].decode()) if found else None
 
     def compared_at(self) -> float:
         """When that was, in seconds since 1970; 0 for never."""

@@ -45,6 +45,18 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_environment()
 
 
+@pytest.mark.parametrize("url", ["ftp://shop/secret-word", "secret-word", ""])
+def test_an_address_for_alerts_is_http_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("IMGSEARCH_ALERT_WEBHOOK", url)
+    with pytest.raises(BadSettings) as refused:
+        read_environment()
+    assert str(refused.value) == "IMGSEARCH_ALERT_WEBHOOK: Value error, an http(s) URL is wanted"
+    monkeypatch.setenv("IMGSEARCH_ALERT_WEBHOOK", "https://hooks.example/secret-word")
+    environment = read_environment()
+    assert environment.notifier.targets == ("log", "webhook")
+    assert "secret-word" not in repr(environment)
+
+
 def test_a_release_moves_the_pointer_of_the_machine_or_of_staging(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_environment().pointer == "local"
     monkeypatch.setenv("IMGSEARCH_CATALOGUE", "c.csv")

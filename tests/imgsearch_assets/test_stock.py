@@ -197,6 +197,19 @@ def test_an_absurd_change_stops_the_feed_until_it_is_allowed(shop: Shop) -> None
     assert shop.feed.look() == {"p001": IN_STOCK}
 
 
+def test_that_the_feed_halted_is_known_until_it_looks_again(shop: Shop) -> None:
+    shop.feed.look()
+    assert shop.log.halted() is None
+    shop.feed.halt("half of the shop would leave")
+    since = shop.log.halted()
+    shop.feed.halt("all of it would")
+    later = shop.log.halted()
+    assert since is not None
+    assert later == (since.at, "all of it would")
+    shop.feed.look()
+    assert shop.log.halted() is None
+
+
 def test_nothing_is_known_and_nothing_in_stock(shop: Shop) -> None:
     shop.write(dict.fromkeys(shop.products, False))
     with pytest.raises(

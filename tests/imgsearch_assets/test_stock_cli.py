@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,11 +108,17 @@ def test_a_sale_is_in_redis_within_a_moment(
         sell(catalogue, *(f"p{number}" for number in range(1000)))
         until(lambda: "--once --allow" in told.read_text())
         assert value(log, "p4") == IN_STOCK
+        until(log.halted)
+        halted = said(environment, "show", "--changes", "0")[1]
+        assert re.match(
+            r"the feed halted \d+ s ago: 898 of 898 products in stock would leave at once", halted
+        )
         assert said(environment, "feed", "--once")[0] == 1
         assert said(environment, "feed", "--once", "--allow") == (0, "0 came into stock, 898 are sold out\n")
         assert value(log, "p4") == SOLD_OUT
         sell(catalogue, "p4", in_stock=True)
         until(lambda: value(log, "p4") == IN_STOCK)
+        assert "halted" not in said(environment, "show")[1]
     finally:
         feed.send_signal(signal.SIGTERM)
         feed.wait(20)

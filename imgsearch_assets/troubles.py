@@ -1,0 +1,141 @@
+"""What is wrong now, of all that an operator is told by themselves: states, not events.
+
+So twenty failing runs are one trouble, and one that nobody could be told of is still there at the next look.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.freshness import (
+    CronFreshnessPolicy,
+    FreshnessState,
+    TimeWindowFreshnessPolicy,
+)
+from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
+
+from imgsearch_assets.alerts import Kind, Trouble, duration
+from imgsearch_assets.environment import Environment
+from imgsearch_assets.standing import Standing, at_fault, held_up_by, sentence, standings, why_failed
+from serving.errors import Unavailable
+
+CATALOGUE_SENSOR = "catalogue_changes"
+# The feed looks every second at least.
+_FEED_AWAY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """``troubles`` by their keys. Of the keys in ``unsure`` nothing can be said now: they stay as they were.
+
+    ``ended_by`` has the run that made an asset last, by the asset's name.
+    """
+
+    troubles: dict[str, Trouble]
+    unsure: frozenset[str]
+    ended_by: dict[str, str]
+
+
+def find(instance: dg.DagsterInstance, graph: AssetGraph, environment: Environment, now: float) -> Findings:
+    """Look at everything once. ``now`` is in seconds since 1970."""
+    found = standings(instance, graph)
+    troubles = [
+        *_late(instance, found, now),
+        *_gates(found),
+        *_failed(instance, found),
+        *_catalogue(instance),
+        *_stock(environment),
+    ]
+    return Findings(
+        {trouble.key: trouble for trouble in troubles},
+        frozenset(_unsure(found)),
+        {one.name: one.made_by for one in found.values() if one.made_by is not None},
+    )
+
+
+def _unsure(found: dict[str, Standing]) -> Iterator[str]:
+    for one in found.values():
+        if one.policy is not None and one.freshness in (None, FreshnessState.UNKNOWN):
+            yield f"{Kind.LATE}/{one.name}"
+        if not one.made:  # in work, or something before it failed
+            yield f"{Kind.FAILED}/{one.name}"
+        yield from (f"{Kind.GATE}/{one.name}/{gate}" for gate in one.unsaid)
+
+
+def _late(instance: dg.DagsterInstance, found: dict[str, Standing], now: float) -> Iterator[Trouble]:
+    for one in found.values():
+        if one.policy is None or not one.late:
+            continue
+        age = duration(now - one.made_at) if one.made_at is not None else "unknown"
+        why, run = held_up_by(instance, found, one.name)
+        facts = {"age": age, "promise": promise(one.policy), "held_up_by": why}
+        yield Trouble(Kind.LATE, one.name, f"{one.name} is late", facts, run, one.freshness_since)
+
+
+def promise(policy: dg.FreshnessPolicy) -> str:
+    """What a policy says, in words."""
+    if isinstance(policy, TimeWindowFreshnessPolicy):
+        return f"made anew within {duration(policy.fail_window.to_timedelta().total_seconds())}"
+    if isinstance(policy, CronFreshnessPolicy):
+        lead = duration(policy.lower_bound_delta.total_seconds())
+        return f"made within the {lead} before each {policy.deadline_cron} ({policy.timezone})"
+    raise TypeError(f"{type(policy).__name__} is no policy that is known here")
+
+
+def _gates(found: dict[str, Standing]) -> Iterator[Trouble]:
+    for one in found.values():
+        for name, check in one.gates.items():
+            said = check.evaluation.description if check.evaluation else None
+            facts = {"reason": said or "it did not pass", "effect": "what is live stays live"}
+            title = f"{one.name} did not pass its gate {name}"
+            yield Trouble(Kind.GATE, f"{one.name}/{name}", title, facts, check.run_id, check.create_timestamp)
+
+
+def _failed(instance: dg.DagsterInstance, found: dict[str, Standing]) -> Iterator[Trouble]:
+    for one in at_fault(found):
+        if one.run is not None:
+            facts = {"reason": why_failed(instance, one.run.run_id)}
+            title = f"a run failed at {one.name}, and is not tried again by itself"
+            yield Trouble(Kind.FAILED, one.name, title, facts, one.run.run_id, one.run_ended_at)
+
+
+def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
+    """The sensor that looks at the catalogue failed at its last look."""
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        if state.instigator_name != CATALOGUE_SENSOR:
+            continue
+        done = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=done)
+        for tick in ticks:
+            if tick.status is TickStatus.FAILURE:
+                facts = {"reason": _why(tick), "effect": "new items and stock wait, what is live stays"}
+                yield Trouble(Kind.CATALOGUE, "the catalogue", "the catalogue cannot be read", facts)
+
+
+def _why(tick: InstigatorTick) -> str:
+    return sentence(tick.error) if tick.error is not None else "it says nothing of why"
+
+
+def _stock(environment: Environment) -> Iterator[Trouble]:
+    """The stock feed halted, does not look any more, or Redis is away. No trouble where it never ran."""
+    if environment.serving.redis_url is None:
+        return
+    facts = {}
+    with closing(environment.stock_log) as stock_log:
+        try:
+            compared_at, halted = stock_log.compared_at(), stock_log.halted()
+        except Unavailable as error:
+            facts["reason"] = error.message
+        else:
+            age_s = time.time() - compared_at
+            if halted is not None:
+                facts["reason"] = halted.why
+            elif compared_at and age_s > _FEED_AWAY_S:
+                facts["reason"] = "the feed does not look at the catalogue; does imgsearch stock feed run?"
+            if compared_at:
+                facts["last_followed"] = f"{duration(age_s)} ago"
+    if "reason" in facts:
+        yield Trouble(Kind.STOCK, "the stock", "the stock is not followed", facts)
