@@ -15,6 +15,8 @@ from imgsearch_assets.troubles import Findings, find
 # Nobody is told at the first window: until the second the platform helps itself, and a message that asks for
 # nothing teaches people to read none. The UI shows it.
 DAILY = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=30))
+# Production by approval waits for a person, who is meant to look once a week.
+WEEKLY = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=8))
 
 # What passes by itself within this is not told: a file that is being written, a Redis that restarts.
 _PATIENCE_S = {Kind.STOCK: 60.0, Kind.CATALOGUE: 60.0}

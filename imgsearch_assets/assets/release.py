@@ -12,7 +12,7 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.feature_rows import fill_feature_store
-from imgsearch_assets.freshness import DAILY
+from imgsearch_assets.freshness import DAILY, WEEKLY
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
 from imgsearch_assets.release import prune
@@ -198,7 +198,7 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
         kinds={"json"},
         retry_policy=RETRY,
         automation_condition=ON_CHANGE if automatic else None,
-        freshness_policy=DAILY,
+        freshness_policy=DAILY if automatic else WEEKLY,
         config_schema={
             "who": _text("Who approves it.", by_itself.get("who")),
             "why": _text("Why; kept with the release.", by_itself.get("why")),
