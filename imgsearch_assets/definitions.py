@@ -1,9 +1,18 @@
 """The one code location: every asset, when it runs, and with what."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
 from imgsearch_assets.assets import catalogue, features, images, index, models, release
-from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
+from imgsearch_assets.automation import (
+    ON_CHANGE,
+    RUN_TAGS,
+    automation_sensor,
+    catalogue_sensor,
+    daily,
+    model_sensor,
+)
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
 
@@ -21,6 +30,7 @@ ASSETS = (
     release.staging_release,
 )
 REFRESH = "refresh"
+CHANGE = "catalogue_change"
 
 
 def build_definitions(environment: Environment) -> dg.Definitions:
@@ -31,16 +41,35 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         description="From the catalogue to what is searched, whole.",
         run_tags=RUN_TAGS,
     )
+    snapshot = catalogue.product_snapshot.key
+    follows = [
+        spec.key for asset in ASSETS for spec in _specs(asset) if spec.automation_condition is ON_CHANGE
+    ]
+    change = dg.define_asset_job(
+        CHANGE,
+        dg.AssetSelection.assets(snapshot, *follows) & dg.AssetSelection.assets(snapshot).downstream(),
+        description="From a changed catalogue to what is searched: what follows it by itself.",
+        run_tags=RUN_TAGS,
+    )
     poll_s = environment.pipeline.catalogue_poll_s
+    needed = list(models.MODELS.values())
     return dg.Definitions(
         assets=ASSETS,
-        jobs=[refresh],
+        jobs=[refresh, change],
         schedules=[daily(REFRESH)],
-        sensors=[catalogue_sensor(poll_s), model_sensor(models.MODELS, poll_s), automation_sensor(poll_s)],
+        sensors=[
+            catalogue_sensor(change, needed, poll_s),
+            model_sensor(models.MODELS, poll_s),
+            automation_sensor(poll_s),
+        ],
         resources=resources_of(environment),
         # A process a step costs seconds each; every step uses all cores by itself.
         executor=dg.in_process_executor,
     )
+
+
+def _specs(asset: dg.AssetsDefinition | dg.AssetSpec) -> Iterable[dg.AssetSpec]:
+    return (asset,) if isinstance(asset, dg.AssetSpec) else asset.specs
 
 
 defs = build_definitions(read_environment())

@@ -16,7 +16,7 @@ from imgsearch_assets.snapshot import (
     products_key,
     take_snapshot,
 )
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.object_store import ObjectStore
 
@@ -34,8 +34,8 @@ products = dg.AssetSpec(
     group_name=GROUP,
     deps=[products],
     kinds={"parquet"},
+    pool=CATALOGUE,
     retry_policy=RETRY,
-    automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     description="The catalogue as it was at one moment, every row held to the contract.",
 )

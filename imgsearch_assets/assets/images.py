@@ -24,7 +24,7 @@ from imgsearch_assets.snapshot import (
     touched_now,
     urls_of,
 )
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
 from serving.object_store import ObjectStore
@@ -33,6 +33,7 @@ from serving.object_store import ObjectStore
 @dg.asset(
     group_name="images",
     kinds={"jpeg"},
+    pool=DOWNLOADS,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     description="Every picture of the snapshot that can be had; only what is new or changed is fetched.",

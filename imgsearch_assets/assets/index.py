@@ -15,7 +15,7 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, with_vectors
-from imgsearch_assets.steps import Stopwatch, step
+from imgsearch_assets.steps import GPU, Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from serving.index.groups import COLUMN
 from serving.index.loaded import Generation
@@ -36,6 +36,7 @@ GATES = {
 @dg.asset(
     group_name="index",
     kinds={"faiss"},
+    pool=GPU,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     check_specs=[

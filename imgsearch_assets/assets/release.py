@@ -7,10 +7,11 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY
+from imgsearch_assets.order import newest
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
 from imgsearch_assets.release import follow_in_milvus, prune, publish
-from imgsearch_assets.steps import RETRY, Stopwatch, step
+from imgsearch_assets.steps import RELEASE, RETRY, Stopwatch, step
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
@@ -23,6 +24,7 @@ GROUP = "release"
 @dg.asset(
     group_name=GROUP,
     kinds={"redis"},
+    pool=RELEASE,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     description="The features of every picture of the generation, by its URL, in Redis.",
@@ -61,6 +63,7 @@ def feature_store(
 
 @dg.asset(
     group_name=GROUP,
+    pool=RELEASE,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
@@ -79,9 +82,10 @@ def staging_release(
             raise Conflict(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
-        pointer = publish(
-            store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
-        )
+        with newest(store, environment.pointer, snapshot):
+            pointer = publish(
+                store, environment.pointer, ann_index.generation, who="dagster", why=f"snapshot {snapshot}"
+            )
         keep = environment.pipeline.keep_generations
         follow_in_milvus(store, environment.pointer, environment.serving, keep)
         try:
