@@ -49,7 +49,7 @@ _FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 class PictureHost:
-    """Draws ``/NUMBER.jpg``. ``requests`` counts by number; answers wait until it is ``open``, or ``away``."""
+    """Draws ``/NUMBER.jpg``. ``requests`` counts by number; answers wait until it is ``open``."""
 
     def __init__(self) -> None:
         self.requests: Counter[int] = Counter()
@@ -63,8 +63,7 @@ class PictureHost:
                 number = int(Path(self.path).stem)
                 host.requests[number] += 1
                 host.open.wait(60)
-                if host.away:
-                    self.close_connection = True
+                if host.away:  # as when a connection is cut
                     return
                 data = _picture(number)
                 self.send_response(200)
