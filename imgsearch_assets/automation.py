@@ -1,7 +1,7 @@
 """When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,8 +13,11 @@ from serving.models.live import live_version
 from serving.object_store import ObjectStore
 
 PRODUCTS = dg.AssetKey("products")
+SNAPSHOT = dg.AssetKey("product_snapshot")
 # By which Dagster knows the data version of what it does not make itself.
 DATA_VERSION_TAG = "dagster/data_version"
+# And by which a materialization says what it was made of: what was known of ``PRODUCTS`` as its step began.
+_READ_TAG = f"dagster/input_data_version/{PRODUCTS.to_user_string()}"
 
 # A run that died is started again from the catalogue: what it had seen of it may be of yesterday.
 RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS"}
@@ -50,34 +53,72 @@ def _data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
     return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
 
 
-def catalogue_sensor(poll_s: int) -> dg.SensorDefinition:
-    """Looks at the catalogue and tells of a new content; an unchanged one starts nothing."""
+def catalogue_sensor(job: Any, needed: Sequence[dg.AssetKey], poll_s: int) -> dg.SensorDefinition:
+    """Looks at the catalogue, tells of a new content and starts ``job``, which reads it; else nothing.
+
+    A condition would lose what changes while a run has read the catalogue and not yet said so. What counts
+    here is whether the last snapshot began with what is known of the catalogue now. While a run waits or is
+    in work, changes are only told: the next run is for all of them. ``needed`` has to be there before.
+    """
 
     @dg.sensor(
         name="catalogue_changes",
+        job=job,
         minimum_interval_seconds=poll_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Compares the catalogue with what was last seen of it.",
+        description="Compares the catalogue with what was last read of it.",
     )
     def look(
         context: dg.SensorEvaluationContext, environment: dg.ResourceParam[Environment]
     ) -> dg.SensorResult | dg.SkipReason:
-        location = environment.catalogue
+        instance, location = context.instance, environment.catalogue
         # Taken before the content: what is written meanwhile is seen next time.
         stamp = f"{location} {catalogue_stamp(location)}"
-        if stamp == context.cursor:
-            return dg.SkipReason("the catalogue was not written since the last look")
-        try:
-            version = catalogue_version(location)
-        except Unavailable as error:
-            return dg.SkipReason(error.message)
-        if version == recorded_version(context.instance):
-            return dg.SensorResult(
-                cursor=stamp, skip_reason="the catalogue was written, its content is the same"
-            )
-        return dg.SensorResult(cursor=stamp, asset_events=[sighting(version)])
+        seen, _, asked = (context.cursor or "").partition("\n")
+        said = "the catalogue was not written since the last look"
+        version, events = recorded_version(instance), []
+        if stamp != seen:
+            said = "the catalogue was written, its content is the same"
+            try:
+                found = catalogue_version(location)
+            except Unavailable as error:
+                return dg.SkipReason(error.message)
+            if found != version:
+                version, events = found, [sighting(found)]
+                said = "the catalogue changed"
+        requests = []
+        if version == _read_version(instance):
+            asked = ""
+        elif any(instance.get_latest_materialization_event(key) is None for key in needed):
+            said += "; no run before the models are registered"
+        elif _in_work(instance):
+            said += "; a run is in work, the next one comes after it"
+        elif version == asked:
+            said += "; the run for it read nothing, the next change or the daily run makes up for it"
+        else:
+            asked, requests = str(version), [dg.RunRequest(tags=RUN_TAGS)]
+        return dg.SensorResult(
+            cursor=f"{stamp}\n{asked}",
+            asset_events=events,
+            run_requests=requests,
+            skip_reason=None if requests else said,
+        )
 
     return look
+
+
+def _read_version(instance: dg.DagsterInstance) -> str | None:
+    """The content that was known when the last snapshot began: it has that or a later one."""
+    event = instance.get_latest_materialization_event(SNAPSHOT)
+    made = event.asset_materialization if event else None
+    return (made.tags or {}).get(_READ_TAG) if made else None
+
+
+def _in_work(instance: dg.DagsterInstance) -> bool:
+    """Whether the last run that was to read the catalogue waits or is at work."""
+    planned = instance.get_latest_planned_materialization_info(SNAPSHOT)
+    run = instance.get_run_by_id(planned.run_id) if planned else None
+    return run is not None and not run.is_finished
 
 
 def model_sensor(models: Mapping[str, dg.AssetKey], poll_s: int) -> dg.SensorDefinition:

@@ -1,9 +1,18 @@
 """The one code location: every asset, when it runs, and with what."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
 from imgsearch_assets.assets import catalogue, features, images, index, models, operation, release
-from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
+from imgsearch_assets.automation import (
+    ON_CHANGE,
+    RUN_TAGS,
+    automation_sensor,
+    catalogue_sensor,
+    daily,
+    model_sensor,
+)
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.freshness import freshness_alerts
 from imgsearch_assets.resources import resources_of
@@ -25,6 +34,7 @@ ASSETS = (
 )
 REFRESH = "refresh"
 PROMOTE = "promote"
+CHANGE = "catalogue_change"
 
 
 def build_definitions(environment: Environment) -> dg.Definitions:
@@ -43,13 +53,24 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         description="What staging has, made live in production; whoever starts it says who and why.",
     )
     assets: list[Asset] = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
+    snapshot = catalogue.product_snapshot.key
+    follows = [
+        spec.key for asset in assets for spec in _specs(asset) if spec.automation_condition is ON_CHANGE
+    ]
+    change = dg.define_asset_job(
+        CHANGE,
+        dg.AssetSelection.assets(snapshot, *follows) & dg.AssetSelection.assets(snapshot).downstream(),
+        description="From a changed catalogue to what is searched: what follows it by itself.",
+        run_tags=RUN_TAGS,
+    )
     poll_s = environment.pipeline.catalogue_poll_s
+    needed = list(models.MODELS.values())
     return dg.Definitions(
         assets=[told(asset) for asset in assets],
-        jobs=[refresh, promote],
+        jobs=[refresh, change, promote],
         schedules=[daily(REFRESH)],
         sensors=[
-            catalogue_sensor(poll_s),
+            catalogue_sensor(change, needed, poll_s),
             model_sensor(models.MODELS, poll_s),
             automation_sensor(poll_s),
             operation.cost_sensor(environment.pipeline.prices),
@@ -59,6 +80,10 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         # A process a step costs seconds each; every step uses all cores by itself.
         executor=dg.in_process_executor,
     )
+
+
+def _specs(asset: dg.AssetsDefinition | dg.AssetSpec) -> Iterable[dg.AssetSpec]:
+    return (asset,) if isinstance(asset, dg.AssetSpec) else asset.specs
 
 
 defs = build_definitions(read_environment())

@@ -1,8 +1,13 @@
-"""Starting runs on one machine, as Dagster does by default, and finding out when one has died."""
+"""Starting runs on one machine, as Dagster does by default; finding out when one has died, and ending one."""
+
+import contextlib
 
 import dagster as dg
 import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+# A run that is asked to end finishes the call that it is in, such as a batch of pictures.
+END_S = 10.0
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -17,14 +22,45 @@ class LocalRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        started = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-        pids = [(pid, entry.timestamp) for entry in started if (pid := _pid(entry)) is not None]
-        if not pids:
+        said = _said(self._instance, run.run_id)
+        if said is None:
             return CheckRunHealthResult(WorkerStatus.UNKNOWN, "the run has not said which process it is")
-        pid, said_at = pids[-1]
-        if _lives(pid, said_at):
+        if _living(*said):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"process {pid} is gone")
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"process {said[0]} is gone")
+
+    def terminate(self, run_id: str) -> bool:
+        """As the default, but what does not end by itself within ``END_S`` is killed.
+
+        Else a run that hangs would be given up and started again while it may yet go on.
+        """
+        said = _said(self._instance, run_id)
+        process = _living(*said) if said else None
+        asked = bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        if process is not None:
+            try:
+                process.wait(END_S)
+            except psutil.TimeoutExpired:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+                asked = True
+        return asked
+
+
+def free_pools(instance: dg.DagsterInstance) -> None:
+    """Give back the places in pools of runs that have ended or died, as the daemon does while it runs."""
+    storage = instance.event_log_storage
+    for run_id in storage.get_concurrency_run_ids() if storage.supports_global_concurrency_limits else ():
+        run, said = instance.get_run_by_id(run_id), _said(instance, run_id)
+        if run is None or run.is_finished or said is None or _living(*said) is None:
+            storage.free_concurrency_slots_for_run(run_id)
+
+
+def _said(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """The process that a run last said it is in, and when (seconds since 1970)."""
+    logged = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    pids = [(pid, entry.timestamp) for entry in logged if (pid := _pid(entry)) is not None]
+    return pids[-1] if pids else None
 
 
 def _pid(entry: dg.EventLogEntry) -> int | None:
@@ -36,13 +72,14 @@ def _pid(entry: dg.EventLogEntry) -> int | None:
     return None if said is None else int(str(said.value))
 
 
-def _lives(pid: int, said_at: float) -> bool:
-    """Whether that process is still there, and not a later one that was given its number.
+def _living(pid: int, said_at: float) -> psutil.Process | None:
+    """That process if it is still there, and not a later one that was given its number.
 
     ``said_at``, seconds since 1970, is when it spoke; when it began is known to a second.
     """
     try:
         process = psutil.Process(pid)
-        return process.create_time() <= said_at + 1 and process.status() != psutil.STATUS_ZOMBIE
+        same = process.create_time() <= said_at + 1 and process.status() != psutil.STATUS_ZOMBIE
+        return process if same else None
     except psutil.NoSuchProcess:
-        return False
+        return None

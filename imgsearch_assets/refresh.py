@@ -11,6 +11,7 @@ from imgsearch_assets.automation import recorded_version, sighting
 from imgsearch_assets.catalogue import catalogue_version
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
+from imgsearch_assets.launcher import free_pools
 from serving.errors import BadSettings, ImgsearchError
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -77,6 +78,7 @@ def _refresh(instance: dg.DagsterInstance, version: str, definitions: dg.Definit
     # Before the run: had the catalogue changed meanwhile, the sensor would see another version afterwards.
     if version != recorded_version(instance):
         instance.report_runless_asset_event(sighting(version))
+    free_pools(instance)  # of a refresh that was killed: no daemon need be there to do it
     run_id = str(uuid.uuid4())
     result = definitions.resolve_job_def(REFRESH).execute_in_process(
         instance=instance, run_config=_QUIET, run_id=run_id, raise_on_error=False

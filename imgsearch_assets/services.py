@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from imgsearch_assets.redis_server import redis_command
 # torch and Dagster take seconds to import, more on a busy machine.
 _START_S = 180.0
 ROOT = Path(__file__).parents[1]
+_POSTGRES = "DAGSTER_POSTGRES_URL"  # read by dagster.postgres.yaml
 
 
 def _ok(url: str) -> bool:
@@ -96,9 +96,14 @@ class Services:
 
 
 def dagster_home(home: Path) -> Path:
-    """``home/dagster`` with the repository's ``dagster.yaml`` in it; also this process's own."""
+    """``home/dagster`` with the repository's ``dagster.yaml`` in it; also this process's own.
+
+    Records are in SQLite in that folder, or in the PostgreSQL that ``DAGSTER_POSTGRES_URL`` names.
+    """
     folder = home.absolute() / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    parts = ("dagster.yaml", "dagster.postgres.yaml")[: 2 if os.environ.get(_POSTGRES) else 1]
+    text = "\n".join((ROOT / part).read_text() for part in parts)
+    (folder / "dagster.yaml").write_text(text)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder

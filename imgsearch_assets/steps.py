@@ -12,6 +12,10 @@ from serving.errors import ImgsearchError, Unavailable
 # The outside world may be back in a moment; nothing else gets better by trying again.
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 
+# Pools of steps: one at a time over all runs, as dagster.yaml says. Each step tidies what the others of its
+# pool read, and snapshots are taken in the order in which the catalogue was read.
+CATALOGUE, DOWNLOADS, GPU, RELEASE = "catalogue", "downloads", "gpu", "release"
+
 _PREVIEW_ROWS = 10
 
 

@@ -21,7 +21,7 @@ from imgsearch_assets.snapshot import (
     products_key,
     take_snapshot,
 )
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.object_store import ObjectStore
@@ -49,8 +49,8 @@ products = dg.AssetSpec(
     group_name=GROUP,
     deps=[products],
     kinds={"parquet"},
+    pool=CATALOGUE,
     retry_policy=RETRY,
-    automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     check_specs=blocking("product_snapshot", SNAPSHOT_GATES),
     description="The catalogue as it was at one moment, every row held to the contract.",

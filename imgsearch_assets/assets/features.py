@@ -18,7 +18,7 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
 from imgsearch_assets.sheets import boxes_of
 from imgsearch_assets.snapshot import items_of, keep, with_vectors
-from imgsearch_assets.steps import Stopwatch, preview, reasons, step
+from imgsearch_assets.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
 from serving.models.bundle import load_bundle
@@ -32,6 +32,7 @@ GROUP = "features"
 @dg.asset(
     group_name=GROUP,
     kinds={"pytorch"},
+    pool=GPU,
     automation_condition=ON_CHANGE,
     description="Where the items are: a box for the item and one for the whole picture.",
 )
@@ -72,6 +73,7 @@ def item_detections(
 @dg.asset(
     group_name=GROUP,
     kinds={"pytorch"},
+    pool=GPU,
     automation_condition=ON_CHANGE,
     description="What the items look like: a vector of unit length for every box.",
 )

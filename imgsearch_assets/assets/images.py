@@ -27,7 +27,7 @@ from imgsearch_assets.snapshot import (
     touched_now,
     urls_of,
 )
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.errors import BadInput
@@ -39,6 +39,7 @@ GATES = {"few_not_downloaded": "Most pictures that the catalogue names can be ha
 @dg.asset(
     group_name="images",
     kinds={"jpeg"},
+    pool=DOWNLOADS,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     check_specs=blocking("product_images", GATES),

@@ -17,7 +17,7 @@ from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sanity import coverage
 from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, with_vectors
-from imgsearch_assets.steps import Stopwatch, step
+from imgsearch_assets.steps import GPU, Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.errors import NotFound, Unavailable, Unverified
@@ -43,6 +43,7 @@ GATES = {
 @dg.asset(
     group_name="index",
     kinds={"faiss"},
+    pool=GPU,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
     check_specs=blocking("ann_index", GATES),

@@ -13,6 +13,7 @@ from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY, WEEKLY
+from imgsearch_assets.order import newest
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
 from imgsearch_assets.release import prune
@@ -22,7 +23,7 @@ from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, relea
 from imgsearch_assets.sanity import complete
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.snapshot import newest_change
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
+from imgsearch_assets.steps import RELEASE, RETRY, Stopwatch, preview, step
 from imgsearch_assets.waivers import in_force, use_up
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
@@ -40,6 +41,7 @@ Metadata = Mapping[str, Any]
 @dg.asset(
     group_name=GROUP,
     kinds={"redis"},
+    pool=RELEASE,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     check_specs=blocking("feature_store", GATES),
@@ -81,6 +83,7 @@ def feature_store(
 @dg.asset(
     group_name=GROUP,
     kinds={"json"},
+    pool=RELEASE,
     retry_policy=RETRY,
     automation_condition=ON_CHANGE,
     freshness_policy=DAILY,
@@ -100,15 +103,16 @@ def staging_release(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
         waivers = in_force(store, environment.pointer)
-        released = release(
-            store,
-            environment,
-            environment.pointer,
-            ann_index.generation,
-            who="dagster",
-            why="; ".join([f"snapshot {snapshot}", *map(str, waivers.values())]),
-            waive=frozenset(waivers),
-        )
+        with newest(store, environment.pointer, snapshot):
+            released = release(
+                store,
+                environment,
+                environment.pointer,
+                ann_index.generation,
+                who="dagster",
+                why="; ".join([f"snapshot {snapshot}", *map(str, waivers.values())]),
+                waive=frozenset(waivers),
+            )
         use_up(store, environment.pointer, waivers, released.pointer.live.at)
         changed = newest_change(store, snapshot)
         try:

@@ -1,6 +1,7 @@
-"""A change of the catalogue starts one run through the whole chain; nothing starts nothing."""
+"""When runs start, tick after tick; with a daemon: `tests/e2e/test_automation.py`."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from imgsearch_assets.assets import catalogue, models
 from imgsearch_assets.automation import (
     DATA_VERSION_TAG,
     PRODUCTS,
+    RUN_TAGS,
     catalogue_sensor,
     model_sensor,
     recorded_version,
@@ -22,12 +24,13 @@ from imgsearch_assets.automation import (
 )
 from imgsearch_assets.catalogue import catalogue_version
 from imgsearch_assets.contract import PRODUCTS as CONTRACT
-from imgsearch_assets.definitions import build_definitions
+from imgsearch_assets.definitions import CHANGE, build_definitions
 from imgsearch_assets.environment import Environment, read_environment
+from imgsearch_assets.resources import resources_of
 from serving.errors import BadInput
 from serving.models.bundle import promote, store_bundle
 from serving.models.preprocess import Preprocessing
-from serving.object_store import LocalObjectStore
+from serving.object_store import LocalObjectStore, ObjectStore
 
 CHAIN = {
     "product_snapshot",
@@ -57,67 +60,160 @@ def write(path: Path, price: int) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setenv("IMGSEARCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IMGSEARCH_CATALOGUE", str(tmp_path / "c.parquet"))
     write(tmp_path / "c.parquet", 1)
     return read_environment()
 
 
 class Watch:
-    """The sensor, tick after tick."""
+    """The sensor, tick after tick, and the runs that it asks for, as far as the snapshot."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, *there: str) -> None:
         self.instance = dg.DagsterInstance.ephemeral()
-        self.cursor: str | None = None
         self._environment = environment
+        self._change = build_definitions(environment).resolve_job_def(CHANGE)
+        self._models = [dg.AssetKey(name) for name in MODELS]
+        self._cursor: str | None = None
+        for name in there:
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(name))
 
     def tick(self) -> str:
-        """What it said: a version, or why nothing."""
+        """What it said: why nothing, or a run."""
         context = dg.build_sensor_context(
-            self.instance, cursor=self.cursor, resources={"environment": self._environment}
+            self.instance, cursor=self._cursor, resources={"environment": self._environment}
         )
-        result = catalogue_sensor(5)(context)
+        result = catalogue_sensor(self._change, self._models, 5)(context)
         if isinstance(result, dg.SkipReason):
             return str(result.skip_message)
         assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
+        self._cursor = result.cursor
         for event in result.asset_events:
             assert isinstance(event, dg.AssetMaterialization)
             self.instance.report_runless_asset_event(event)
-        if result.skip_reason is not None:
-            return str(result.skip_reason.skip_message)
-        return str(recorded_version(self.instance))
+        if result.run_requests:
+            assert [request.tags for request in result.run_requests] == [RUN_TAGS]
+            return "a run"
+        assert result.skip_reason is not None
+        return str(result.skip_reason.skip_message)
+
+    def run(self, store: ObjectStore | None = None) -> bool:
+        """Whether it went well."""
+        result = dg.materialize(
+            [catalogue.products, catalogue.product_snapshot],
+            instance=self.instance,
+            resources=resources_of(self._environment) | ({"store": store} if store else {}),
+            raise_on_error=False,
+        )
+        return result.success
 
 
-def test_a_change_is_told_once(environment: Environment) -> None:
-    watch = Watch(environment)
+class Meanwhile(LocalObjectStore):
+    """A store that does something before it first keeps anything: the catalogue was read by then."""
+
+    def __init__(self, root: Path, first: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._first = [first]
+
+    def put(self, key: str, data: bytes, *, sync: bool = True) -> None:
+        while self._first:
+            self._first.pop()()
+        super().put(key, data, sync=sync)
+
+
+UNWRITTEN = "the catalogue was not written since the last look"
+AGAIN = "the run for it read nothing, the next change or the daily run makes up for it"
+IN_WORK = "a run is in work, the next one comes after it"
+
+
+def test_a_change_is_told_once_and_starts_one_run(environment: Environment) -> None:
+    watch = Watch(environment, *MODELS)
     path = Path(environment.catalogue)
-    first = catalogue_version(str(path))
-    assert watch.tick() == first
-    assert watch.tick() == "the catalogue was not written since the last look"
+    assert watch.tick() == "a run"
+    assert recorded_version(watch.instance) == catalogue_version(str(path))
+    assert watch.run()
+    assert watch.tick() == UNWRITTEN
 
     os.utime(path, ns=(1, 1))
     assert watch.tick() == "the catalogue was written, its content is the same"
-    assert watch.tick() == "the catalogue was not written since the last look"
+    assert watch.tick() == UNWRITTEN
 
     write(path, 2)
-    assert watch.tick() == catalogue_version(str(path)) != first
+    assert watch.tick() == "a run"
+    assert recorded_version(watch.instance) == catalogue_version(str(path))
 
 
-def test_what_a_refresh_recorded_is_not_told_again(environment: Environment) -> None:
-    watch = Watch(environment)
+def test_before_the_models_are_there_nothing_starts(environment: Environment) -> None:
+    watch = Watch(environment, "item_detector")
+    assert watch.tick() == "the catalogue changed; no run before the models are registered"
+    watch.instance.report_runless_asset_event(dg.AssetMaterialization("item_embedder"))
+    assert watch.tick() == "a run"
+
+
+def test_a_change_while_the_catalogue_is_read_is_not_lost(environment: Environment) -> None:
+    watch = Watch(environment, *MODELS)
+    assert watch.tick() == "a run"
+    said = []
+
+    def changed() -> None:
+        write(Path(environment.catalogue), 2)
+        said.extend([watch.tick(), watch.tick()])
+
+    assert watch.run(Meanwhile(environment.serving.home / "objects", changed))
+    assert said == [f"the catalogue changed; {IN_WORK}", f"{UNWRITTEN}; {IN_WORK}"]
+    assert watch.tick() == "a run"
+    assert watch.run()
+    assert watch.tick() == UNWRITTEN
+
+
+def test_changes_while_a_run_waits_are_read_by_it(environment: Environment) -> None:
+    watch = Watch(environment, *MODELS)
+    assert watch.tick() == "a run"
+    job = build_definitions(environment).resolve_job_def(CHANGE)
+    waits = watch.instance.create_run_for_job(job)
+    for price in (2, 3):
+        write(Path(environment.catalogue), price)
+        assert watch.tick() == f"the catalogue changed; {IN_WORK}"
+    assert watch.run()  # in its place
+    watch.instance.report_run_canceled(waits)
+    assert watch.tick() == UNWRITTEN
+
+
+def test_a_run_that_cannot_read_the_catalogue_is_not_started_again_and_again(
+    environment: Environment,
+) -> None:
+    watch = Watch(environment, *MODELS)
+    path = Path(environment.catalogue)
+    assert watch.tick() == "a run"
+    assert watch.run()
+    for _ in range(2):
+        write(path, -1)  # no price: a catalogue without one row that can be used
+        assert watch.tick() == "a run"
+        assert not watch.run()
+        assert watch.tick() == f"{UNWRITTEN}; {AGAIN}"
+        write(path, 1)  # back to what was read: nothing to do
+        assert watch.tick() == "the catalogue changed"
+    write(path, 2)
+    assert watch.tick() == "a run"
+    assert watch.run()
+
+
+def test_what_a_refresh_read_is_not_told_again(environment: Environment) -> None:
+    watch = Watch(environment, *MODELS)
     watch.instance.report_runless_asset_event(sighting(catalogue_version(environment.catalogue)))
+    assert watch.run()
     assert watch.tick() == "the catalogue was written, its content is the same"
 
 
 def test_a_broken_catalogue_fails_the_tick_and_is_looked_at_again(environment: Environment) -> None:
-    watch = Watch(environment)
+    watch = Watch(environment, *MODELS)
     watch.tick()
     Path(environment.catalogue).write_bytes(b"half a file")
     for _ in range(2):
         with pytest.raises(BadInput, match="cannot be read as Parquet"):
             watch.tick()
     write(Path(environment.catalogue), 3)
-    assert watch.tick() == catalogue_version(environment.catalogue)
+    assert watch.tick() == "a run"
 
 
 def made(instance: dg.DagsterInstance, definitions: dg.Definitions, asset: str, passed: bool = True) -> None:
@@ -132,7 +228,7 @@ def requested(result: dg.EvaluateAutomationConditionsResult) -> set[str]:
     return {item.key.to_user_string() for item in result.results if result.get_num_requested(item.key)}
 
 
-def test_one_change_gives_one_run_through_the_whole_chain(environment: Environment) -> None:
+def test_a_change_runs_the_whole_chain_and_no_condition_runs_it_again(environment: Environment) -> None:
     instance = dg.DagsterInstance.ephemeral()
     defs = build_definitions(environment)
 
@@ -150,10 +246,9 @@ def test_one_change_gives_one_run_through_the_whole_chain(environment: Environme
     assert requested(second) == set()
 
     instance.report_runless_asset_event(sighting("v1"))
-    third = evaluate(second.cursor)
-    assert requested(third) == CHAIN
-    fourth = evaluate(third.cursor)
-    assert requested(fourth) == set()
+    assert requested(evaluate(second.cursor)) == set(), "a sensor starts that"
+    chain = defs.resolve_job_def(CHANGE).asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in chain} == CHAIN
 
 
 def test_production_follows_by_itself_only_where_the_policy_says_so(environment: Environment) -> None:
