@@ -200,6 +200,7 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=["staging_release", "release_replay"],
         kinds={"json"},
+        pool=RELEASE,
         retry_policy=RETRY,
         automation_condition=ON_CHANGE if automatic else None,
         freshness_policy=DAILY if automatic else WEEKLY,
