@@ -119,7 +119,7 @@ def test_two_do_not_train_in_one_folder(tmp_path: Path, boxes: Path) -> None:
     [
         (
             ["--data", "folder:x"],
-            "a detector learns from boxes: --data is drawn or coco:FILE, not 'folder:x'",
+            "a detector learns from boxes: data is drawn or coco:FILE, not 'folder:x'",
         ),
         (["--data", "coco:none.json"], "none.json cannot be read (No such file or directory)"),
         (["--register"], "--register needs --home, the folder of the installation whose model it becomes"),
