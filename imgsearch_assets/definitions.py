@@ -2,7 +2,16 @@
 
 import dagster as dg
 
-from imgsearch_assets.assets import catalogue, features, images, index, models, operation, release
+from imgsearch_assets.assets import (
+    catalogue,
+    features,
+    images,
+    index,
+    models,
+    operation,
+    release,
+    training,
+)
 from imgsearch_assets.automation import RUN_TAGS, automation_sensor, catalogue_sensor, daily, model_sensor
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of
@@ -21,6 +30,9 @@ ASSETS = (
     release.feature_store,
     release.staging_release,
     operation.run_cost,
+    training.training_dataset,
+    training.trained_detector,
+    training.trained_embedder,
 )
 REFRESH = "refresh"
 PROMOTE = "promote"
@@ -32,7 +44,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     production = dg.AssetSelection.assets("production_release")
     refresh = dg.define_asset_job(
         REFRESH,
-        dg.AssetSelection.all() - production,
+        dg.AssetSelection.all() - production - dg.AssetSelection.groups(training.GROUP),
         description="From the catalogue to what is searched, whole.",
         run_tags=RUN_TAGS,
     )
@@ -45,7 +57,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     poll_s = environment.pipeline.catalogue_poll_s
     return dg.Definitions(
         assets=[told(asset) for asset in assets],
-        jobs=[refresh, promote],
+        jobs=[refresh, promote, *training.jobs()],
         schedules=[daily(REFRESH)],
         sensors=[
             catalogue_sensor(poll_s),

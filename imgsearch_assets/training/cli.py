@@ -20,8 +20,9 @@ from imgsearch_assets.training.settings import (
     ModelName,
     Source,
     TrainerSettings,
+    check_installed,
 )
-from serving.errors import BadSettings, Unsupported
+from serving.errors import BadSettings
 
 if TYPE_CHECKING:
     from imgsearch_assets.training.trainer import Done
@@ -154,11 +155,7 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
     """
     said: dict[str, dict[str, Any]] = {}
     with one_sentence():
-        try:
-            import matplotlib  # noqa: F401
-            import pycocotools  # type: ignore[import-untyped]  # noqa: F401
-        except ImportError:
-            raise Unsupported("training needs more packages: install imgsearch[train]") from None
+        check_installed()
         if register:
             if home is None:
                 raise BadSettings(

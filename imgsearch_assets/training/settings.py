@@ -3,9 +3,12 @@
 Paths are texts, as Dagster's config has no others.
 """
 
+from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from serving.errors import Unsupported
 
 DRAWN = "drawn"
 SCENES, PRODUCTS = 4096, 600
@@ -13,6 +16,12 @@ SCENES, PRODUCTS = 4096, 600
 ModelName = Literal["detector", "embedder"]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+def check_installed() -> None:
+    """Raise ``Unsupported`` where what only trainers need is not there."""
+    if not all(find_spec(name) for name in ("matplotlib", "pycocotools")):
+        raise Unsupported("training needs more packages: install imgsearch[train]")
 
 
 class Source(BaseModel):
