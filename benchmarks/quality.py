@@ -32,10 +32,10 @@ from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.training import detector as detector_training
 from imgsearch_assets.training import embedder as embedder_training
-from imgsearch_assets.training.cli import DRAWN, PRODUCTS, SCENES, Options
 from imgsearch_assets.training.lesson import HELD_OUT as HELD_OUT_SHARE
-from imgsearch_assets.training.lesson import OF_KINDS, UNSEEN_SEED, Lesson
+from imgsearch_assets.training.lesson import OF_KINDS, UNSEEN_SEED, Lesson, lesson
 from imgsearch_assets.training.metric import Projection
+from imgsearch_assets.training.settings import DRAWN, PRODUCTS, SCENES
 from serving.errors import ImgsearchError
 from serving.models import detector, embedder, runtime
 from serving.models.bundle import Block, Bundle
@@ -112,8 +112,8 @@ def trained_models(seed: int, work: Path) -> tuple[dict[str, Bundle], float]:
     recipe = detector_training.Recipe(seed=seed)
     boxes = detector_training.train(scenes, HELD_OUT, recipe, work / "detector")
     finder = boxes.store(store)
-    asked = Options(DRAWN, PRODUCTS, None, None, seed, restart=False)
-    head = embedder_training.trained(asked, finder, work / "embedder")
+    taught = lesson(DRAWN, PRODUCTS, seed, work / "embedder" / "pictures")
+    head = embedder_training.trained(taught, finder, work / "embedder")
     models = {detector.NAME: finder, embedder.NAME: head.store(store)}
     return models, time.monotonic() - started
 

@@ -4,7 +4,16 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from imgsearch_assets.assets import catalogue, features, images, index, models, operation, release
+from imgsearch_assets.assets import (
+    catalogue,
+    features,
+    images,
+    index,
+    models,
+    operation,
+    release,
+    training,
+)
 from imgsearch_assets.automation import (
     ON_CHANGE,
     RUN_TAGS,
@@ -31,6 +40,9 @@ ASSETS = (
     release.feature_store,
     release.staging_release,
     operation.run_cost,
+    training.training_dataset,
+    training.trained_detector,
+    training.trained_embedder,
 )
 REFRESH = "refresh"
 PROMOTE = "promote"
@@ -43,7 +55,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     production = dg.AssetSelection.assets("production_release")
     refresh = dg.define_asset_job(
         REFRESH,
-        dg.AssetSelection.all() - production,
+        dg.AssetSelection.all() - production - dg.AssetSelection.groups(training.GROUP),
         description="From the catalogue to what is searched, whole.",
         run_tags=RUN_TAGS,
     )
@@ -67,7 +79,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     needed = list(models.MODELS.values())
     return dg.Definitions(
         assets=[told(asset) for asset in assets],
-        jobs=[refresh, change, promote],
+        jobs=[refresh, change, promote, *training.jobs()],
         schedules=[daily(REFRESH)],
         sensors=[
             catalogue_sensor(change, needed, poll_s),

@@ -29,6 +29,7 @@ from serving.models.preprocess import open_picture
 from serving.object_store import ObjectStore
 
 Row = dict[str, Any]
+Begin = Callable[[int], None]
 T = TypeVar("T")
 
 SHARD = 256  # pictures: some seconds of work on two cores
@@ -85,16 +86,22 @@ class Work:
 
 
 def detect_pictures(
-    store: ObjectStore, detector: Detector, shas: Sequence[str], advance: Advance = silent
+    store: ObjectStore,
+    detector: Detector,
+    shas: Sequence[str],
+    advance: Advance = silent,
+    begin: Begin = silent,
 ) -> Work:
     """Find the items on the stored pictures ``shas`` that have no row yet; ``advance`` counts pictures.
 
+    ``begin`` hears how many that are before the first is looked at.
     Raises ``NotFound`` when a picture is not in the store.
     """
     wanted = pa.table({"sha256": pa.array(shas, pa.string())})
     table = detections_table(store, detector.version)
     todo = texts(table.lacking(wanted), "sha256")
     distinct = len(set(shas))
+    begin(len(todo))
     advance(len(shas) - len(todo))
 
     def rows(pictures: Sequence[str]) -> list[Row]:
@@ -111,15 +118,23 @@ def detect_pictures(
     return _run(table, _chunks(todo, detector.batch), rows, distinct - len(todo), advance)
 
 
-def embed_boxes(store: ObjectStore, embedder: Embedder, wanted: pa.Table, advance: Advance = silent) -> Work:
+def embed_boxes(
+    store: ObjectStore,
+    embedder: Embedder,
+    wanted: pa.Table,
+    advance: Advance = silent,
+    begin: Begin = silent,
+) -> Work:
     """Make the vectors of ``wanted`` (sha256, box: ``Box.key``) that have no row yet.
 
-    ``advance`` counts rows. Raises ``NotFound`` when a picture is not in the store.
+    ``advance`` counts rows, ``begin`` hears how many are lacking before the first is made. Raises
+    ``NotFound`` when a picture is not in the store.
     """
     table = embeddings_table(store, embedder.version, embedder.dim)
     wanted = wanted.select(table.key).cast(pa.schema([table.schema.field(name) for name in table.key]))
     todo = table.lacking(wanted).sort_by([("sha256", "ascending"), ("box", "ascending")])
     distinct = wanted.group_by(list(table.key)).aggregate([]).num_rows
+    begin(todo.num_rows)
     advance(wanted.num_rows - todo.num_rows)
     pairs = zip(texts(todo, "sha256"), texts(todo, "box"), strict=True)
     by_picture = [(sha, [box for _, box in group]) for sha, group in groupby(pairs, key=lambda pair: pair[0])]

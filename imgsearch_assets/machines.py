@@ -21,6 +21,9 @@ MACHINES: dict[str, Machine] = {
     "staging_release": "io",
     "release_replay": "cpu",
     "production_release": "io",
+    "training_dataset": "cpu",
+    "trained_detector": "cpu",
+    "trained_embedder": "cpu",
 }
 
 

@@ -23,6 +23,15 @@ class Model(Reference):
     version: str
 
 
+class TrainingData(Reference):
+    """Pictures that a ``model`` learns from, split. ``key``: a ``training.material.Material``."""
+
+    model: str
+    key: str
+    version: str
+    leaks: int
+
+
 class Snapshot(Reference):
     """One look at the catalogue: ``snapshots/<id>/products.parquet`` and ``rejected.parquet``."""
 

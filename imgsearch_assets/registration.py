@@ -72,6 +72,10 @@ class Compared:
         return f"{figure}, the live model has {self.live:.4f}{before} and {self.wanted:.4f} is wanted"
 
 
+class TooFew(BadInput):
+    """Held-out pictures on which noise may pass for a model: nothing is decided by them."""
+
+
 class Refused(Unverified):
     """A candidate that is worse than what is live; ``compared`` has every figure."""
 
@@ -110,7 +114,7 @@ def register(
     of a live model that does not load. ``waive`` lets a worse one pass, for a reason that ``why`` must give;
     what was better before that is then forgotten.
 
-    Raises ``Refused``, ``BadInput`` when there is nothing or too little to decide by or a waiver without a
+    Raises ``Refused``, ``TooFew``, ``BadInput`` when there is nothing to decide by or a waiver without a
     reason, and ``Conflict`` when another model went live meanwhile.
     """
     if waive and not (who.strip() and why.strip()):
@@ -120,19 +124,11 @@ def register(
     if previous == bundle.version:
         return Registered(bundle, previous)
     if yardstick.samples < MIN_SAMPLES and not waive:
-        raise BadInput(
+        raise TooFew(
             f"{yardstick.samples} pictures are too few to tell a better {bundle.name} from a worse one by; "
             f"give {MIN_SAMPLES} or more to measure with"
         )
-    before = _readable(store, bundle.name, previous)
-    figures = yardstick.measure(bundle)
-    compared = compare(
-        bundle.name,
-        figures,
-        None if before is None else yardstick.measure(before),
-        yardstick.samples,
-        best_before(live, yardstick.split) if live else {},
-    )
+    figures, compared = beside_live(store, bundle, yardstick)
     failed = tuple(one for one in compared if not one.passed)
     if failed and not waive:
         told = "; ".join(one.sentence for one in failed)
@@ -146,6 +142,26 @@ def register(
     )
     promote(store, bundle, previous, who=who, why=why, measured=measured)
     return Registered(bundle, previous, compared, failed)
+
+
+def beside_live(
+    store: ObjectStore, bundle: Bundle, yardstick: Yardstick
+) -> tuple[Mapping[str, float], tuple[Compared, ...]]:
+    """The figures of ``bundle`` by ``yardstick``, and those that decide beside the live model's.
+
+    Raises ``BadInput`` where there is no figure to decide by.
+    """
+    live = _live(store, bundle.name)
+    before = _readable(store, bundle.name, live.version if live else None)
+    figures = yardstick.measure(bundle)
+    compared = compare(
+        bundle.name,
+        figures,
+        None if before is None else yardstick.measure(before),
+        yardstick.samples,
+        best_before(live, yardstick.split) if live else {},
+    )
+    return figures, compared
 
 
 def best_before(live: Live, split: str) -> dict[str, float]:

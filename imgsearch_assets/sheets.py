@@ -147,6 +147,7 @@ def _open(store: ObjectStore, sha: str) -> Picture:
     return decode(store.get(picture_key(sha)), at_least=_AT_LEAST)
 
 
-def inline(title: str, jpeg: bytes) -> dg.MarkdownMetadataValue:
-    """A picture inside the metadata itself."""
-    return dg.MetadataValue.md(f"![{title}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})")
+def inline(title: str, picture: bytes) -> dg.MarkdownMetadataValue:
+    """A picture, JPEG or PNG, inside the metadata itself."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return dg.MetadataValue.md(f"![{title}](data:image/{kind};base64,{base64.b64encode(picture).decode()})")

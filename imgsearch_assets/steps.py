@@ -39,13 +39,12 @@ class Stopwatch:
         return dg.MetadataValue.float(round(time.monotonic() - self._started, 2))
 
 
-def preview(table: pa.Table) -> dg.MarkdownMetadataValue:
-    """The first rows as a table to read."""
+def preview(table: pa.Table, rows: int = _PREVIEW_ROWS) -> dg.MarkdownMetadataValue:
+    """The first ``rows`` as a table to read."""
     names = table.column_names
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     lines += [
-        f"| {' | '.join(_cell(row[name]) for name in names)} |"
-        for row in table.slice(0, _PREVIEW_ROWS).to_pylist()
+        f"| {' | '.join(_cell(row[name]) for name in names)} |" for row in table.slice(0, rows).to_pylist()
     ]
     return dg.MetadataValue.md("\n".join(lines))
 

@@ -16,6 +16,7 @@ OWNERS = {
     "index": "team:search",
     "release": "team:search",
     "operation": "team:search",
+    "training": "team:vision",
 }
 
 Asset = dg.AssetSpec | dg.AssetsDefinition

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.budget import WORTH_MEASURING, measured_speed, plan
 from imgsearch_assets.features import (
     Work,
     detect_pictures,
@@ -28,6 +29,8 @@ from serving.object_store import ObjectStore
 
 GROUP = "features"
 
+_LOOKED_BACK = 50  # materializations
+
 
 @dg.asset(
     group_name=GROUP,
@@ -37,15 +40,19 @@ GROUP = "features"
     description="Where the items are: a box for the item and one for the whole picture.",
 )
 def item_detections(
-    product_images: Pictures, item_detector: Model, store: dg.ResourceParam[ObjectStore]
+    context: dg.AssetExecutionContext,
+    product_images: Pictures,
+    item_detector: Model,
+    store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[Items]:
     watch = Stopwatch()
     with step():
         pictures = read_parquet(store, product_images.key)
         shas: list[Any] = pc.unique(pictures["sha256"]).to_pylist()
         detector = Detector(load_bundle(store, item_detector.name, item_detector.version))
+        budget = _Told(context, "pictures", detector)
         with stage("items", len(shas)) as advance:
-            work = detect_pictures(store, detector, shas, advance)
+            work = detect_pictures(store, detector, shas, advance, budget.begin)
         table = detections_table(store, detector.version)
         table.compact()
         detections = table.read()
@@ -65,6 +72,7 @@ def item_detections(
             "items": preview(items),
             "boxes": drawn,
             **_figures(work, len(shas)),
+            **budget.figures,
             "seconds": watch.seconds,
         },
     )
@@ -78,15 +86,19 @@ def item_detections(
     description="What the items look like: a vector of unit length for every box.",
 )
 def item_embeddings(
-    item_detections: Items, item_embedder: Model, store: dg.ResourceParam[ObjectStore]
+    context: dg.AssetExecutionContext,
+    item_detections: Items,
+    item_embedder: Model,
+    store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[EmbeddedItems]:
     watch = Stopwatch()
     with step():
         items = read_parquet(store, item_detections.key)
         embedder = Embedder(load_bundle(store, item_embedder.name, item_embedder.version))
         boxes = items.select(["sha256", "box"]).group_by(["sha256", "box"]).aggregate([])
+        budget = _Told(context, "boxes", embedder)
         with stage("vectors", boxes.num_rows) as advance:
-            work = embed_boxes(store, embedder, boxes, advance)
+            work = embed_boxes(store, embedder, boxes, advance, budget.begin)
         table = embeddings_table(store, embedder.version, embedder.dim)
         table.compact()
         embedded = with_vectors(items, table.read()).drop_columns(["vector"])
@@ -108,9 +120,37 @@ def item_embeddings(
             "dim": embedder.dim,
             "items": preview(pa.table(embedded)),
             **_figures(work, boxes.num_rows),
+            **budget.figures,
             "seconds": watch.seconds,
         },
     )
+
+
+class _Told:
+    """The budget of a step, told in the log of the run before it starts."""
+
+    def __init__(self, context: dg.AssetExecutionContext, what: str, model: Detector | Embedder) -> None:
+        self._context, self._what, self._model = context, what, model
+        self.figures: dict[str, Any] = {}
+
+    def begin(self, lacking: int) -> None:
+        look = self._model.detect if isinstance(self._model, Detector) else self._model.embed
+        batch = self._model.batch
+        budget = plan(self._what, lacking, self._last_known, lambda: measured_speed(look, batch))
+        self._context.log.info(budget.sentence)
+        self.figures = budget.figures()
+
+    def _last_known(self) -> float | None:
+        """Of the latest materialization by this version of the model that had much to do."""
+        name = "detector" if isinstance(self._model, Detector) else "embedder"
+        made = "detected" if isinstance(self._model, Detector) else "embedded"
+        records = self._context.instance.fetch_materializations(self._context.asset_key, limit=_LOOKED_BACK)
+        for record in records.records:
+            found = record.asset_materialization
+            said = {key: value.value for key, value in found.metadata.items()} if found else {}
+            if said.get(name) == self._model.version and said.get(made, 0) >= WORTH_MEASURING:
+                return float(said["per_second"]) or None
+        return None
 
 
 def _figures(work: Work, wanted: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from zlib import crc32
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.datasets.scenes import pixels_of
 from imgsearch_assets.progress import stage
+from imgsearch_assets.sample.drawing import write_whole
 from imgsearch_assets.sample.evaluate import retaken
 
 
@@ -24,8 +25,8 @@ def with_second_look(pictures: Sequence[Labelled], root: Path, folder: Path) -> 
             first, again = folder / "first" / name, folder / "again" / f"{name}.jpg"
             first.parent.mkdir(parents=True, exist_ok=True)
             again.parent.mkdir(parents=True, exist_ok=True)
-            first.write_bytes(one.path.read_bytes())
-            again.write_bytes(retaken(pixels_of(one), crc32(name.encode())))
+            write_whole(first, one.path.read_bytes())
+            write_whole(again, retaken(pixels_of(one), crc32(name.encode())))
             shop = replace(one, path=first, product=name, kind="shop", role="", items=())
             every += [shop, replace(shop, path=again, kind="again")]
             advance(1)

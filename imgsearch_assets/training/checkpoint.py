@@ -85,6 +85,10 @@ class Checkpoint:
             return Saved(found[0]["step"], found[1], found[0]["state"])
         return None
 
+    def newest(self) -> int:
+        """The step of the newest checkpoint, whole or not, of any configuration; 0 where there is none."""
+        return max((int(path.name.partition(".")[0]) for path in self._files()), default=0)
+
     def clear(self) -> None:
         """Forget every checkpoint of the folder: what ``--restart`` asks for."""
         for path in self._files(f"({_SUFFIX})?"):

@@ -1,94 +1,87 @@
 """``imgsearch train``: a model from pictures, resumable, and on request through the gate to be served."""
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from annotated_types import Ge, Le
+from pydantic import BaseModel
 
-from imgsearch_assets.installation import objects_of, only_one
+from imgsearch_assets.installation import objects_of
 from imgsearch_assets.terminal import one_sentence
-from serving.errors import BadSettings, Unsupported
-from serving.object_store import LocalObjectStore, ObjectStore
+from imgsearch_assets.training.settings import (
+    PRODUCTS,
+    SCENES,
+    DetectorSettings,
+    EmbedderSettings,
+    ModelName,
+    Source,
+    TrainerSettings,
+    check_installed,
+)
+from serving.errors import BadSettings
 
 if TYPE_CHECKING:
-    from imgsearch_assets.registration import Yardstick
+    from imgsearch_assets.training.trainer import Done
     from serving.models.bundle import Bundle
 
 app = typer.Typer(help="Train a model; a killed training goes on where it stood.", no_args_is_help=True)
 
 FOLDER = Path(".imgsearch") / "training"
-DRAWN = "drawn"
-SCENES, PRODUCTS = 4096, 600
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help="drawn; coco:FILE for a detector; for an embedder a folder of photos by category, or a data set "
-        "as of imgsearch evaluate (in_shop:PATH, street2shop:PATH, catalogue:HOME...)."
-    ),
-]
-Images = Annotated[
-    Path | None, typer.Option(help="Where the pictures of coco:FILE lie.", show_default="near the file")
-]
-Scenes = Annotated[int, typer.Option(help="Drawn scenes to learn from.", min=2)]
+
+def _asked(model: type[BaseModel], name: str, *flags: str, help: str = "", shown: str | None = None) -> Any:
+    """The option for a field of ``model``."""
+    field = model.model_fields[name]
+    least: Any = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
+    most: Any = next((one.le for one in field.metadata if isinstance(one, Le)), None)
+    return typer.Option(
+        *flags, help=help or field.description, min=least, max=most, show_default=shown or True
+    )
+
+
+# One seed for both: what is drawn and held out, and the weights.
+_SEEDED = (Source, TrainerSettings)
+Data = Annotated[str, _asked(Source, "data")]
+Images = Annotated[str | None, _asked(Source, "images", shown="near the file")]
+Scenes = Annotated[int, _asked(Source, "drawn", "--scenes", help="Drawn scenes to learn from.")]
 Products = Annotated[
-    int, typer.Option(help="Drawn products to learn from; 200 others are drawn to measure with.", min=2)
-]
-Finder = Annotated[
-    str,
-    typer.Option(
-        "--detector",
-        help="Whose crops it learns from: shipped, a folder with a bundle, or of --home: live, or a version.",
+    int,
+    _asked(
+        Source,
+        "drawn",
+        "--products",
+        help="Drawn products to learn from; 200 others are drawn to measure with.",
     ),
 ]
+HeldOut = Annotated[float | None, _asked(Source, "held_out", shown="by the data")]
+Finder = Annotated[str, _asked(EmbedderSettings, "detector", "--detector")]
 Out = Annotated[
     Path | None, typer.Option(help="Folder of the training.", show_default=f"{FOLDER}/NAME-FINGERPRINT")
 ]
-Epochs = Annotated[int | None, typer.Option(help="Times each picture is learned from.", min=1)]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same weights on the same machine.")]
+Epochs = Annotated[int | None, _asked(TrainerSettings, "epochs", shown="by the recipe")]
+Seed = Annotated[
+    int, typer.Option(help=" ".join(filter(None, (m.model_fields["seed"].description for m in _SEEDED))))
+]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what was trained in that folder.")]
 Register = Annotated[
     bool, typer.Option("--register", help="Make it the live model of --home if it is not worse than that.")
 ]
 Home = Annotated[Path | None, typer.Option(help="Folder of one installation, for --register and --detector.")]
 
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks of a trainer."""
-
-    data: str
-    drawn: int  # scenes or products that are drawn to learn from
-    out: Path | None
-    epochs: int | None
-    seed: int
-    restart: bool
-
-
-class Result(Protocol):
-    """A model that was trained: its figures, and what the gate compares it with the live one by."""
-
-    @property
-    def figures(self) -> Mapping[str, float]: ...
-
-    @property
-    def yardstick(self) -> "Yardstick":
-        """The held-out pictures that the figures are over."""
-
-    def store(self, store: ObjectStore) -> "Bundle":
-        """Keep it as a candidate."""
+_DATA: str = Source.model_fields["data"].default
+_FINDER: str = EmbedderSettings.model_fields["detector"].default
 
 
 @app.command()
 def detector(
-    data: Data = DRAWN,
+    data: Data = _DATA,
     images: Images = None,
     scenes: Scenes = SCENES,
+    held_out: HeldOut = None,
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -98,15 +91,18 @@ def detector(
 ) -> None:
     """Boxes of items: from drawn scenes, or from pictures with boxes in COCO's format."""
     with _said(register, home) as keep:
-        options = Options(data, scenes, out, epochs, seed, restart)
-        keep("detector", lambda: _detector(options, images))
+        source = Source(
+            model="detector", data=data, images=images, drawn=scenes, held_out=held_out, seed=seed
+        )
+        keep(source, DetectorSettings(epochs=epochs, seed=seed, restart=restart), None, out)
 
 
 @app.command()
 def embedder(
-    data: Data = DRAWN,
+    data: Data = _DATA,
     products: Products = PRODUCTS,
-    finder: Finder = "shipped",
+    held_out: HeldOut = None,
+    finder: Finder = _FINDER,
     out: Out = None,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -115,12 +111,12 @@ def embedder(
     home: Home = None,
 ) -> None:
     """Vectors that find the same product: from pictures of products, or from photos by category."""
-    from imgsearch_assets.evaluation.candidates import candidate
-
     with _said(register, home) as keep:
-        bundle = candidate("detector", finder, home)
-        options = Options(data, products, out, epochs, seed, restart)
-        keep("embedder", lambda: _embedder(options, bundle))
+        from imgsearch_assets.evaluation.candidates import candidate
+
+        source = Source(model="embedder", data=data, drawn=products, held_out=held_out, seed=seed)
+        settings = EmbedderSettings(epochs=epochs, seed=seed, restart=restart, detector=finder)
+        keep(source, settings, candidate("detector", finder, home), out)
 
 
 @app.command("all")
@@ -135,12 +131,12 @@ def all_(
 ) -> None:
     """Detector, then an embedder that learns from its crops, both from drawn pictures."""
     with _said(register, home) as keep:
-
-        def options(name: str, drawn: int) -> Options:
-            return Options(DRAWN, drawn, out / name if out else None, None, seed, restart)
-
-        finder = keep("detector", lambda: _detector(options("detector", scenes), None))
-        keep("embedder", lambda: _embedder(options("embedder", products), finder))
+        finder: Bundle | None = None
+        drawn: dict[ModelName, int] = {"detector": scenes, "embedder": products}
+        for name, count in drawn.items():
+            source = Source(model=name, drawn=count, seed=seed)
+            settings = TrainerSettings(seed=seed, restart=restart)
+            finder = keep(source, settings, finder, out / name if out else None)
 
 
 _NEXT = (
@@ -148,7 +144,7 @@ _NEXT = (
     "INSTALLATION, or, where the data has moved on, imgsearch model register {kept} --name {name} --home "
     "INSTALLATION --data SPEC"
 )
-Keep = Callable[[str, Callable[[], tuple[Result, Path]]], "Bundle"]
+Keep = Callable[[Source, TrainerSettings, "Bundle | None", Path | None], "Bundle"]
 
 
 @contextmanager
@@ -157,94 +153,63 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
 
     By name where there are several. What may be done next goes to stderr.
     """
-    from imgsearch_assets.registration import Refused
-
     said: dict[str, dict[str, Any]] = {}
-    refused: list[Refused] = []
-
-    def keep(name: str, trainer: Callable[[], tuple[Result, Path]]) -> "Bundle":
-        started = time.monotonic()
-        result, folder = trainer()
-        one: dict[str, Any] = {key: round(value, 4) for key, value in result.figures.items()}
-        one |= {"seconds": round(time.monotonic() - started), "folder": str(folder)}
-        bundle = result.store(LocalObjectStore(folder / "objects"))
-        one["version"] = bundle.version
-        typer.echo(f"{name} {bundle.version} is kept in {folder / 'objects'}", err=True)
-        said[name] = one
-        if register and home is not None:
-            try:
-                one["registered"] = _register(result, objects_of(home))
-                typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
-            except Refused as error:  # the next one may be better
-                one["registered"] = False
-                refused.append(error)
-        else:
-            typer.echo(
-                _NEXT.format(name=name, kept=folder / "objects" / "models" / name / bundle.version), err=True
-            )
-        return bundle
-
     with one_sentence():
+        check_installed()
         if register:
             if home is None:
                 raise BadSettings(
                     "--register needs --home, the folder of the installation whose model it becomes"
                 )
             objects_of(home)  # known before an hour has gone
-        from serving.models import runtime
+        from imgsearch_assets.registration import Refused
+        from imgsearch_assets.training.trainer import offer
 
-        runtime.tune(threads=1)  # the backbone's looks and the drawing are what run side by side
+        refused: list[Refused] = []
+
+        def keep(
+            source: Source, settings: TrainerSettings, finder: "Bundle | None", out: Path | None
+        ) -> "Bundle":
+            from serving.object_store import LocalObjectStore
+
+            name = source.model
+            done = _trained(source, settings, finder, out)
+            result, folder = done.result, done.folder
+            one: dict[str, Any] = {key: round(value, 4) for key, value in result.figures.items()}
+            one |= {"seconds": round(done.seconds), "folder": str(folder)}
+            bundle = result.store(LocalObjectStore(folder / "objects"))
+            one["version"] = bundle.version
+            typer.echo(f"{name} {bundle.version} is kept in {folder / 'objects'}", err=True)
+            said[name] = one
+            if register and home is not None:
+                try:
+                    one["registered"] = offer(objects_of(home), result, _who(), "imgsearch train").changed
+                    typer.echo(f"{name} {bundle.version} is live in {home}", err=True)
+                except Refused as error:  # the next one may be better
+                    one["registered"] = False
+                    refused.append(error)
+            else:
+                kept = folder / "objects" / "models" / name / bundle.version
+                typer.echo(_NEXT.format(name=name, kept=kept), err=True)
+            return bundle
+
         yield keep
         typer.echo(json.dumps(said if len(said) > 1 else next(iter(said.values()))))
         if refused:
             raise refused[0]
 
 
-def _register(result: Result, store: ObjectStore) -> bool:
-    """Offer it to the gate. Raises ``Refused`` with the figures when it is worse than what is live."""
+def _trained(source: Source, settings: TrainerSettings, finder: "Bundle | None", out: Path | None) -> "Done":
+    from imgsearch_assets.training.material import gather
+    from imgsearch_assets.training.trainer import folder_of, train
+
+    material = gather(source, (out or FOLDER) / "pictures")
+    for reason, count in sorted(material.taught.left_out.items()):
+        typer.echo(f"left out: {count:,} {reason}", err=True)
+    return train(material, settings, finder, out or folder_of(material, settings, finder, FOLDER))
+
+
+def _who() -> str:
     import getpass
 
-    from imgsearch_assets.registration import register
-
-    bundle = result.store(store)
-    done = register(store, bundle, result.yardstick, who=getpass.getuser(), why="imgsearch train")
-    return done.changed
-
-
-def _detector(options: Options, images: Path | None) -> tuple[Result, Path]:
-    try:
-        import pycocotools  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError:
-        raise Unsupported("training a detector needs pycocotools: install imgsearch[train]") from None
-    from imgsearch_assets.training.boxed import boxed
-    from imgsearch_assets.training.checkpoint import fingerprint
-    from imgsearch_assets.training.detector import Recipe, configuration, train
-
-    learned, unseen, left_out = boxed(options.data, images, options.drawn, options.seed)
-    _say_left_out(left_out)
-    recipe = Recipe(seed=options.seed)
-    if options.epochs:
-        recipe = Recipe(seed=options.seed, epochs=options.epochs)
-    name = f"detector-{fingerprint(configuration(learned, unseen, recipe))}"
-    folder = options.out or FOLDER / name
-    with only_one(folder, "--out"):
-        trained = train(learned, unseen, recipe, folder, restart=options.restart)
-        trained.write(folder)
-    return trained, folder
-
-
-def _say_left_out(reasons: Mapping[str, int]) -> None:
-    for reason, count in sorted(reasons.items()):
-        typer.echo(f"left out: {count:,} {reason}", err=True)
-
-
-def _embedder(options: Options, finder: "Bundle") -> tuple[Result, Path]:
-    from imgsearch_assets.training.checkpoint import fingerprint
-    from imgsearch_assets.training.embedder import trained
-
-    decisive = asdict(options) | {"detector": finder.version, "out": "", "restart": False}
-    folder = options.out or FOLDER / f"embedder-{fingerprint(decisive)}"
-    with only_one(folder, "--out"):
-        result = trained(options, finder, folder)
-    _say_left_out(result.taught.left_out)
-    return result, folder
+    return getpass.getuser()

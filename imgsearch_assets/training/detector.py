@@ -6,8 +6,9 @@ The same scenes, recipe and machine give the same weights, however often the tra
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import safetensors.torch
 import torch
@@ -23,16 +24,17 @@ from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, 
 from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look
 from imgsearch_assets.training.losses import box_loss, heat_loss
+from imgsearch_assets.training.missed import worst_boxes
 from imgsearch_assets.training.precision import figures_by_category, main_item_found
 from imgsearch_assets.training.targets import targets
 from serving.errors import BadInput
 from serving.models.backbone import Taps
 from serving.models.bundle import Bundle, store_bundle
 from serving.models.detection import Detection
-from serving.models.detector import NAME, DetectorNetwork, Head, corners, items
+from serving.models.detector import NAME, Detector, DetectorNetwork, Head, corners, items
 from serving.models.network import fill
 from serving.models.preprocess import Preprocessing
-from serving.object_store import ObjectStore
+from serving.object_store import LocalObjectStore, ObjectStore
 
 _BOX_WEIGHT = 2.0
 _LEAST_SCORE = 0.02  # average precision weighs every box, however unsure
@@ -60,7 +62,7 @@ class Trained:
     by_category: Mapping[str, Mapping[str, float]]
     configuration: Mapping[str, Json]
     unseen: Scenes
-    curves: bytes  # PNG
+    pictures: Mapping[str, bytes]  # by file name: the curves, what it does worst
 
     @property
     def yardstick(self) -> Yardstick:
@@ -94,7 +96,7 @@ class Trained:
             training=self.configuration,
             dataset=self.configuration["data"],
             split=self.configuration["held_out"],
-            files={"curves.png": self.curves},
+            files=self.pictures,
         )
 
 
@@ -134,8 +136,11 @@ def train(learned: Scenes, unseen: Scenes, recipe: Recipe, folder: Path, *, rest
     state = unpacked(saved.tensors, saved.state)
     head = Head(len(learned.categories)).eval()
     head.load_state_dict(state["head"])
-    drawn = picture(curves.rows())
-    return Trained(head, learned.categories, state["figures"], state["by_category"], settings, unseen, drawn)
+    shown = {"curves.png": picture(curves.rows())}
+    done = Trained(head, learned.categories, state["figures"], state["by_category"], settings, unseen, shown)
+    with TemporaryDirectory(prefix="imgsearch-") as scratch:
+        eyes = Detector(done.store(LocalObjectStore(Path(scratch))))
+        return replace(done, pictures=shown | {"worst.jpg": worst_boxes(eyes, unseen)})
 
 
 def fit(

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 import numpy as np
 import safetensors.torch
@@ -25,7 +24,7 @@ from imgsearch_assets.registration import Yardstick
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, write_whole
 from imgsearch_assets.training.crops import detected
 from imgsearch_assets.training.described import describe, trunk_engine
-from imgsearch_assets.training.lesson import Lesson, lesson
+from imgsearch_assets.training.lesson import Lesson
 from imgsearch_assets.training.metric import Projection, configuration, train
 from imgsearch_assets.training.tail import early_engine
 from imgsearch_assets.training.watched import Watched, watched_of
@@ -37,21 +36,6 @@ from serving.object_store import LocalObjectStore, ObjectStore
 
 # Copies of each picture as a telephone might have made them.
 DRAWN_COPIES, PHOTO_COPIES = 2, 5
-
-
-class Asked(Protocol):
-    """What the command line says; see ``training.cli.Options``."""
-
-    @property
-    def data(self) -> str: ...
-    @property
-    def drawn(self) -> int: ...
-    @property
-    def epochs(self) -> int | None: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def restart(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -103,16 +87,13 @@ class Trained:
         write_whole(folder / "embedder_projection.json", text.encode())
 
 
-def trained(asked: Asked, finder: Bundle, into: Path) -> Trained:
-    """Train in the folder ``into`` what ``lesson`` makes of ``asked.data``.
+def trained(taught: Lesson, finder: Bundle, into: Path, *, restart: bool = False) -> Trained:
+    """Train in the folder ``into`` as ``taught.recipe`` says.
 
-    ``finder`` is the detector whose crops are learned from. Raises ``BadInput`` for a data set that is not as
-    its format asks, ``BadSettings`` where the folder is of another training.
+    ``finder`` is the detector whose crops are learned from. Raises ``BadInput`` for pictures that cannot be
+    learned from, ``BadSettings`` where the folder is of another training.
     """
-    taught = lesson(asked.data, asked.drawn, asked.seed, into / "pictures")
-    recipe = replace(taught.recipe, seed=asked.seed, epochs=asked.epochs or taught.recipe.epochs)
-    taught = replace(taught, recipe=recipe)
-    projection, settings = learn(taught, Detector(finder), into, restart=asked.restart)
+    projection, settings = learn(taught, Detector(finder), into, restart=restart)
     with TemporaryDirectory(prefix="imgsearch-") as scratch:
         bundle = stored(LocalObjectStore(Path(scratch)), projection, settings, {}, "")
         report = _report(taught, bundle, finder)

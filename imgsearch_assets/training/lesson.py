@@ -14,10 +14,10 @@ from imgsearch_assets.evaluation.report import Boxes
 from imgsearch_assets.sample.drawing import GENERATOR
 from imgsearch_assets.training.hard import confused
 from imgsearch_assets.training.metric import Recipe
+from imgsearch_assets.training.settings import DRAWN
 from serving.errors import BadInput
 from serving.models.trunk import Descriptor
 
-DRAWN = "drawn"
 UNSEEN, UNSEEN_SEED = 200, 1_000_003  # drawn products to measure with; no training draws with that seed
 HELD_OUT = 1 / 3  # of a data set
 
@@ -48,7 +48,7 @@ class Lesson:
     ``confused`` are products that the index ``generation`` takes for each other; "" is none.
     """
 
-    pictures: Sequence[Labelled]
+    pictures: tuple[Labelled, ...]
     version: str
     unseen: Dataset
     boxes: Boxes
@@ -59,21 +59,22 @@ class Lesson:
     confused: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def lesson(data: str, products: int, seed: int, work: Path) -> Lesson:
+def lesson(data: str, products: int, seed: int, work: Path, held_out: float | None = None) -> Lesson:
     """Of so many ``drawn`` products, of a folder of photos, or of any data set of ``datasets.loader``.
 
-    What has to be drawn or written goes below ``work``. Products with several pictures teach what one thing
-    looks like; where there are none, categories teach kinds. The products of an installation are learned with
-    what its live index confuses. Raises ``BadInput`` for a data set that is not as its format asks.
+    What has to be drawn or written goes below ``work``; ``held_out`` is the share of a data set's products
+    that ``seed`` chooses. Products with several pictures teach what one thing looks like; where there are
+    none, categories teach kinds. The products of an installation are learned with what its live index
+    confuses. Raises ``BadInput`` for a data set that is not as its format asks.
     """
     if data == DRAWN:
         if seed == UNSEEN_SEED:
-            raise BadInput(f"--seed {seed} draws what models are measured with; choose another")
+            raise BadInput(f"seed {seed} draws what models are measured with; choose another")
         learned = drawn.load(products, seed, work).pictures
         unseen = drawn.load(UNSEEN, UNSEEN_SEED, work)
         return Lesson(learned, f"{DRAWN}/{GENERATOR}/{products}/{seed}", unseen, "true", OF_PRODUCTS)
     dataset = load(data if ":" in data else f"folder:{data}", work)
-    whole = split(dataset, HELD_OUT, seed)
+    whole = split(dataset, held_out or HELD_OUT, seed)
     parts, _ = apart(whole)
     copies = len(whole.train) - len(parts.train)
     left_out = Counter(dataset.skipped) + Counter({"picture_like_a_held_out_one": copies})

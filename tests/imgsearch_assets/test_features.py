@@ -1,5 +1,9 @@
 import hashlib
 import io
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,7 @@ from imgsearch_assets.features import (
 )
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
+from imgsearch_assets.tables import read_parquet
 from serving.errors import NotFound
 from serving.images.box import Box, crop
 from serving.models.detector import Detector
@@ -118,6 +123,57 @@ def test_killed_work_keeps_its_finished_shards(store, models, pictures, monkeypa
         detect_pictures(store, detector, shas, lambda done: done and kill_in_the_second_shard(done))
     work = detect_pictures(store, detector, shas)
     assert (work.made, work.reused) == (3, 4)
+
+
+# Embeds every picture of the store whole, a picture a shard, and is killed when the third is written.
+EMBEDDER = """
+import os, signal, sys
+from pathlib import Path
+
+from imgsearch_assets import features
+from imgsearch_assets.models import register_embedder
+from imgsearch_assets.tables import GrowingTable
+from serving.models.embedder import Embedder
+from serving.object_store import LocalObjectStore
+from tests.imgsearch_assets.test_features import all_of
+
+store, append, written = LocalObjectStore(Path(sys.argv[1])), GrowingTable.append, []
+
+
+def killed(self, rows):
+    append(self, rows)
+    written.append(rows)
+    if len(written) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+GrowingTable.append = killed
+features.SHARD = 1
+embedder = Embedder(register_embedder(store))
+embedder.batch = 1
+features.embed_boxes(store, embedder, all_of(store))
+"""
+
+
+def all_of(store: LocalObjectStore) -> pa.Table:
+    return boxes(*((key.removeprefix("images/"), Box.whole().key) for key in store.list("images")))
+
+
+def test_a_killed_step_embeds_nothing_twice(store, models, pictures) -> None:
+    _, embedder = models
+    keep(store, pictures)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDER, store.root], env=os.environ | {"PYTHONPATH": str(root)}, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+
+    told: list[int] = []
+    work = embed_boxes(store, embedder, all_of(store), begin=told.append)
+    assert told == [len(pictures) - 3]
+    assert (work.made, work.reused) == (len(pictures) - 3, 3)
+    fragments = [read_parquet(store, key) for key in store.list(f"tables/embeddings/{embedder.version}")]
+    assert sum(rows.num_rows for rows in fragments) == len(pictures)
 
 
 def test_a_picture_that_is_not_stored_is_no_row_but_an_error(store, models) -> None:

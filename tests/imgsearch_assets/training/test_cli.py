@@ -3,9 +3,7 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
@@ -14,34 +12,12 @@ from serving.models.bundle import list_versions, load_bundle
 from serving.models.detector import NAME
 from serving.models.live import read_live
 from serving.object_store import LocalObjectStore
+from tests.imgsearch_assets.training.squares import coco_squares
 
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> Path:
-    """A COCO file of 24 squares, of which one is on a picture that is there twice."""
-    rng = np.random.default_rng(0)
-    images, annotations = [], []
-    for number in range(1, 25):
-        picture = rng.integers(0, 255, (128, 128, 3), dtype=np.uint8)
-        x, y = (int(v) for v in rng.integers(0, 60, 2))
-        picture[y : y + 60, x : x + 60, number % 2] = 255
-        Image.fromarray(picture).save(tmp_path / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "width": 128, "height": 128})
-        annotations.append(
-            {"id": number, "image_id": number, "category_id": number % 2, "bbox": [x, y, 60, 60]}
-        )
-    annotations.append({"id": 99, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0]})
-    file = tmp_path / "boxes.json"
-    file.write_text(
-        json.dumps(
-            {
-                "images": images,
-                "annotations": annotations,
-                "categories": [{"id": 0, "name": "red"}, {"id": 1, "name": "green"}],
-            }
-        )
-    )
-    return file
+    return coco_squares(tmp_path)
 
 
 def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +95,7 @@ def test_two_do_not_train_in_one_folder(tmp_path: Path, boxes: Path) -> None:
     [
         (
             ["--data", "folder:x"],
-            "a detector learns from boxes: --data is drawn or coco:FILE, not 'folder:x'",
+            "a detector learns from boxes: data is drawn or coco:FILE, not 'folder:x'",
         ),
         (["--data", "coco:none.json"], "none.json cannot be read (No such file or directory)"),
         (["--register"], "--register needs --home, the folder of the installation whose model it becomes"),

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,19 +9,15 @@ import safetensors.torch
 
 from imgsearch_assets.models import Shipped, detector_candidate, imagenet_backbone
 from imgsearch_assets.training.embedder import trained
-from imgsearch_assets.training.lesson import HELD_OUT
+from imgsearch_assets.training.lesson import HELD_OUT, Lesson, lesson
 from serving.models.bundle import Bundle
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore
 
 
-@dataclass(frozen=True)
-class Asked:
-    data: str
-    drawn: int = 8
-    epochs: int | None = 1
-    seed: int = 0
-    restart: bool = False
+def taught(data: str, epochs: int, work: Path) -> Lesson:
+    found = lesson(data, 8, 0, work)
+    return replace(found, recipe=replace(found.recipe, epochs=epochs))
 
 
 SHIPPED = imagenet_backbone()
@@ -41,7 +37,7 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
             picture = rng.integers(0, 60, (70, 60, 3)) + colour
             cv2.imwrite(str(tmp_path / "photos" / kind / f"{number}.jpg"), np.clip(picture, 0, 255))
     folder = tmp_path / "out"
-    done = trained(Asked(str(tmp_path / "photos")), finder, folder)
+    done = trained(taught(str(tmp_path / "photos"), 1, folder), finder, folder)
     assert 0 < done.yardstick.samples < 16 * 2 * HELD_OUT
     assert {"self_recall_at_1", "in_shop_category_precision_at_5"} <= set(done.figures)
 
@@ -73,7 +69,7 @@ def test_kinds_are_learned_from_a_folder_of_photos(tmp_path: Path, finder: Bundl
 @pytest.mark.slow
 def test_a_data_set_of_products_teaches_products(tmp_path: Path, finder: Bundle) -> None:
     folder = tmp_path / "out"
-    done = trained(Asked("drawn:8:5", epochs=2), finder, folder)
+    done = trained(taught("drawn:8:5", 2, folder), finder, folder)
     assert done.configuration["product_weight"] == 1.0
     assert done.yardstick.samples == sum(one.kind == "street" for one in done.taught.unseen.pictures) > 0
     assert "street_to_shop_recall_at_1" in done.figures

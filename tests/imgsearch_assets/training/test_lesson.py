@@ -46,7 +46,7 @@ def test_the_products_of_an_installation_with_what_its_index_confuses(home: Path
 
 
 def test_the_seed_of_what_is_measured_with_teaches_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--seed 1000003 draws what models are measured with"):
+    with pytest.raises(BadInput, match="seed 1000003 draws what models are measured with"):
         lesson("drawn", 4, 1_000_003, tmp_path)
 
 
