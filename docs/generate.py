@@ -75,12 +75,22 @@ def _dagster(page: Page, dagster: str) -> None:
     page.goto(f"{dagster}/assets/staging_release?view=lineage&lineageScope=upstream&lineageDepth=10")
     page.get_by_text("product_snapshot").first.wait_for()
     page.wait_for_timeout(4000)  # the graph is laid out, then zoomed to fit
-    page.screenshot(path=IMAGES / "dagster.png")
+    _keep(page, "dagster")
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{dagster}/assets/ann_index?view=overview")
     page.get_by_text("recall_at_10_vs_exact").first.wait_for()
     page.wait_for_timeout(2000)
-    page.screenshot(path=IMAGES / "ann-index.png")
+    _keep(page, "ann-index")
+    page.goto(f"{dagster}/assets/ann_index?view=checks")
+    page.get_by_text("golden_queries").first.wait_for()
+    page.wait_for_timeout(2000)
+    _keep(page, "checks")
+    for asset, picture in (("item_detections", "boxes"), ("ann_index", "neighbours")):
+        page.goto(f"{dagster}/assets/{asset}?view=overview")
+        page.locator("tr", has=page.get_by_text(picture, exact=True)).get_by_text("[Show Markdown]").click()
+        page.get_by_role("dialog").locator("img").first.wait_for()
+        page.wait_for_timeout(1000)
+        _keep(page.get_by_role("dialog"), picture)
 
 
 def _images(picture: Path, api: str, dagster: str) -> None:
