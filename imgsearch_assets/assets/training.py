@@ -1,7 +1,6 @@
 """Training, started by hand: a data set, a model of it, and the gate before it goes live."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,7 +11,7 @@ from pydantic import Field
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.pictures import boxes_drawn, contact_sheet
 from imgsearch_assets.references import Model, TrainingData
-from imgsearch_assets.registration import Compared, Refused, TooFew, beside_live
+from imgsearch_assets.registration import Compared
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.steps import Stopwatch, preview, reasons, step
 from imgsearch_assets.training.settings import (
@@ -33,7 +32,6 @@ from serving.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from imgsearch_assets.training.material import Side
-    from imgsearch_assets.training.trainer import Result
 
 GROUP = "training"
 TRAIN_DETECTOR, TRAIN_EMBEDDER = "train_detector", "train_embedder"
@@ -200,6 +198,7 @@ def _trained(
         from imgsearch_assets.evaluation.candidates import candidate
         from imgsearch_assets.training.material import read
         from imgsearch_assets.training.trainer import folder_of, train
+        from imgsearch_assets.training.verdict import verdict
 
         if data.model != name:
             raise BadInput(f"training_dataset is for a {data.model}; start the job train_{name}")
@@ -216,7 +215,7 @@ def _trained(
         folder = folder_of(material, settings, finder, home / "training")
         done = train(material, settings, finder, folder, "other settings")
         bundle = done.result.store(store)
-        said = _said(store, done.result, wanted)
+        said = verdict(store, done.result, wanted.who, wanted.why, offered=wanted.offer, waive=wanted.waive)
     context.log.info(said.message)
     return dg.MaterializeResult(
         value=Model(name=name, version=bundle.version),
@@ -254,45 +253,6 @@ def _trained(
             )
         ],
     )
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What the gate says of a candidate."""
-
-    live: bool
-    passed: bool
-    message: str
-    compared: tuple[Compared, ...] = ()
-
-
-def _said(store: ObjectStore, result: "Result", wanted: Offer) -> _Said:
-    from imgsearch_assets.training.trainer import offer
-
-    bundle = result.store(store)
-    if not wanted.offer:
-        _, compared = beside_live(store, bundle, result.yardstick)
-        passed = all(one.passed for one in compared)
-        return _Said(False, passed, f"{bundle.name} {bundle.version} is kept, and was not offered", compared)
-    try:
-        done = offer(
-            store,
-            result,
-            wanted.who or "dagster",
-            wanted.why or f"job train_{bundle.name}",
-            waive=wanted.waive,
-        )
-    except Refused as refused:
-        return _Said(False, False, refused.message, refused.compared)
-    except TooFew as few:
-        return _Said(False, False, few.message, beside_live(store, bundle, result.yardstick)[1])
-    if not done.changed:
-        return _Said(True, True, f"{bundle.name} {bundle.version} was live already")
-    message = f"{bundle.name} {bundle.version} is live"
-    if done.waived:
-        worse = "; ".join(one.sentence for one in done.waived)
-        message += f", though worse ({worse}), as {wanted.who} says: {wanted.why}"
-    return _Said(True, not done.waived, message, done.compared)
 
 
 def _table(compared: tuple[Compared, ...]) -> pa.Table:
