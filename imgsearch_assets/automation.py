@@ -34,6 +34,11 @@ ON_NEW_CODE = (dg.AutomationCondition.missing().newly_true() | _CODE_CHANGED.sin
 )
 
 
+def whole(assets: Sequence[dg.AssetKey]) -> dg.RunRequest:
+    """Of a job with these assets, which are named: else conditions take what fails in it as not asked for."""
+    return dg.RunRequest(asset_selection=list(assets), tags=RUN_TAGS)
+
+
 def sighting(version: str) -> dg.AssetMaterialization:
     """That the catalogue was seen with a new content.
 
@@ -53,8 +58,10 @@ def _data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
     return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
 
 
-def catalogue_sensor(job: Any, needed: Sequence[dg.AssetKey], poll_s: int) -> dg.SensorDefinition:
-    """Looks at the catalogue, tells of a new content and starts ``job``, which reads it; else nothing.
+def catalogue_sensor(
+    job: Any, chain: Sequence[dg.AssetKey], needed: Sequence[dg.AssetKey], poll_s: int
+) -> dg.SensorDefinition:
+    """Looks at the catalogue, tells of a new content and starts ``job``, all of ``chain``; else nothing.
 
     A condition would lose what changes while a run has read the catalogue and not yet said so. What counts
     here is whether the last snapshot began with what is known of the catalogue now. While a run waits or is
@@ -96,7 +103,7 @@ def catalogue_sensor(job: Any, needed: Sequence[dg.AssetKey], poll_s: int) -> dg
         elif version == asked:
             said += "; the run for it read nothing, the next change or the daily run makes up for it"
         else:
-            asked, requests = str(version), [dg.RunRequest(tags=RUN_TAGS)]
+            asked, requests = str(version), [whole(chain)]
         return dg.SensorResult(
             cursor=f"{stamp}\n{asked}",
             asset_events=events,
@@ -173,12 +180,20 @@ def automation_sensor(poll_s: int) -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def daily(job_name: str) -> dg.ScheduleDefinition:
-    """The floor: pictures that failed are tried again even when nobody touches the catalogue."""
-    return dg.ScheduleDefinition(
+def daily(job: Any, assets: Sequence[dg.AssetKey]) -> dg.ScheduleDefinition:
+    """The floor: pictures that failed are tried again even when nobody touches the catalogue.
+
+    ``assets`` are those of ``job``.
+    """
+
+    @dg.schedule(
         name="daily",
-        job_name=job_name,
+        job=job,
         cron_schedule="0 4 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def look() -> dg.RunRequest:
+        return whole(assets)
+
+    return look

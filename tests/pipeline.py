@@ -225,9 +225,8 @@ class Records:
         self.instance = instance
 
     def runs(self) -> list[dg.DagsterRun]:
-        """Those that begin with the catalogue, the last first."""
-        jobs = ("catalogue_change", "refresh")
-        return [run for run in self.instance.get_runs() if run.job_name in jobs]
+        """The last first."""
+        return list(self.instance.get_runs())
 
     def settled(self) -> bool:
         return all(run.is_finished for run in self.instance.get_runs())

@@ -66,19 +66,19 @@ def test_many_changes_while_a_run_is_in_work_are_one_run_after_it(shop: Shop, re
 
 
 def test_a_catalogue_that_did_not_change_starts_nothing(shop: Shop, records: Records) -> None:
-    runs = len(records.instance.get_runs())
+    runs = len(records.runs())
     shop.write(range(PRODUCTS + 2))  # the same content in another file
     time.sleep(QUIET_S)
-    assert len(records.instance.get_runs()) == runs
+    assert len(records.runs()) == runs
 
 
 def test_a_failed_step_is_tried_again_and_what_comes_later_makes_up_for_it(
     shop: Shop, records: Records
 ) -> None:
-    runs = len(records.instance.get_runs())
+    runs = len(records.runs())
     shop.redis.kill()
     shop.write(range(PRODUCTS + 3))
-    until(lambda: len(records.instance.get_runs()) == runs + 1, "a run")
+    until(lambda: len(records.runs()) == runs + 1, "a run")
     until(records.settled, "its end", 180)
     failed = records.runs()[0]
     assert failed.status == FAILURE
@@ -89,7 +89,7 @@ def test_a_failed_step_is_tried_again_and_what_comes_later_makes_up_for_it(
     assert 2 <= waits[0] <= 4 <= waits[1], "each time longer"
     assert shop.live == set(range(PRODUCTS + 2))
     time.sleep(QUIET_S)
-    assert len(records.instance.get_runs()) == runs + 1, "nothing is started for nothing"
+    assert len(records.runs()) == runs + 1, "nothing is started for nothing"
 
     shop.redis.start()
     shop.write(range(PRODUCTS + 4))

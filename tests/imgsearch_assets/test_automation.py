@@ -73,6 +73,7 @@ class Watch:
         self.instance = dg.DagsterInstance.ephemeral()
         self._environment = environment
         self._change = build_definitions(environment).resolve_job_def(CHANGE)
+        self._chain = list(self._change.asset_layer.executable_asset_keys)
         self._models = [dg.AssetKey(name) for name in MODELS]
         self._cursor: str | None = None
         for name in there:
@@ -83,7 +84,7 @@ class Watch:
         context = dg.build_sensor_context(
             self.instance, cursor=self._cursor, resources={"environment": self._environment}
         )
-        result = catalogue_sensor(self._change, self._models, 5)(context)
+        result = catalogue_sensor(self._change, self._chain, self._models, 5)(context)
         if isinstance(result, dg.SkipReason):
             return str(result.skip_message)
         assert isinstance(result, dg.SensorResult)
@@ -93,6 +94,7 @@ class Watch:
             self.instance.report_runless_asset_event(event)
         if result.run_requests:
             assert [request.tags for request in result.run_requests] == [RUN_TAGS]
+            assert [request.asset_selection for request in result.run_requests] == [self._chain]
             return "a run"
         assert result.skip_reason is not None
         return str(result.skip_reason.skip_message)
