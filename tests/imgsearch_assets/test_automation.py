@@ -181,6 +181,25 @@ def test_changes_while_a_run_waits_are_read_by_it(environment: Environment) -> N
     assert watch.tick() == UNWRITTEN
 
 
+def test_twenty_changes_in_a_minute_are_few_runs(environment: Environment) -> None:
+    """A look every five seconds, runs of twelve."""
+    watch = Watch(environment, *MODELS)
+    job = build_definitions(environment).resolve_job_def(CHANGE)
+    changes, runs, in_work, ends = list(range(3, 60, 3)), 0, None, 0
+    for second in range(0, 90, 5):
+        while changes and changes[0] <= second:
+            write(Path(environment.catalogue), 1000 + changes.pop(0))
+        if in_work is not None and second >= ends:
+            watch.instance.report_run_canceled(in_work)  # and one that read the catalogue in its place
+            in_work = None
+        if watch.tick() == "a run":
+            runs += 1
+            assert watch.run()
+            in_work, ends = watch.instance.create_run_for_job(job), second + 12
+    assert runs <= 6
+    assert watch.tick() == UNWRITTEN
+
+
 def test_a_run_that_cannot_read_the_catalogue_is_not_started_again_and_again(
     environment: Environment,
 ) -> None:
