@@ -42,7 +42,7 @@ def whole(assets: Sequence[dg.AssetKey]) -> dg.RunRequest:
 def sighting(version: str) -> dg.AssetMaterialization:
     """That the catalogue was seen with a new content.
 
-    A materialization, though another made it: conditions do not hear of observations of an external asset.
+    A materialization, though another made it; the next snapshot records it as what it was made of.
     """
     return dg.AssetMaterialization(PRODUCTS, tags={DATA_VERSION_TAG: version})
 
