@@ -1,16 +1,21 @@
 """When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
 from imgsearch_assets.environment import Environment
 from serving.errors import NotFound, Unavailable
 from serving.models.live import live_version
 from serving.object_store import ObjectStore
+
+# In which time the daemon starts a run again that died.
+_RETRIED_S = 30.0
 
 PRODUCTS = dg.AssetKey("products")
 SNAPSHOT = dg.AssetKey("product_snapshot")
@@ -94,13 +99,15 @@ def catalogue_sensor(
                 version, events = found, [sighting(found)]
                 said = "the catalogue changed"
         requests = []
-        if version == _read_version(instance):
+        run = _last_run(instance)
+        lost = run is not None and _lost(run)
+        if version == _read_version(instance) and not lost:
             asked = ""
         elif any(instance.get_latest_materialization_event(key) is None for key in needed):
             said += "; no run before the models are registered"
-        elif _in_work(instance):
+        elif run is not None and not run.dagster_run.is_finished:
             said += "; a run is in work, the next one comes after it"
-        elif version == asked:
+        elif version == asked and not lost:
             said += "; the run for it read nothing, the next change or the daily run makes up for it"
         else:
             asked, requests = str(version), [whole(chain)]
@@ -121,11 +128,21 @@ def _read_version(instance: dg.DagsterInstance) -> str | None:
     return (made.tags or {}).get(_READ_TAG) if made else None
 
 
-def _in_work(instance: dg.DagsterInstance) -> bool:
-    """Whether the last run that was to read the catalogue waits or is at work."""
+def _last_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
+    """The last run that was to read the catalogue."""
     planned = instance.get_latest_planned_materialization_info(SNAPSHOT)
-    run = instance.get_run_by_id(planned.run_id) if planned else None
-    return run is not None and not run.is_finished
+    return instance.get_run_record_by_id(planned.run_id) if planned else None
+
+
+def _lost(run: dg.RunRecord) -> bool:
+    """Whether a run that died was to be started again, and was not.
+
+    The daemon does not do it for what runs without it, nor where it looked for failures in the very moment in
+    which that of this run was on record and its status not yet.
+    """
+    tags, ended = run.dagster_run.tags, run.end_time
+    to_retry = tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in tags
+    return to_retry and ended is not None and time.time() - ended > _RETRIED_S
 
 
 def model_sensor(models: Mapping[str, dg.AssetKey], poll_s: int) -> dg.SensorDefinition:

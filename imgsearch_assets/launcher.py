@@ -7,8 +7,9 @@ import dagster as dg
 import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
-# A run that is asked to end finishes the call that it is in, such as a batch of pictures.
-END_S = 10.0
+# A run that is asked to end finishes the call that it is in, such as a batch of pictures. Off the beat of the
+# daemon's loops, every 5 s: one that looks for failures as one is written down would not see it.
+END_S = 7.0
 
 
 class LocalRunLauncher(DefaultRunLauncher):

@@ -219,6 +219,23 @@ def test_a_run_that_cannot_read_the_catalogue_is_not_started_again_and_again(
     assert watch.run()
 
 
+def test_a_run_that_died_and_was_not_started_again_is(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(environment, *MODELS)
+    assert watch.tick() == "a run"
+    assert watch.run()
+    died = watch.instance.create_run_for_job(build_definitions(environment).resolve_job_def(CHANGE))
+    watch.instance.report_run_failed(died)
+    assert watch.tick() == UNWRITTEN, "it failed, and would again"
+    watch.instance.add_run_tags(died.run_id, {"dagster/will_retry": "true"})
+    assert watch.tick() == UNWRITTEN, "the daemon may yet do it"
+    monkeypatch.setattr("imgsearch_assets.automation._RETRIED_S", 0)
+    assert watch.tick() == "a run"
+    assert watch.run()
+    assert watch.tick() == UNWRITTEN
+
+
 def test_what_a_refresh_read_is_not_told_again(environment: Environment) -> None:
     watch = Watch(environment, *MODELS)
     watch.instance.report_runless_asset_event(sighting(catalogue_version(environment.catalogue)))
