@@ -1,16 +1,21 @@
 """When things run: a change of the catalogue starts one run through the whole chain, and so does a day."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
 from imgsearch_assets.environment import Environment
 from serving.errors import NotFound, Unavailable
 from serving.models.live import live_version
 from serving.object_store import ObjectStore
+
+# In which time the daemon starts a run again that died.
+_RETRIED_S = 30.0
 
 PRODUCTS = dg.AssetKey("products")
 SNAPSHOT = dg.AssetKey("product_snapshot")
@@ -34,10 +39,15 @@ ON_NEW_CODE = (dg.AutomationCondition.missing().newly_true() | _CODE_CHANGED.sin
 )
 
 
+def whole(assets: Sequence[dg.AssetKey]) -> dg.RunRequest:
+    """Of a job with these assets, which are named: else conditions take what fails in it as not asked for."""
+    return dg.RunRequest(asset_selection=list(assets), tags=RUN_TAGS)
+
+
 def sighting(version: str) -> dg.AssetMaterialization:
     """That the catalogue was seen with a new content.
 
-    A materialization, though another made it: conditions do not hear of observations of an external asset.
+    A materialization, though another made it; the next snapshot records it as what it was made of.
     """
     return dg.AssetMaterialization(PRODUCTS, tags={DATA_VERSION_TAG: version})
 
@@ -53,8 +63,10 @@ def _data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
     return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
 
 
-def catalogue_sensor(job: Any, needed: Sequence[dg.AssetKey], poll_s: int) -> dg.SensorDefinition:
-    """Looks at the catalogue, tells of a new content and starts ``job``, which reads it; else nothing.
+def catalogue_sensor(
+    job: Any, chain: Sequence[dg.AssetKey], needed: Sequence[dg.AssetKey], poll_s: int
+) -> dg.SensorDefinition:
+    """Looks at the catalogue, tells of a new content and starts ``job``, all of ``chain``; else nothing.
 
     A condition would lose what changes while a run has read the catalogue and not yet said so. What counts
     here is whether the last snapshot began with what is known of the catalogue now. While a run waits or is
@@ -87,16 +99,18 @@ def catalogue_sensor(job: Any, needed: Sequence[dg.AssetKey], poll_s: int) -> dg
                 version, events = found, [sighting(found)]
                 said = "the catalogue changed"
         requests = []
-        if version == _read_version(instance):
+        run = _last_run(instance)
+        lost = run is not None and _lost(run)
+        if version == _read_version(instance) and not lost:
             asked = ""
         elif any(instance.get_latest_materialization_event(key) is None for key in needed):
             said += "; no run before the models are registered"
-        elif _in_work(instance):
+        elif run is not None and not run.dagster_run.is_finished:
             said += "; a run is in work, the next one comes after it"
-        elif version == asked:
+        elif version == asked and not lost:
             said += "; the run for it read nothing, the next change or the daily run makes up for it"
         else:
-            asked, requests = str(version), [dg.RunRequest(tags=RUN_TAGS)]
+            asked, requests = str(version), [whole(chain)]
         return dg.SensorResult(
             cursor=f"{stamp}\n{asked}",
             asset_events=events,
@@ -114,11 +128,21 @@ def _read_version(instance: dg.DagsterInstance) -> str | None:
     return (made.tags or {}).get(_READ_TAG) if made else None
 
 
-def _in_work(instance: dg.DagsterInstance) -> bool:
-    """Whether the last run that was to read the catalogue waits or is at work."""
+def _last_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
+    """The last run that was to read the catalogue."""
     planned = instance.get_latest_planned_materialization_info(SNAPSHOT)
-    run = instance.get_run_by_id(planned.run_id) if planned else None
-    return run is not None and not run.is_finished
+    return instance.get_run_record_by_id(planned.run_id) if planned else None
+
+
+def _lost(run: dg.RunRecord) -> bool:
+    """Whether a run that died was to be started again, and was not.
+
+    The daemon does not do it for what runs without it, nor where it looked for failures in the very moment in
+    which that of this run was on record and its status not yet.
+    """
+    tags, ended = run.dagster_run.tags, run.end_time
+    to_retry = tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in tags
+    return to_retry and ended is not None and time.time() - ended > _RETRIED_S
 
 
 def model_sensor(models: Mapping[str, dg.AssetKey], poll_s: int) -> dg.SensorDefinition:
@@ -173,12 +197,20 @@ def automation_sensor(poll_s: int) -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def daily(job_name: str) -> dg.ScheduleDefinition:
-    """The floor: pictures that failed are tried again even when nobody touches the catalogue."""
-    return dg.ScheduleDefinition(
+def daily(job: Any, assets: Sequence[dg.AssetKey]) -> dg.ScheduleDefinition:
+    """The floor: pictures that failed are tried again even when nobody touches the catalogue.
+
+    ``assets`` are those of ``job``.
+    """
+
+    @dg.schedule(
         name="daily",
-        job_name=job_name,
+        job=job,
         cron_schedule="0 4 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def look() -> dg.RunRequest:
+        return whole(assets)
+
+    return look

@@ -1,7 +1,5 @@
 """The one code location: every asset, when it runs, and with what."""
 
-from collections.abc import Iterable
-
 import dagster as dg
 
 from imgsearch_assets.assets import (
@@ -52,26 +50,26 @@ CHANGE = "catalogue_change"
 def build_definitions(environment: Environment) -> dg.Definitions:
     """Everything, for one environment."""
     policy = environment.pipeline.production_release
-    production = dg.AssetSelection.assets("production_release")
+    production = dg.AssetKey("production_release")
+    assets: list[Asset] = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
+    specs = [spec for asset in assets if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
+    everything = [spec.key for spec in specs if spec.key != production and spec.group_name != training.GROUP]
     refresh = dg.define_asset_job(
         REFRESH,
-        dg.AssetSelection.all() - production - dg.AssetSelection.groups(training.GROUP),
+        dg.AssetSelection.assets(*everything),
         description="From the catalogue to what is searched, whole.",
         run_tags=RUN_TAGS,
     )
     promote = dg.define_asset_job(
         PROMOTE,
-        production,
+        dg.AssetSelection.assets(production),
         description="What staging has, made live in production; whoever starts it says who and why.",
     )
-    assets: list[Asset] = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
-    snapshot = catalogue.product_snapshot.key
-    follows = [
-        spec.key for asset in assets for spec in _specs(asset) if spec.automation_condition is ON_CHANGE
-    ]
+    follows = [spec.key for spec in specs if spec.automation_condition is ON_CHANGE]
+    chain = [catalogue.product_snapshot.key, *follows]
     change = dg.define_asset_job(
         CHANGE,
-        dg.AssetSelection.assets(snapshot, *follows) & dg.AssetSelection.assets(snapshot).downstream(),
+        dg.AssetSelection.assets(*chain),
         description="From a changed catalogue to what is searched: what follows it by itself.",
         run_tags=RUN_TAGS,
     )
@@ -80,9 +78,9 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     return dg.Definitions(
         assets=[told(asset) for asset in assets],
         jobs=[refresh, change, promote, *training.jobs()],
-        schedules=[daily(REFRESH)],
+        schedules=[daily(refresh, everything)],
         sensors=[
-            catalogue_sensor(change, needed, poll_s),
+            catalogue_sensor(change, chain, needed, poll_s),
             model_sensor(models.MODELS, poll_s),
             automation_sensor(poll_s),
             operation.cost_sensor(environment.pipeline.prices),
@@ -92,10 +90,6 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         # A process a step costs seconds each; every step uses all cores by itself.
         executor=dg.in_process_executor,
     )
-
-
-def _specs(asset: dg.AssetsDefinition | dg.AssetSpec) -> Iterable[dg.AssetSpec]:
-    return (asset,) if isinstance(asset, dg.AssetSpec) else asset.specs
 
 
 defs = build_definitions(read_environment())

@@ -45,7 +45,8 @@ STEPS = (
     "feature_store",
     "staging_release",
 )
-_FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+# dagster-postgres is a patch behind dagster, and says so.
+MISMATCH = "ignore:Found version mismatch"
 
 
 class PictureHost:
@@ -109,7 +110,8 @@ class Shop:
             "IMGSEARCH_FETCH_ALLOW_HOSTS": json.dumps([self.host.address]),
             "DAGSTER_HOME": str(self.dagster),
             "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "ignore:Found version mismatch",  # of dagster-postgres
+            "PYTHONWARNINGS": MISMATCH,
+            **({"DAGSTER_POSTGRES_URL": url} if (url := os.environ.get("DAGSTER_POSTGRES_URL")) else {}),
         }
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -223,9 +225,8 @@ class Records:
         self.instance = instance
 
     def runs(self) -> list[dg.DagsterRun]:
-        """Those that begin with the catalogue, the last first."""
-        jobs = ("catalogue_change", "refresh")
-        return [run for run in self.instance.get_runs() if run.job_name in jobs]
+        """The last first."""
+        return list(self.instance.get_runs())
 
     def settled(self) -> bool:
         return all(run.is_finished for run in self.instance.get_runs())

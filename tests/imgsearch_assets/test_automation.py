@@ -73,6 +73,7 @@ class Watch:
         self.instance = dg.DagsterInstance.ephemeral()
         self._environment = environment
         self._change = build_definitions(environment).resolve_job_def(CHANGE)
+        self._chain = list(self._change.asset_layer.executable_asset_keys)
         self._models = [dg.AssetKey(name) for name in MODELS]
         self._cursor: str | None = None
         for name in there:
@@ -83,7 +84,7 @@ class Watch:
         context = dg.build_sensor_context(
             self.instance, cursor=self._cursor, resources={"environment": self._environment}
         )
-        result = catalogue_sensor(self._change, self._models, 5)(context)
+        result = catalogue_sensor(self._change, self._chain, self._models, 5)(context)
         if isinstance(result, dg.SkipReason):
             return str(result.skip_message)
         assert isinstance(result, dg.SensorResult)
@@ -93,6 +94,7 @@ class Watch:
             self.instance.report_runless_asset_event(event)
         if result.run_requests:
             assert [request.tags for request in result.run_requests] == [RUN_TAGS]
+            assert [request.asset_selection for request in result.run_requests] == [self._chain]
             return "a run"
         assert result.skip_reason is not None
         return str(result.skip_reason.skip_message)
@@ -179,6 +181,25 @@ def test_changes_while_a_run_waits_are_read_by_it(environment: Environment) -> N
     assert watch.tick() == UNWRITTEN
 
 
+def test_twenty_changes_in_a_minute_are_few_runs(environment: Environment) -> None:
+    """A look every five seconds, runs of twelve."""
+    watch = Watch(environment, *MODELS)
+    job = build_definitions(environment).resolve_job_def(CHANGE)
+    changes, runs, in_work, ends = list(range(3, 60, 3)), 0, None, 0
+    for second in range(0, 90, 5):
+        while changes and changes[0] <= second:
+            write(Path(environment.catalogue), 1000 + changes.pop(0))
+        if in_work is not None and second >= ends:
+            watch.instance.report_run_canceled(in_work)  # and one that read the catalogue in its place
+            in_work = None
+        if watch.tick() == "a run":
+            runs += 1
+            assert watch.run()
+            in_work, ends = watch.instance.create_run_for_job(job), second + 12
+    assert runs <= 6
+    assert watch.tick() == UNWRITTEN
+
+
 def test_a_run_that_cannot_read_the_catalogue_is_not_started_again_and_again(
     environment: Environment,
 ) -> None:
@@ -196,6 +217,23 @@ def test_a_run_that_cannot_read_the_catalogue_is_not_started_again_and_again(
     write(path, 2)
     assert watch.tick() == "a run"
     assert watch.run()
+
+
+def test_a_run_that_died_and_was_not_started_again_is(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(environment, *MODELS)
+    assert watch.tick() == "a run"
+    assert watch.run()
+    died = watch.instance.create_run_for_job(build_definitions(environment).resolve_job_def(CHANGE))
+    watch.instance.report_run_failed(died)
+    assert watch.tick() == UNWRITTEN, "it failed, and would again"
+    watch.instance.add_run_tags(died.run_id, {"dagster/will_retry": "true"})
+    assert watch.tick() == UNWRITTEN, "the daemon may yet do it"
+    monkeypatch.setattr("imgsearch_assets.automation._RETRIED_S", 0)
+    assert watch.tick() == "a run"
+    assert watch.run()
+    assert watch.tick() == UNWRITTEN
 
 
 def test_what_a_refresh_read_is_not_told_again(environment: Environment) -> None:

@@ -1,9 +1,12 @@
-"""A run whose process has died is found out."""
+"""A run whose process has died is found out, and one that hangs is ended."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
 import pytest
@@ -68,6 +71,45 @@ def test_a_later_process_of_the_same_number_does_not_count(
 
 def test_a_run_that_has_not_said_which_process_it_is(instance: dg.DagsterInstance) -> None:
     assert health(instance, None) == (WorkerStatus.UNKNOWN, "the run has not said which process it is")
+
+
+@contextmanager
+def at_work(instance: dg.DagsterInstance, program: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A run in a process of its own, which has begun."""
+    command = [sys.executable, "-c", f"import signal, time; {program}; print(flush=True); time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        run = instance.create_run_for_job(work)
+        instance.report_engine_event("started", run, EngineEventData.in_process(child.pid))
+        yield run.run_id, child
+        child.kill()
+
+
+def ended(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    launcher = LocalRunLauncher()
+    launcher.register_instance(instance)
+    assert launcher.terminate(run_id)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def test_a_run_is_asked_to_end_and_says_itself_how_it_did(instance: dg.DagsterInstance) -> None:
+    with at_work(instance, "pass") as (run_id, process):
+        assert ended(instance, run_id) is dg.DagsterRunStatus.CANCELING
+        process.wait(5)
+
+
+def test_a_run_that_does_not_end_is_killed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsearch_assets.launcher.END_S", 0.1)
+    with at_work(instance, "signal.signal(signal.SIGINT, signal.SIG_IGN)") as (run_id, process):
+        assert ended(instance, run_id) is dg.DagsterRunStatus.CANCELED
+        assert process.wait() == -signal.SIGKILL
+    (said,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_CANCELED)
+    assert said.message == f"Process {process.pid} did not end and was killed."
 
 
 def test_dagster_yaml_names_it() -> None:

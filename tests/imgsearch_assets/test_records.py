@@ -13,6 +13,7 @@ from dagster._core.events import EngineEventData
 from imgsearch_assets.launcher import free_pools
 from imgsearch_assets.services import ROOT, dagster_home
 from tests import busy_run
+from tests.pipeline import MISMATCH
 from tests.postgres_process import PostgresProcess
 
 pytestmark = pytest.mark.slow
@@ -24,14 +25,11 @@ AT_ONCE = 5
 def nothing() -> None: ...
 
 
-QUIET = "ignore:Found version mismatch:UserWarning"  # dagster-postgres is a patch behind dagster
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installation's ``DAGSTER_HOME``."""
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is what it was afterwards
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore:Found version mismatch")
+    monkeypatch.setenv("PYTHONWARNINGS", MISMATCH)
     if request.param == "sqlite":
         yield dagster_home(tmp_path)
         return
@@ -41,7 +39,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     postgres.close()
 
 
-@pytest.mark.filterwarnings(QUIET)
+@pytest.mark.filterwarnings(MISMATCH)
 def test_runs_at_once_write_their_records(home: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name.startswith("DAGSTER")}
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -66,7 +64,7 @@ def _span(instance: dg.DagsterInstance, run_id: str, step: str) -> tuple[float, 
     return stats.start_time, stats.end_time
 
 
-@pytest.mark.filterwarnings(QUIET)
+@pytest.mark.filterwarnings(MISMATCH)
 def test_places_in_pools_of_runs_that_are_gone_are_given_back(home: Path) -> None:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         storage = instance.event_log_storage
