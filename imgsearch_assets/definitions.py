@@ -9,6 +9,7 @@ from imgsearch_assets.assets import (
     features,
     images,
     index,
+    ledger,
     models,
     operation,
     release,
@@ -30,6 +31,7 @@ from imgsearch_assets.story import Asset, told
 ASSETS = (
     catalogue.products,
     catalogue.product_snapshot,
+    ledger.product_sightings,
     catalogue.catalogue_diff,
     images.product_images,
     models.item_detector,
@@ -39,6 +41,7 @@ ASSETS = (
     index.ann_index,
     release.feature_store,
     release.staging_release,
+    ledger.product_ledger,
     operation.run_cost,
     training.training_dataset,
     training.trained_detector,
