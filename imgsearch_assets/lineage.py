@@ -95,18 +95,20 @@ def _as_is(asset: str, schema: pa.Schema) -> Sources:
     return {name: [(asset, name)] for name in schema.names}
 
 
+_ROW = [("product_snapshot", name) for name in PRODUCTS.names]
 _LOOKS = [("item_embeddings", VECTOR)]
 
 SOURCES: Mapping[str, Sources] = {
     "product_snapshot": _as_is("products", PRODUCTS),
     "product_sightings": {
         "product_id": [("product_snapshot", "product_id")],
-        "change": [("product_snapshot", name) for name in PRODUCTS.names],
         "updated_at": [("product_snapshot", "updated_at")],
+        **dict.fromkeys(("change", "reason", "detail"), _ROW),
+        **dict.fromkeys(("at", "snapshot", "run"), ()),
     },
     "catalogue_diff": {
         "product_id": [("product_snapshot", "product_id")],
-        "change": [("product_snapshot", name) for name in PRODUCTS.names],
+        "change": _ROW,
     },
     "product_images": {
         "product_id": [("product_snapshot", "product_id")],
@@ -138,9 +140,15 @@ SOURCES: Mapping[str, Sources] = {
         "vectors": [("ann_index", VECTOR)],
     },
     "product_ledger": {
+        "product_id": [("ann_index", "product_id")],
+        "change": [("ann_index", name) for name in INDEXED.names],
         "seen_as": [("product_sightings", "change")],
         "seen_at": [("product_sightings", "at")],
         "updated_at": [("product_sightings", "updated_at")],
+        "fetched_at": [("product_images", "sha256")],
+        "detected_at": [("item_detections", "box")],
+        "embedded_at": [("item_embeddings", VECTOR)],
+        **dict.fromkeys(("at", "generation", "by", "rolled_back_from", "indexed_at"), ()),
     },
 }
 

@@ -390,9 +390,9 @@ def test_what_a_gate_refused_in_one_run_is_taken_up_by_no_other(environment: Env
         made(instance, definitions, name)
     result = dg.evaluate_automation_conditions(definitions, instance, everything)
     for asset, downstream in (
-        ("catalogue_diff", CHAIN - {"product_snapshot", "catalogue_diff"}),
-        ("ann_index", {"feature_store", "staging_release", "release_replay"}),
-        ("feature_store", {"staging_release", "release_replay"}),
+        ("catalogue_diff", CHAIN - {"product_snapshot", "product_sightings", "catalogue_diff"}),
+        ("ann_index", {"feature_store", "staging_release", "release_replay", "product_ledger"}),
+        ("feature_store", {"staging_release", "release_replay", "product_ledger"}),
     ):
         for passed in (False, True):
             made(instance, definitions, asset, passed)
