@@ -65,7 +65,8 @@ def _show(journey: "Journey") -> None:
     if journey.pictures:
         pictures = Table("picture", "fetched", "why not", "next try", "items", "searchable")
         for one in journey.pictures:
-            said = [one.reason, one.http_status and f"HTTP {one.http_status}", one.detected_reason]
+            status = f"HTTP {one.http_status}" if one.reason and one.http_status else None
+            said = [one.reason, status, one.detected_reason]
             pictures.add_row(
                 _plain(one.image_url),
                 time(one.fetched_at) if one.fetched == "done" else _SIGNS[one.fetched],

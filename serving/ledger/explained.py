@@ -111,8 +111,8 @@ def _stock(facts: Facts) -> Stage:
     at = facts.stock.at if facts.stock else None
     state: State = "done" if in_stock(facts) else "failed"
     detail = "in stock" if state == "done" else "sold out, and hidden"
-    if facts.stock_unknown:
-        detail += f", as the generation has it: {facts.stock_unknown}"
+    if facts.stock is None:
+        detail += ", as the generation has it: " + (facts.stock_unknown or "no Redis is named")
     return Stage(stage="in_stock", state=state, at=at, detail=detail)
 
 
