@@ -1,10 +1,12 @@
 """Where a product is, over HTTP: for administrators, and as it is described."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import schemathesis
 from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import ignored_auth
@@ -46,14 +48,15 @@ def told(reply: Any) -> tuple[int, str, str]:
 
 
 def test_where_a_product_is(admin: TestClient, history: History, redis_url: str) -> None:
-    reply = admin.get(PATH.format("p003"))
-    assert reply.status_code == 200
-    assert reply.json() == history.explain("p003").model_dump()
-    assert admin.get(PATH.format("a/b")).json()["verdict"] == "live"
-    log = StockLog(redis_url, "local")
-    log.write_whole(None, {"p003": SOLD_OUT})
-    log.close()
-    assert admin.get(PATH.format("p003")).json()["verdict"] == "sold_out"
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    with closing(StockLog(redis_url, "local")) as log:
+        reply = admin.get(PATH.format("p003"))
+        assert reply.status_code == 200
+        assert reply.json() == history.explain("p003", stock_log=log).model_dump()
+        assert admin.get(PATH.format("a/b")).json()["verdict"] == "live"
+        log.write_whole(None, {"p003": SOLD_OUT})
+        assert admin.get(PATH.format("p003")).json()["verdict"] == "sold_out"
 
 
 def test_nobody_saw_it(admin: TestClient) -> None:
