@@ -7,6 +7,7 @@ from imgsearch_assets.assets import (
     features,
     images,
     index,
+    ledger,
     models,
     operation,
     release,
@@ -28,6 +29,7 @@ from imgsearch_assets.story import Asset, told
 ASSETS = (
     catalogue.products,
     catalogue.product_snapshot,
+    ledger.product_sightings,
     catalogue.catalogue_diff,
     images.product_images,
     models.item_detector,
@@ -37,6 +39,7 @@ ASSETS = (
     index.ann_index,
     release.feature_store,
     release.staging_release,
+    ledger.product_ledger,
     operation.run_cost,
     training.training_dataset,
     training.trained_detector,

@@ -167,6 +167,14 @@ class PipelineSettings(BaseSettings):
         description="Share of the products in stock that must be in the index; a product needs one good "
         "picture of several, so more is lacking than pictures can explain.",
     )
+    new_to_searchable_s: float = Field(
+        3600.0,
+        gt=0,
+        description="Of 100 new products 95 are searchable within this time, or a check of the ledger warns.",
+    )
+    sold_to_hidden_s: float = Field(
+        3.0, gt=0, description="The same from when a product is sold out to when it is hidden."
+    )
     same_picture_cosine: float = Field(
         Alike.picture,
         gt=0,

@@ -33,6 +33,10 @@ def values_by_key(
 
     A URL that several products share counts as the first one's picture.
     """
+    # A generation has them in dictionaries, which Arrow does not sort.
+    items = items.select(["image_url", "product_id", "box"]).cast(
+        pa.schema([(name, pa.string()) for name in ("image_url", "product_id", "box")])
+    )
     order = np.asarray(
         pc.sort_indices(
             items, [("image_url", "ascending"), ("product_id", "ascending"), ("box", "ascending")]

@@ -14,6 +14,7 @@ from imgsearch_assets.features import embeddings_schema
 from imgsearch_assets.snapshot import CHANGES, PICTURES
 from serving.index.generation import GROUPS, ITEMS, VECTOR
 from serving.index.generation import PRODUCTS as INDEXED
+from serving.ledger.events import PASSAGES, SIGHTINGS
 
 MEANING: Mapping[str, str] = {
     "product_id": "The retailer's own name of the product, unique.",
@@ -26,7 +27,22 @@ MEANING: Mapping[str, str] = {
     "in_stock": "Whether it can be bought; the stock feed is newer.",
     "image_urls": "Where its pictures are, the main one first.",
     "updated_at": "When the retailer last wrote the row, if it says.",
-    "change": "new, removed, repictured, touched or reattributed, against what is live.",
+    "change": "new, removed, repictured, touched or reattributed (seen only: rejected); of a release: "
+    "came, changed or went.",
+    "reason": "Why the row was rejected.",
+    "detail": "What about the row is wrong.",
+    "at": "When it was seen, or released.",
+    "snapshot": "The look at the catalogue that has the change.",
+    "run": "The run that saw it.",
+    "generation": "The index that was released.",
+    "by": "Who released it, and why.",
+    "rolled_back_from": "The generation that the release went back from.",
+    "seen_as": "The change of the catalogue that the release brought.",
+    "seen_at": "When that was seen.",
+    "fetched_at": "When the last of its pictures was there.",
+    "detected_at": "When the last of them had its items.",
+    "embedded_at": "When the last of these had its vector.",
+    "indexed_at": "When the index was made.",
     "image_url": "Where the picture was fetched.",
     "sha256": "Hash of the picture's bytes, by which they are kept.",
     "box": "Part of the picture that is searched: the item, or the whole picture.",
@@ -62,12 +78,14 @@ _FEATURES = pa.schema(
 SCHEMAS: Mapping[str, pa.Schema] = {
     "products": PRODUCTS,
     "product_snapshot": PRODUCTS,
+    "product_sightings": SIGHTINGS,
     "catalogue_diff": CHANGES,
     "product_images": PICTURES,
     "item_detections": ITEMS,
     "item_embeddings": _joined(ITEMS, _VECTOR),
     "ann_index": _INDEX,
     "feature_store": _FEATURES,
+    "product_ledger": PASSAGES,
 }
 
 Sources = Mapping[str, Sequence[tuple[str, str]]]
@@ -77,13 +95,20 @@ def _as_is(asset: str, schema: pa.Schema) -> Sources:
     return {name: [(asset, name)] for name in schema.names}
 
 
+_ROW = [("product_snapshot", name) for name in PRODUCTS.names]
 _LOOKS = [("item_embeddings", VECTOR)]
 
 SOURCES: Mapping[str, Sources] = {
     "product_snapshot": _as_is("products", PRODUCTS),
+    "product_sightings": {
+        "product_id": [("product_snapshot", "product_id")],
+        "updated_at": [("product_snapshot", "updated_at")],
+        **dict.fromkeys(("change", "reason", "detail"), _ROW),
+        **dict.fromkeys(("at", "snapshot", "run"), ()),
+    },
     "catalogue_diff": {
         "product_id": [("product_snapshot", "product_id")],
-        "change": [("product_snapshot", name) for name in PRODUCTS.names],
+        "change": _ROW,
     },
     "product_images": {
         "product_id": [("product_snapshot", "product_id")],
@@ -113,6 +138,17 @@ SOURCES: Mapping[str, Sources] = {
         "key": [("ann_index", "image_url")],
         "boxes": [("ann_index", "box")],
         "vectors": [("ann_index", VECTOR)],
+    },
+    "product_ledger": {
+        "product_id": [("ann_index", "product_id")],
+        "change": [("ann_index", name) for name in INDEXED.names],
+        "seen_as": [("product_sightings", "change")],
+        "seen_at": [("product_sightings", "at")],
+        "updated_at": [("product_sightings", "updated_at")],
+        "fetched_at": [("product_images", "sha256")],
+        "detected_at": [("item_detections", "box")],
+        "embedded_at": [("item_embeddings", VECTOR)],
+        **dict.fromkeys(("at", "generation", "by", "rolled_back_from", "indexed_at"), ()),
     },
 }
 

@@ -10,6 +10,7 @@ TAG = "machine"
 # io: waits for others most of the time (the warehouse, picture servers, Redis, the object store).
 MACHINES: dict[str, Machine] = {
     "product_snapshot": "io",
+    "product_sightings": "cpu",
     "catalogue_diff": "cpu",
     "product_images": "io",
     "item_detector": "cpu",
@@ -19,6 +20,7 @@ MACHINES: dict[str, Machine] = {
     "ann_index": "cpu",
     "feature_store": "io",
     "staging_release": "io",
+    "product_ledger": "cpu",
     "release_replay": "cpu",
     "production_release": "io",
     "training_dataset": "cpu",

@@ -80,8 +80,11 @@ def live_products(store: ObjectStore, environment: str) -> pa.Table | None:
     Raises ``Unverified`` or ``NotFound`` when they are not what was released.
     """
     manifest = live_manifest(store, environment)
-    if manifest is None:
-        return None
+    return None if manifest is None else products_of(store, manifest)
+
+
+def products_of(store: ObjectStore, manifest: Manifest) -> pa.Table:
+    """The products that a generation finds. Raises as ``verify``."""
     table = _read(store, manifest.segment("products"))
     for delta in manifest.deltas:
         removed = _read(store, delta.segment("removed"))["product_id"].combine_chunks()

@@ -97,6 +97,7 @@ class Feed:
         self._known: Known | None = None  # what Redis holds
         self._before = Known("", {})  # or held, before it was lost
         self._settled = False  # and it is what the catalogue says
+        self._compared_at: float | None = None  # what the catalogue said was in Redis then
         self._left: dict[str, float] = {}  # products that left the catalogue, and when
 
     def look(self) -> dict[str, int]:
@@ -105,7 +106,10 @@ class Feed:
         Raises ``BadInput`` where the catalogue cannot be read or would empty the shop, ``Unavailable`` where
         it is held or being written, or Redis is away. Nothing is written then.
         """
+        began = time.time()
         listed = self._read()
+        if self._compared_at is None:
+            self._compared_at = self._log.compared_at() or None
         self._catch_up()
         changes: dict[str, int] = {}
         while not self._settled:
@@ -118,6 +122,7 @@ class Feed:
             if not self._settled:
                 self._catch_up()  # another feed was faster
         self._log.compared()
+        self._compared_at = began
         return changes
 
     def halt(self, why: str) -> None:
@@ -147,7 +152,7 @@ class Feed:
 
     def _written(self, changes: dict[str, int]) -> bool:
         if self._known is not None and len(changes) <= MOST_CHANGES:
-            version = self._log.write(self._known.version, changes)
+            version = self._log.write(self._known.version, changes, self._compared_at)
             if version is not None:
                 self._known.take(News(version, changes))
         else:

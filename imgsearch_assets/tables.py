@@ -7,22 +7,25 @@ writers never wait for each other. The same layout serves a folder and a bucket.
 import io
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.ledger.rows import AT, latest_where
 from serving.object_store import ObjectStore
 
 # Past this many fragments a reader writes them back as one; older ones are removed after it is there.
 COMPACT_ABOVE = 64
+# So that one row of a large sorted table is read without the rest (``serving.ledger.rows``).
+_ROW_GROUP = 32_768
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
     """``table`` as a Parquet file; equal tables give equal bytes."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, row_group_size=_ROW_GROUP, compression="zstd")
     return sink.getvalue()
 
 
@@ -66,13 +69,21 @@ class GrowingTable:
         table = table.take(latest.combine_chunks().sort()).drop_columns("_row")
         return table.select(columns) if columns else table
 
+    def find(self, values: Collection[str], columns: Sequence[str]) -> pa.Table:
+        """The latest rows whose first key is in ``values``: ``columns``, and ``written_at``, a timestamp."""
+        found = latest_where(self.store, self.name, self.key, values, columns)
+        if found.num_columns:
+            return found
+        fields = [*(self.schema.field(name) for name in columns), pa.field("written_at", AT)]
+        return pa.schema(fields).empty_table()
+
     def compact(self) -> None:
         """Write many fragments back as one. Call it only where no other writer is at work."""
         keys = list(self.store.list(self._prefix))
         if len(keys) <= COMPACT_ABOVE:
             return
         last = int(keys[-1].rsplit("/", 1)[1].split("-", 1)[0])
-        self._write(self.read(), last + 1)
+        self._write(self.read().sort_by([(name, "ascending") for name in self.key]), last + 1)
         for key in keys:
             self.store.delete(key)
 

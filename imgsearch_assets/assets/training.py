@@ -70,6 +70,7 @@ class EmbedderConfig(Offer, EmbedderSettings):
 
 @dg.asset(
     group_name=GROUP,
+    kinds={"json"},
     check_specs=[
         dg.AssetCheckSpec(
             _LEAKS,

@@ -7,7 +7,7 @@ its id, never by a path or an address.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -17,15 +17,20 @@ from starlette.middleware import Middleware
 
 from serving.api import errors
 from serving.api.identity import Gate, Identity, describe, key_of
+from serving.api.journey import JOURNEY
 from serving.api.limits import BodyLimit
 from serving.api.pages import SafeHeaders
+from serving.api.routes import ProductIdOf
 from serving.api.schemas import ErrorAnswer
 from serving.api.telemetry import Metrics, Telemetry
+from serving.cache.stock_log import StockLog
 from serving.errors import Unsupported, Unverified
 from serving.identity import store as stored_keys
 from serving.identity.keys import Key, Name, Rate, Scope, Scopes
 from serving.index import release
 from serving.index.store import Pointer, Release, environments, generations, read_pointer
+from serving.ledger.explained import explain
+from serving.ledger.journey import Journey
 from serving.object_store import LocalObjectStore, ObjectStore
 from serving.settings import Settings
 
@@ -192,6 +197,26 @@ async def rollback(body: Rollback, admin: AdminOf) -> ReleaseAnswer:
     return _answer(pointer.history)
 
 
+@router.get(
+    "/products/{product_id:path}/journey",
+    summary="Why a product is, or is not, searchable: every stage with its time and reason",
+    responses=JOURNEY,
+)
+async def journey(product_id: ProductIdOf, admin: AdminOf) -> Journey:
+    """What it tells is not for a key of scope `search`, which a shop's pages hold: products that are not on
+    sale yet, rows of the catalogue, and who released what and why."""
+    return await admin.call(_explained, admin.settings, product_id)
+
+
+def _explained(store: ObjectStore, settings: Settings, product_id: str) -> Journey:
+    with ExitStack() as stack:
+        stock = None
+        if settings.redis_url is not None:
+            log = StockLog(settings.redis_url.get_secret_value(), settings.environment)
+            stock = stack.enter_context(closing(log))
+        return explain(store, settings.environment, product_id, stock, settings.request_timeout_s)
+
+
 def _rollback(store: ObjectStore, environment: str, who: str, why: str, to: str | None) -> Pointer:
     return release.rollback(store, environment, who, why, to, partial(release.verify_files, store))
 
@@ -255,7 +280,7 @@ def create_admin(settings: Settings, metrics: Metrics) -> FastAPI:
 
     app = FastAPI(
         title="imgsearch admin",
-        summary="API keys, and which generation is live.",
+        summary="API keys, which generation is live, and where a product is.",
         version="1",
         docs_url=None,
         redoc_url=None,

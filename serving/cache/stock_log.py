@@ -6,6 +6,9 @@ stay. Whoever has read the state goes on by the log from the entry that it came 
 of the stock. Is that entry not there any more (cut off, or of a Redis that lost its data), the state is read
 again. There is a state where there is an entry. ``stock:{local}:compared`` is when the feed last held the
 state against the catalogue, seconds since 1970; ``stock:{local}:halted`` since when, and why, it does not.
+
+An entry's id is when it was written. Where the writer knows, it has beside it when the catalogue last said
+otherwise: so long, at most, a shopper was shown what was sold out.
 """
 
 import time
@@ -19,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
-from serving.cache.stock import UNKNOWN, Changes, Known, News
+from serving.cache.stock import SOLD_OUT, UNKNOWN, Changes, Known, News
 from serving.errors import Unavailable
 
 # Entries of the log that stay, about. So many changes at once are a new state instead.
@@ -30,7 +33,16 @@ _ATTEMPTS = 5
 # Of a state that is being written, should its writer die.
 _HALF_WRITTEN_S = 600
 # What an entry says: of a product whether it is in stock, or that all of the state is new.
-_PRODUCT, _VALUE, _ALL = b"product_id", b"in_stock", b"all"
+_PRODUCT, _VALUE, _ALL, _SINCE = b"product_id", b"in_stock", b"all", b"since"
+# Entries, of the newest, among which a product's last change is looked for.
+_LOOKED_AT = 10_000
+
+
+class StockState(NamedTuple):
+    """Of one product: its value, ``UNKNOWN`` where Redis has none, and when it changed, if that is known."""
+
+    value: int
+    at: float | None
 
 
 class Halted(NamedTuple):
@@ -89,10 +101,11 @@ class StockLog:
                 return known
         raise Unavailable("the stock in Redis changes faster than it can be read")
 
-    def write(self, version: str | None, changes: Changes) -> str | None:
+    def write(self, version: str | None, changes: Changes, since: float | None = None) -> str | None:
         """Makes ``changes`` to the stock at ``version``; the version that it has then.
 
-        None, and nothing is changed, when another has changed it meanwhile.
+        ``since``, seconds since 1970, is when none of them was true yet, for ``sold_out_delays``. None, and
+        nothing is changed, when another has changed it meanwhile.
         """
         if len(changes) > MOST_CHANGES:
             raise ValueError(f"{len(changes)} changes are a new state")
@@ -106,7 +119,10 @@ class StockLog:
             if gone:
                 pipe.hdel(self._state, *gone)
             for name, value in changes.items():
-                pipe.xadd(self._log, {_PRODUCT: name, _VALUE: value}, maxlen=KEPT)
+                entry: dict[Any, Any] = {_PRODUCT: name, _VALUE: value}
+                if since is not None:
+                    entry[_SINCE] = f"{since:.3f}"
+                pipe.xadd(self._log, entry, maxlen=KEPT)
             return _written(pipe)
 
     def write_whole(self, version: str | None, products: Changes) -> str | None:
@@ -165,6 +181,35 @@ class StockLog:
             )
             for entry, fields in entries
         ]
+
+    def of(self, product_id: str) -> StockState:
+        """What is known of one product; when it changed, if that is among the last thousands of changes."""
+        with _answering():
+            value: Any = self._client.hget(self._state, product_id)
+            for at, fields in self._newest(_LOOKED_AT):
+                if fields.get(_PRODUCT, b"").decode() == product_id:
+                    return StockState(UNKNOWN if value is None else int(value), at)
+        return StockState(UNKNOWN if value is None else int(value), None)
+
+    def sold_out_delays(self, since: float) -> list[float]:
+        """Seconds that what was sold out after ``since`` (seconds since 1970) took to get here, at most."""
+        with _answering():
+            return [
+                at - float(fields[_SINCE])
+                for at, fields in self._newest(KEPT, since)
+                if _SINCE in fields and int(fields[_VALUE]) == SOLD_OUT
+            ]
+
+    def _newest(self, most: int, since: float = 0.0) -> Iterator[tuple[float, dict[bytes, bytes]]]:
+        """When each entry was written, and what it says: the newest first, none before ``since``."""
+        last = "+"
+        for _ in range(0, most, _BATCH):
+            entries: Any = self._client.xrevrange(self._log, max=last, min=int(since * 1000), count=_BATCH)
+            for entry, fields in entries:
+                yield int(entry.partition(b"-")[0]) / 1000, fields
+            if len(entries) < _BATCH:
+                return
+            last = f"({entries[-1][0].decode()}"
 
     def _entries(self, version: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """From that of ``version`` on, itself included."""

@@ -42,6 +42,8 @@ CHAIN = {
     "feature_store",
     "staging_release",
     "release_replay",
+    "product_sightings",
+    "product_ledger",
 }
 MODELS = {"item_detector", "item_embedder"}
 
@@ -307,7 +309,8 @@ def test_production_follows_by_itself_only_where_the_policy_says_so(environment:
         before = dg.evaluate_automation_conditions(defs, instance, everything)
         made(instance, defs, "ann_index")
         after = dg.evaluate_automation_conditions(defs, instance, everything, cursor=before.cursor)
-        assert requested(after) == {"feature_store", "staging_release", "release_replay"} | follows
+        released = {"feature_store", "staging_release", "release_replay", "product_ledger"}
+        assert requested(after) == released | follows
 
 
 def test_the_external_table_is_known_by_its_key() -> None:
@@ -339,6 +342,7 @@ def test_another_model_in_the_code_is_registered_and_used(
         "feature_store",
         "staging_release",
         "release_replay",
+        "product_ledger",
     }
 
 
@@ -412,6 +416,7 @@ def test_a_model_taken_up_runs_what_stands_on_it(environment: Environment) -> No
         "feature_store",
         "staging_release",
         "release_replay",
+        "product_ledger",
     }
 
 
@@ -423,9 +428,9 @@ def test_what_a_gate_refused_in_one_run_is_taken_up_by_no_other(environment: Env
         made(instance, definitions, name)
     result = dg.evaluate_automation_conditions(definitions, instance, everything)
     for asset, downstream in (
-        ("catalogue_diff", CHAIN - {"product_snapshot", "catalogue_diff"}),
-        ("ann_index", {"feature_store", "staging_release", "release_replay"}),
-        ("feature_store", {"staging_release", "release_replay"}),
+        ("catalogue_diff", CHAIN - {"product_snapshot", "product_sightings", "catalogue_diff"}),
+        ("ann_index", {"feature_store", "staging_release", "release_replay", "product_ledger"}),
+        ("feature_store", {"staging_release", "release_replay", "product_ledger"}),
     ):
         for passed in (False, True):
             made(instance, definitions, asset, passed)

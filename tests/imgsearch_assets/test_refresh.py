@@ -17,6 +17,7 @@ from imgsearch_assets.sample.change import add_bad_rows, change_catalogue
 from imgsearch_assets.snapshot import live_products
 from serving.errors import BadInput, BadSettings
 from serving.index.store import read_manifest
+from serving.ledger.explained import explain
 from serving.models.bundle import load_bundle, store_bundle
 from serving.models.live import live_version, promote
 from tests.imgsearch_assets.small_shop import Shop, small_shop
@@ -47,7 +48,7 @@ def test_a_catalogue_becomes_searchable(shop: Shop, first: Refreshed) -> None:
         "recall_at_10_vs_exact": 1.0,
         "generation": first.generation,
     }
-    assert list(first.seconds)[-3:] == ["feature_store", "staging_release", "release_replay"]
+    assert {"staging_release", "release_replay", "product_ledger"} <= set(first.seconds)
     assert all(value > 0 for value in first.seconds.values())
     released = status(shop.store, "local")
     assert released is not None
@@ -100,6 +101,8 @@ def test_gates_are_recorded_as_checks(shop: Shop, first: Refreshed) -> None:
         "parity",
         "replay_overlap",
         "not_worse_than_live",
+        "new_to_searchable",
+        "sold_to_hidden",
     }
 
 
@@ -144,6 +147,16 @@ def test_a_change_moves_only_what_changed(shop: Shop, first: Refreshed) -> None:
     ids = set(live["product_id"].to_pylist())
     assert set(change.added) <= ids
     assert not set(change.removed) & ids
+
+    sighted, ledger = shop.metadata("product_sightings"), shop.metadata("product_ledger")
+    assert (sighted["new"], sighted["removed"], ledger["local_came"], ledger["local_went"]) == (2, 1, 2, 1)
+    assert ledger["local_changed"] == len(change.new_url) + len(change.same_url)
+    assert ledger["new_to_searchable_count"] == SHOP + 2
+    assert 0 < ledger["new_to_searchable_p50_s"] <= ledger["new_to_searchable_p95_s"]
+    told = [explain(shop.store, "local", name) for name in (*change.added, *change.removed)]
+    assert [one.verdict for one in told] == ["live", "live", "removed"]
+    times = [stage.at for stage in told[0].stages if stage.stage != "in_stock"]
+    assert times == sorted(times), "each stage after the one before"
 
 
 def test_bad_rows_end_as_rows_with_reasons_and_the_rest_is_searchable(shop: Shop, first: Refreshed) -> None:

@@ -1,6 +1,7 @@
 """The stock feed, from real catalogues into a real Redis."""
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from imgsearch_assets import stock
 from imgsearch_assets.contract import COLUMNS
+from imgsearch_assets.delays import sold_to_hidden
 from imgsearch_assets.stock import Feed, Listed, check_sane, differences, follow, left
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import StockLog
@@ -365,3 +367,20 @@ def test_following_says_once_what_is_wrong(
         ("INFO", {"in_stock": 0, "sold_out": 1}),
     ]
     assert waited == [0.5, 1, 2, 4, 0.5, 0.5]
+
+
+def test_how_long_it_took_is_kept_from_the_second_look_on(shop: Shop) -> None:
+    shop.feed.look()
+    assert shop.log.sold_out_delays(0) == []
+    began = time.time()
+    shop.feed.look()
+    shop.set(p001=False)
+    shop.feed.look()
+    (took,) = shop.log.sold_out_delays(0)
+    assert 0 <= took <= time.time() - began
+    shop.set(p002=False)
+    shop.another().look()  # which was not there yet, and goes by when the other compared
+    assert len(shop.log.sold_out_delays(0)) == 2
+    figures = sold_to_hidden(shop.log, 3.0).figures
+    assert figures["sold_to_hidden_count"] == 2
+    assert 0 <= figures["sold_to_hidden_p50_s"] <= time.time() - began

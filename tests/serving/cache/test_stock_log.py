@@ -1,5 +1,6 @@
 """The stock in a real Redis: its state, its log, and what is left when either is cut short."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -204,3 +205,22 @@ def test_a_redis_that_is_away_is_told() -> None:
 
 def test_values_of_a_request() -> None:
     assert in_stock(["a", "b", "c"], [b"1", None, b"0"]) == {"a": True, "c": False}
+
+
+def test_one_product_and_when_it_changed(log: StockLog) -> None:
+    assert log.of("a") == (UNKNOWN, None)
+    version = log.write_whole(None, {"a": IN_STOCK, "b": SOLD_OUT})
+    assert log.of("a") == (IN_STOCK, None), "it was so from the start"
+    log.write(version, {"a": SOLD_OUT})
+    value, at = log.of("a")
+    assert (value, at) == (SOLD_OUT, log.latest(1)[0][0])
+
+
+def test_how_long_what_is_sold_out_took(log: StockLog) -> None:
+    now = time.time()
+    version = log.write_whole(None, dict.fromkeys("abcd", IN_STOCK))
+    version = log.write(version, {"a": SOLD_OUT}, now - 2)
+    version = log.write(version, {"b": SOLD_OUT})  # whose time nobody knows
+    version = log.write(version, {"c": SOLD_OUT, "d": IN_STOCK}, now - 7)
+    assert log.sold_out_delays(now - 60) == pytest.approx([7, 2], abs=1)
+    assert log.sold_out_delays(now + 60) == []
