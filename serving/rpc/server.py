@@ -34,7 +34,7 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # refused with our own words, three times capacity would leave no time for any answer. Fewer would not
 # outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long. Our clients
 # take it for what it is: ``errors.from_status``.
-_PENDING, _MOST_PENDING = 48, 64
+_PENDING, _MOST_PENDING = 96, 128
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 

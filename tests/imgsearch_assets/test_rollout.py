@@ -60,7 +60,7 @@ class Site:
         shop.vectors = np.roll(shop.vectors, 1, axis=1)
         manifest = shop.build(f"s{self.built}", embedder=embedder)
         if filled:
-            fill_feature_store(shop.store, FeatureStore(self.redis, 5.0), embedder, shop.items, shop.vectors)
+            fill_feature_store(FeatureStore(self.redis, 5.0), embedder, shop.items, shop.vectors)
         return manifest
 
     def release(self, manifest: Manifest, **told: object) -> Released:
