@@ -15,7 +15,7 @@ from imgsearch_assets.demo import Drawn, environment_of
 from imgsearch_assets.installation import Ports
 from imgsearch_assets.processes import ProcessGroup, free_port, port_is_free
 from imgsearch_assets.refresh import run_refresh
-from imgsearch_assets.sample.catalogue import open_sample
+from imgsearch_assets.sample.catalogue import Sample, open_sample
 from imgsearch_assets.services import Services, dagster_home
 from serving.errors import NotFound
 
@@ -30,6 +30,7 @@ class Shop:
     services: Services
     addresses: dict[str, str]
     pictures: list[bytes]  # of the street, no product's own
+    sample: Sample
 
     @property
     def uploads(self) -> list[Upload]:
@@ -75,7 +76,7 @@ def shop(products: int, pictures: int, home: Path, **settings: str) -> Iterator[
         run_refresh()
         addresses = services.start_search()
         services.start_stock()
-        found = Shop(services, addresses, street)
+        found = Shop(services, addresses, street, open_sample(prepared.pictures))
         services.group.wait_ready("stock", lambda: _stock_is_followed(found), _STOCK_S)
         catalogue = httpx.get(f"{services.api_url}/v1/status", timeout=30).json()
         print(f"{catalogue['products']} products are searchable", file=sys.stderr)

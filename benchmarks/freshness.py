@@ -32,7 +32,6 @@ import httpx
 
 from benchmarks._shop import Shop, shop
 from imgsearch_assets.automation import PRODUCTS
-from imgsearch_assets.sample.catalogue import Sample, open_sample
 from imgsearch_assets.sample.change import change_catalogue, opened
 
 GOAL = 100
@@ -67,7 +66,6 @@ class Live:
     """A shop whose catalogue is followed."""
 
     shop: Shop
-    sample: Sample
     instance: dg.DagsterInstance
     client: httpx.Client
 
@@ -95,19 +93,19 @@ class Live:
     def runs_without_change(self, seconds: float) -> int:
         before = self.instance.get_runs_count()
         time.sleep(seconds)
-        with opened(self.sample.catalogue) as catalogue:
+        with opened(self.shop.sample.catalogue) as catalogue:
             catalogue.execute("UPDATE products SET in_stock = in_stock")
         time.sleep(seconds)
         return self.instance.get_runs_count() - before
 
     def change(self, count: int, seed: int) -> Found:
-        added = change_catalogue(self.sample, add=count, remove=0, repicture=0, seed=seed).added
+        added = change_catalogue(self.shop.sample, add=count, remove=0, repicture=0, seed=seed).added
         written = time.time()
         last = added[-1]
-        with opened(self.sample.catalogue) as catalogue:
+        with opened(self.shop.sample.catalogue) as catalogue:
             row = catalogue.execute("SELECT image_urls FROM products WHERE product_id = ?", [last]).fetchone()
         assert row is not None
-        picture = self.sample.file_of(row[0][0]).read_bytes()
+        picture = self.shop.sample.file_of(row[0][0]).read_bytes()
         found = until(lambda: self.finds(picture, last), ASK_EVERY_S, last)
         for product_id in added:
             self.client.get(f"/v1/products/{product_id}").raise_for_status()
@@ -118,8 +116,8 @@ class Live:
         """Seconds of each, of the run that released what was found."""
         sighting = self.instance.get_latest_materialization_event(PRODUCTS)
         assert sighting is not None
-        seen = {"seen": sighting.timestamp - written}
-        at, stages = sighting.timestamp, seen
+        at = sighting.timestamp
+        stages = {"seen": at - written}
         for run in reversed(self.instance.get_run_records()):
             if run.create_timestamp.timestamp() < written:
                 continue
@@ -139,7 +137,7 @@ class Live:
 
     def sale(self, product_id: str, sold: str) -> float:
         """Seconds from the sale until ``sold`` is no longer shown as like ``product_id``."""
-        with opened(self.sample.catalogue) as catalogue:
+        with opened(self.shop.sample.catalogue) as catalogue:
             catalogue.execute("UPDATE products SET in_stock = false WHERE product_id = ?", [sold])
         written = time.time()
         return until(lambda: sold not in self.similar(product_id), WATCH_EVERY_S, f"{sold}'s end") - written
@@ -159,13 +157,9 @@ def followed(products: int, home: Path) -> Iterator[Live]:
             dg.DagsterInstance.from_config(str(folder)) as instance,
             httpx.Client(base_url=running.services.api_url, timeout=60) as client,
         ):
-            live = Live(running, open_sample(sample_of(home)), instance, client)
+            live = Live(running, instance, client)
             live.settle()
             yield live
-
-
-def sample_of(home: Path) -> Path:
-    return home / "sample" / "drawn"
 
 
 def main() -> None:
