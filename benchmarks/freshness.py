@@ -8,7 +8,8 @@ demo`` leaves it. At first nothing changes, then the catalogue is written with w
 that write until an upload of the picture of one finds it is ``change_to_searchable_s``, asked for every
 ``ASK_EVERY_S``; then all must be there. ``change_to_searchable_p50_s`` is that of ``GOAL`` products. Stages,
 by Dagster's events: "seen" until its sensor has, "started" until the run's first step starts, then each step
-from the end of the one before, "served" from the end of the release until the search. Last, products are sold
+from the end of the one before, "served" from the end of the release until the search, below 0 where a search
+found it while the release was still verified. Last, products are sold
 one by one, while the runs go on that this starts: from the write until they are no longer shown as like
 another is ``sold_to_hidden_s``.
 

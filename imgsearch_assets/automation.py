@@ -54,13 +54,18 @@ def sighting(version: str) -> dg.AssetMaterialization:
 
 def recorded_version(instance: dg.DagsterInstance) -> str | None:
     """The content of the catalogue as the instance last heard of it."""
-    return _data_version(instance, PRODUCTS)
+    return data_version(instance, PRODUCTS)
 
 
-def _data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+def data_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
+    """Of the latest materialization of ``key``; None where there is none, or it has no version."""
+    return _tag(instance, key, DATA_VERSION_TAG)
+
+
+def _tag(instance: dg.DagsterInstance, key: dg.AssetKey, tag: str) -> str | None:
     event = instance.get_latest_materialization_event(key)
-    seen = event.asset_materialization if event else None
-    return (seen.tags or {}).get(DATA_VERSION_TAG) if seen else None
+    made = event.asset_materialization if event else None
+    return (made.tags or {}).get(tag) if made else None
 
 
 def catalogue_sensor(
@@ -123,9 +128,7 @@ def catalogue_sensor(
 
 def _read_version(instance: dg.DagsterInstance) -> str | None:
     """The content that was known when the last snapshot began: it has that or a later one."""
-    event = instance.get_latest_materialization_event(SNAPSHOT)
-    made = event.asset_materialization if event else None
-    return (made.tags or {}).get(_READ_TAG) if made else None
+    return _tag(instance, SNAPSHOT, _READ_TAG)
 
 
 def _last_run(instance: dg.DagsterInstance) -> dg.RunRecord | None:
@@ -168,7 +171,7 @@ def model_sensor(models: Mapping[str, dg.AssetKey], poll_s: int) -> dg.SensorDef
                 live = live_version(store, name)
             except NotFound:  # the first materialization will register one
                 continue
-            known = _data_version(context.instance, key)
+            known = data_version(context.instance, key)
             if known not in (None, live) and asked.get(name) != live:
                 moved[name] = live
             elif known == live:

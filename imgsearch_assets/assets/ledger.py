@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from imgsearch_assets.automation import DATA_VERSION_TAG, ON_CHANGE, PRODUCTS, SNAPSHOT
+from imgsearch_assets.automation import ON_CHANGE, PRODUCTS, SNAPSHOT, data_version
 from imgsearch_assets.delays import Delay, new_to_searchable, sold_to_hidden
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features import texts
@@ -44,7 +44,7 @@ def product_sightings(
     watch = Stopwatch()
     with step():
         at = _seen_at(context.instance, sightings(store).last())
-        if _is_newest(context.instance, product_snapshot.id):
+        if data_version(context.instance, SNAPSHOT) in (None, product_snapshot.id):
             rows = note_sightings(store, product_snapshot.id, at, context.run.run_id, environment.pointer)
         else:  # the run that took a newer one notes all of it, in the right order
             rows = SIGHTINGS.empty_table()
@@ -69,12 +69,6 @@ def _seen_at(instance: dg.DagsterInstance, noted: Fragment | None) -> datetime:
         if event is not None and (noted is None or event.timestamp * 1e6 > noted.last):
             times.append(datetime.fromtimestamp(event.timestamp, UTC))
     return min(times, default=datetime.now(UTC))
-
-
-def _is_newest(instance: dg.DagsterInstance, snapshot: str) -> bool:
-    event = instance.get_latest_materialization_event(SNAPSHOT)
-    made = event.asset_materialization if event else None
-    return made is None or (made.tags or {}).get(DATA_VERSION_TAG, snapshot) == snapshot
 
 
 def _counts(rows: pa.Table, prefix: str = "") -> dict[str, int]:

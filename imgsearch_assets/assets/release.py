@@ -142,15 +142,13 @@ def release_replay(policy: Policy) -> dg.AssetsDefinition:
         kinds={"html"},
         retry_policy=RETRY,
         automation_condition=ON_CHANGE,
-        check_specs=[
-            dg.AssetCheckSpec(
-                REPLAY,
-                asset="release_replay",
-                blocking=True,
-                description="Most of what is shown stays. Where production is released by approval, this "
-                "warns, and whoever approves waives it.",
-            )
-        ],
+        check_specs=blocking(
+            "release_replay",
+            {
+                REPLAY: "Most of what is shown stays. Where production is released by approval, this warns, "
+                "and whoever approves waives it."
+            },
+        ),
         description="The same queries on what production has (on one machine: what was live before) and on "
         "what it would get: how much of the answers stays, and a page of those that change most.",
     )

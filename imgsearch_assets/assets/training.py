@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from imgsearch_assets.checks import blocking
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.pictures import boxes_drawn, contact_sheet
 from imgsearch_assets.references import Model, TrainingData
@@ -21,7 +22,6 @@ from imgsearch_assets.training.settings import (
     EmbedderSettings,
     ModelName,
     Source,
-    TrainerSettings,
     check_installed,
 )
 from serving.errors import BadInput
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from imgsearch_assets.training.material import Side
 
 GROUP = "training"
-TRAIN_DETECTOR, TRAIN_EMBEDDER = "train_detector", "train_embedder"
 
 _LEAKS, _NOT_WORSE = "nothing_held_out_is_learned", "not_worse_than_live"
 _SHEET = 24
@@ -71,14 +70,10 @@ class EmbedderConfig(Offer, EmbedderSettings):
 @dg.asset(
     group_name=GROUP,
     kinds={"json"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            _LEAKS,
-            asset="training_dataset",
-            description="No product and no picture that is held out is learned from, nor a copy of one.",
-            blocking=True,
-        )
-    ],
+    check_specs=blocking(
+        "training_dataset",
+        {_LEAKS: "No product and no picture that is held out is learned from, nor a copy of one."},
+    ),
     description="Pictures to learn from and others to measure with, by name and label: the same for as long "
     "as their content is.",
 )
@@ -143,7 +138,7 @@ def trained_detector(
     environment: dg.ResourceParam[Environment],
     store: dg.ResourceParam[ObjectStore],
 ) -> Iterator[dg.MaterializeResult[Model]]:
-    yield _trained(context, "detector", training_dataset, config, config, environment, store)
+    yield _trained(context, "detector", training_dataset, config, environment, store)
 
 
 @dg.asset(
@@ -159,7 +154,7 @@ def trained_embedder(
     environment: dg.ResourceParam[Environment],
     store: dg.ResourceParam[ObjectStore],
 ) -> Iterator[dg.MaterializeResult[Model]]:
-    yield _trained(context, "embedder", training_dataset, config, config, environment, store)
+    yield _trained(context, "embedder", training_dataset, config, environment, store)
 
 
 def jobs() -> list[Any]:
@@ -187,15 +182,14 @@ def _trained(
     context: dg.AssetExecutionContext,
     name: ModelName,
     data: TrainingData,
-    settings: TrainerSettings,
-    wanted: Offer,
+    settings: DetectorConfig | EmbedderConfig,
     environment: Environment,
     store: ObjectStore,
 ) -> dg.MaterializeResult[Model]:
     watch = Stopwatch()
     with step():
         check_installed()
-        wanted.check()
+        settings.check()
         from imgsearch_assets.evaluation.candidates import candidate
         from imgsearch_assets.training.material import read
         from imgsearch_assets.training.trainer import folder_of, train
@@ -216,7 +210,9 @@ def _trained(
         folder = folder_of(material, settings, finder, home / "training")
         done = train(material, settings, finder, folder, "other settings")
         bundle = done.result.store(store)
-        said = verdict(store, done.result, wanted.who, wanted.why, offered=wanted.offer, waive=wanted.waive)
+        said = verdict(
+            store, done.result, settings.who, settings.why, offered=settings.offer, waive=settings.waive
+        )
     context.log.info(said.message)
     return dg.MaterializeResult(
         value=Model(name=name, version=bundle.version),
