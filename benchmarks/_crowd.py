@@ -21,9 +21,9 @@ from serving.errors import Overloaded, Unavailable
 from serving.rpc.client import error_of
 
 SEARCH = "/imgsearch.v1.Search/Search"
-# Of h2load, each with a message of its own; and of each where callers do not wait, as many connections and
-# calls on each at once.
-PROCESSES, CONNECTIONS, AT_ONCE = 4, 2, 2000
+# Of h2load, each with a message of its own; and of each where callers do not wait, as many connections (in
+# all those of 32 who wait), and calls on each at once.
+PROCESSES, CONNECTIONS, AT_ONCE = 4, 8, 500
 
 
 @dataclass

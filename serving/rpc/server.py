@@ -32,9 +32,9 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # Calls of a method that have come and that Python has not looked at yet. Of those beyond the first, gRPC
 # cancels some by itself, and beyond the second all, for far less than a refusal in Python takes: were each
 # refused with our own words, three times capacity would leave no time for any answer. Fewer would not
-# outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long. Our clients
-# take it for what it is: ``errors.from_status``.
-_PENDING, _MOST_PENDING = 96, 128
+# outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long: ADR 7.
+# Our clients take it for what it is: ``errors.from_status``.
+_PENDING, _MOST_PENDING = 48, 64
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 
