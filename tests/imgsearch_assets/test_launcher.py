@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import PythonFileTarget
 
 from imgsearch_assets.launcher import LocalRunLauncher
 from imgsearch_assets.services import ROOT
@@ -110,6 +113,60 @@ def test_a_run_that_does_not_end_is_killed(
         assert process.wait() == -signal.SIGKILL
     (said,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_CANCELED)
     assert said.message == f"Process {process.pid} did not end and was killed."
+
+
+PROGRAM = """
+import sys
+import dagster as dg
+
+@dg.op
+def nothing(context):
+    context.instance.add_run_tags(context.run_id, {{"said": "{said}", "knew": str({knew!r} in sys.modules)}})
+
+@dg.job(executor_def=dg.in_process_executor)
+def work():
+    nothing()
+
+defs = dg.Definitions(jobs=[work])
+"""
+IMPORTED = "imgsearch_assets.definitions"
+
+
+@pytest.mark.slow
+def test_a_run_has_the_pipeline_imported_unless_its_code_was_loaded_anew(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    settings = {"run_launcher": {"module": "imgsearch_assets.launcher", "class": "LocalRunLauncher"}}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({**settings, "telemetry": {"enabled": False}}))
+
+    def ran(workspace: WorkspaceProcessContext) -> dict[str, str]:
+        """What a run says of itself."""
+        request = workspace.create_request_context()
+        (location,) = request.code_locations
+        job = location.get_repository("__repository__").get_full_job("work")
+        run = workspace.instance.create_run_for_job(
+            work,
+            remote_job_origin=job.get_remote_origin(),
+            job_code_origin=job.get_python_origin(),
+        )
+        workspace.instance.launch_run(run.run_id, request)
+        while not (found := workspace.instance.get_run_by_id(run.run_id)) or not found.is_finished:
+            time.sleep(0.05)
+        assert found.status is dg.DagsterRunStatus.SUCCESS
+        return {name: found.tags[name] for name in ("said", "knew")}
+
+    def write(said: str) -> None:
+        program.write_text(PROGRAM.format(said=said, knew=IMPORTED))
+
+    write("first")
+    target = PythonFileTarget(str(program), None, str(tmp_path), None)
+    with (
+        dg.DagsterInstance.from_config(str(tmp_path)) as instance,
+        WorkspaceProcessContext(instance, target) as workspace,
+    ):
+        assert ran(workspace) == {"said": "first", "knew": "True"}
+        write("second")
+        workspace.reload_code_location(program.name)
+        assert ran(workspace) == {"said": "second", "knew": "False"}
 
 
 def test_dagster_yaml_names_it() -> None:
