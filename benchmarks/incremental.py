@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks._search_server import EMBEDDER, Catalogue, SearchServer, local_store, search_request
-from imgsearch_assets.contract import PRODUCTS
+from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.increment import Models, Wanted, build
 from imgsearch_assets.index import build_generation

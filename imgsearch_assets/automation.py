@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version
+from imgsearch_assets.catalogue.source import catalogue_stamp, catalogue_version
 from imgsearch_assets.environment import Environment
 from serving.errors import NotFound, Unavailable
 from serving.models.live import live_version

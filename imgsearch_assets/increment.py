@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.diff import difference
+from imgsearch_assets.catalogue.diff import difference
+from imgsearch_assets.catalogue.snapshot import live_manifest
 from imgsearch_assets.duplicates import Alike, with_groups
 from imgsearch_assets.index import build_delta, build_generation
 from imgsearch_assets.progress import Advance, silent
-from imgsearch_assets.snapshot import live_manifest
 from serving.errors import NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.filters import Filter

@@ -13,10 +13,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.diff import difference
-from imgsearch_assets.event_log import append, compact
-from imgsearch_assets.passage import Passing, stages_of
-from imgsearch_assets.snapshot import (
+from imgsearch_assets.catalogue.diff import difference
+from imgsearch_assets.catalogue.snapshot import (
     changes_of,
     if_readable,
     live_products,
@@ -24,6 +22,8 @@ from imgsearch_assets.snapshot import (
     products_of,
     rejected_key,
 )
+from imgsearch_assets.event_log import append, compact
+from imgsearch_assets.passage import Passing, stages_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import NotFound, Unverified
 from serving.index.generation import Manifest

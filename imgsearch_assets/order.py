@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgsearch_assets.snapshot import if_readable, live_manifest, products_key
+from imgsearch_assets.catalogue.snapshot import if_readable, live_manifest, products_key
 from serving.errors import Conflict
 from serving.object_store import ObjectStore
 

@@ -7,10 +7,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.diff import difference
+from imgsearch_assets.catalogue.diff import difference
+from imgsearch_assets.catalogue.snapshot import products_of
 from imgsearch_assets.features import detections_table, embeddings_table, texts
 from imgsearch_assets.images.store import fetch_table
-from imgsearch_assets.snapshot import products_of
 from imgsearch_assets.tables import read_parquet
 from serving.index.generation import Manifest
 from serving.ledger.events import sightings

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # the public constructors take no overrides
 
 from imgsearch_assets.automation import recorded_version, sighting
-from imgsearch_assets.catalogue import catalogue_version
+from imgsearch_assets.catalogue.source import catalogue_version
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.launcher import free_pools

@@ -7,8 +7,8 @@ run the gates, and only then move the pointer, if nobody moved it meanwhile.
 import logging
 from contextlib import closing
 
+from imgsearch_assets.catalogue.snapshot import if_readable
 from imgsearch_assets.gates import run_gates, run_gates_of_deltas
-from imgsearch_assets.snapshot import if_readable
 from serving.errors import BadInput, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import manifest_key

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.diff import Difference
+from imgsearch_assets.catalogue.diff import Difference
 from imgsearch_assets.gates import Gate
 from serving.index.loaded import Generation
 

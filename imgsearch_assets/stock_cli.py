@@ -24,8 +24,8 @@ def feed(
     ] = False,
 ) -> None:
     """Follow the catalogue (IMGSEARCH_CATALOGUE), and write what changed in stock into Redis."""
+    from imgsearch_assets.catalogue.stock import Feed, follow
     from imgsearch_assets.environment import read_environment
-    from imgsearch_assets.stock import Feed, follow
     from serving import telemetry
 
     if allow and not once:

@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from imgsearch_assets.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.catalogue.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.catalogue.snapshot import live_products
 from imgsearch_assets.release import history
 from imgsearch_assets.sample.scenes import training_scene
 from imgsearch_assets.services import ROOT, dagster_home
-from imgsearch_assets.snapshot import live_products
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 from serving.object_store import LocalObjectStore

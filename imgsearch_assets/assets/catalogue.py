@@ -6,13 +6,8 @@ import dagster as dg
 import pyarrow as pa
 
 from imgsearch_assets.automation import ON_CHANGE
-from imgsearch_assets.checks import blocking, results
-from imgsearch_assets.diff import difference
-from imgsearch_assets.environment import Environment
-from imgsearch_assets.freshness import DAILY
-from imgsearch_assets.references import Change, Snapshot
-from imgsearch_assets.sanity import enough_rows, few_rejected, of_difference
-from imgsearch_assets.snapshot import (
+from imgsearch_assets.catalogue.diff import difference
+from imgsearch_assets.catalogue.snapshot import (
     changes_of,
     if_readable,
     keep,
@@ -21,6 +16,11 @@ from imgsearch_assets.snapshot import (
     products_key,
     take_snapshot,
 )
+from imgsearch_assets.checks import blocking, results
+from imgsearch_assets.environment import Environment
+from imgsearch_assets.freshness import DAILY
+from imgsearch_assets.references import Change, Snapshot
+from imgsearch_assets.sanity import enough_rows, few_rejected, of_difference
 from imgsearch_assets.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force

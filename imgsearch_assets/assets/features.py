@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.budget import WORTH_MEASURING, measured_speed, plan
+from imgsearch_assets.catalogue.snapshot import items_of, keep, with_vectors
 from imgsearch_assets.features import (
     Work,
     detect_pictures,
@@ -18,7 +19,6 @@ from imgsearch_assets.features import (
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
 from imgsearch_assets.sheets import boxes_of
-from imgsearch_assets.snapshot import items_of, keep, with_vectors
 from imgsearch_assets.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput

@@ -10,6 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.catalogue.snapshot import (
+    failures_of,
+    keep,
+    pictures_of,
+    products_key,
+    touched_now,
+    urls_of,
+)
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.images.download import download
@@ -19,14 +27,6 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Change, Pictures
 from imgsearch_assets.sanity import few_not_downloaded
 from imgsearch_assets.sheets import sheet_of
-from imgsearch_assets.snapshot import (
-    failures_of,
-    keep,
-    pictures_of,
-    products_key,
-    touched_now,
-    urls_of,
-)
 from imgsearch_assets.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force

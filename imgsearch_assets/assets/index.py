@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.catalogue.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features import embeddings_table, vectors_of
@@ -16,7 +17,6 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sanity import coverage
 from imgsearch_assets.sheets import groups_of, neighbours_of
-from imgsearch_assets.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.steps import GPU, Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force

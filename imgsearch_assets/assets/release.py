@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.feature_rows import fill_feature_store
@@ -22,7 +23,6 @@ from imgsearch_assets.replay_report import Report, compared_with, recorded_queri
 from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.sanity import complete
 from imgsearch_assets.sheets import inline
-from imgsearch_assets.snapshot import newest_change
 from imgsearch_assets.steps import RELEASE, RETRY, Stopwatch, preview, step
 from imgsearch_assets.waivers import in_force, use_up
 from serving.errors import Conflict, Unverified

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from imgsearch_assets.catalogue.snapshot import PICTURES, items_of, with_vectors
 from imgsearch_assets.feature_rows import fill_feature_store
 from imgsearch_assets.features import (
     detect_pictures,
@@ -36,7 +37,6 @@ from imgsearch_assets.sample.design import CATEGORIES, new_design
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import packshot
 from imgsearch_assets.services import Services
-from imgsearch_assets.snapshot import PICTURES, items_of, with_vectors
 from serving.cache.features import CachedFeatures, FeatureStore
 from serving.images.box import Box
 from serving.index.generation import PRODUCTS, Manifest

@@ -22,8 +22,8 @@ from imgsearch_assets.automation import (
     recorded_version,
     sighting,
 )
-from imgsearch_assets.catalogue import catalogue_version
-from imgsearch_assets.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.catalogue.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.catalogue.source import catalogue_version
 from imgsearch_assets.definitions import CHANGE, build_definitions
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.resources import resources_of

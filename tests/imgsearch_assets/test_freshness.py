@@ -22,7 +22,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.freshness import FreshnessDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 
-from imgsearch_assets.contract import PRODUCTS
+from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
 from tests.conftest import Site

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from imgsearch_assets import gates
 from imgsearch_assets.assets import catalogue, images, index, release
+from imgsearch_assets.catalogue.snapshot import live_products, products_key
 from imgsearch_assets.cli import app
 from imgsearch_assets.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.change import opened
-from imgsearch_assets.snapshot import live_products, products_key
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.waivers import in_force
 from serving.cache.features import FeatureStore

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgsearch_assets import increment
-from imgsearch_assets.contract import PRODUCTS as CATALOGUE
+from imgsearch_assets.catalogue.contract import PRODUCTS as CATALOGUE
 from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.increment import Built, Models, Wanted, build
 from imgsearch_assets.release import publish, status

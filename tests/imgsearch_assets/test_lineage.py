@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from imgsearch_assets.contract import PRODUCTS
+from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.definitions import defs
 from imgsearch_assets.lineage import MEANING, SCHEMAS, SOURCES, table_metadata
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from imgsearch_assets.catalogue.snapshot import products_key
 from imgsearch_assets.order import newest
 from imgsearch_assets.release import publish
-from imgsearch_assets.snapshot import products_key
 from serving.errors import Conflict
 
 

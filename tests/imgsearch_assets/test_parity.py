@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from imgsearch_assets.catalogue.snapshot import with_vectors
 from imgsearch_assets.features import embed_boxes, embeddings_table, vectors_of
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index import build_generation
@@ -14,7 +15,6 @@ from imgsearch_assets.models import register_embedder
 from imgsearch_assets.parity import parity
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import training_scene
-from imgsearch_assets.snapshot import with_vectors
 from serving.errors import NotFound
 from serving.images.box import Box
 from serving.index.artifact import load

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.contract import PRODUCTS
-from imgsearch_assets.diff import Difference
+from imgsearch_assets.catalogue.contract import PRODUCTS
+from imgsearch_assets.catalogue.diff import Difference
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.gates import Gate
 from imgsearch_assets.sanity import (

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.contract import COLUMNS
+from imgsearch_assets.catalogue.contract import COLUMNS
 from serving.cache.stock import IN_STOCK, SOLD_OUT
 from serving.cache.stock_log import StockLog
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets import catalogue
-from imgsearch_assets.catalogue import (
+from imgsearch_assets.catalogue import source
+from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS, check_rows
+from imgsearch_assets.catalogue.source import (
     catalogue_stamp,
     catalogue_version,
     content_version,
     read_catalogue,
 )
-from imgsearch_assets.contract import COLUMNS, PRODUCTS, check_rows
 from serving.errors import BadInput, Unavailable
 
 ROWS = [
@@ -153,7 +153,7 @@ def test_a_file_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_file_that_stays_held_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "HELD_FOR_S", 0.2)
+    monkeypatch.setattr(source, "HELD_FOR_S", 0.2)
     file = write_duckdb(tmp_path / "c.duckdb")
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(file), "30"], stdout=subprocess.PIPE, text=True

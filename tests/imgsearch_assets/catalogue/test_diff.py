@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.contract import PRODUCTS
-from imgsearch_assets.diff import apply, difference
+from imgsearch_assets.catalogue.contract import PRODUCTS
+from imgsearch_assets.catalogue.diff import apply, difference
 
 PRODUCT: dict[str, Any] = {
     "name": "Shirt",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.contract import COLUMNS, MALFORMED, PRODUCTS, REASONS, check_rows
+from imgsearch_assets.catalogue.contract import COLUMNS, MALFORMED, PRODUCTS, REASONS, check_rows
 
 GOOD: dict[str, Any] = {
     "product_id": "p1",

@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.columns import Column, Mask, booleans, instants, integers, mask, text_lists, texts
+from imgsearch_assets.catalogue.columns import (
+    Column,
+    Mask,
+    booleans,
+    instants,
+    integers,
+    mask,
+    text_lists,
+    texts,
+)
 
 _PRODUCTS: "list[pa.Field[Any]]" = [
     pa.field("product_id", pa.string(), nullable=False),

@@ -9,12 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets.contract import PRODUCTS, REJECTED
-from imgsearch_assets.diff import difference
-from imgsearch_assets.features import DETECTIONS, embeddings_schema
-from imgsearch_assets.index import build_generation
-from imgsearch_assets.release import publish
-from imgsearch_assets.snapshot import (
+from imgsearch_assets.catalogue.contract import PRODUCTS, REJECTED
+from imgsearch_assets.catalogue.diff import difference
+from imgsearch_assets.catalogue.snapshot import (
     changes_of,
     failures_of,
     items_of,
@@ -29,6 +26,9 @@ from imgsearch_assets.snapshot import (
     urls_of,
     with_vectors,
 )
+from imgsearch_assets.features import DETECTIONS, embeddings_schema
+from imgsearch_assets.index import build_generation
+from imgsearch_assets.release import publish
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, Unverified
 from serving.images.box import Box

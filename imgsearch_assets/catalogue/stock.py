@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.catalogue import catalogue_stamp, read_catalogue
-from imgsearch_assets.columns import booleans, texts
+from imgsearch_assets.catalogue.columns import booleans, texts
+from imgsearch_assets.catalogue.source import catalogue_stamp, read_catalogue
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import MOST_CHANGES, StockLog
 from serving.errors import BadInput, ImgsearchError, Unavailable

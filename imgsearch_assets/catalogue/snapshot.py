@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.catalogue import content_version, read_catalogue
-from imgsearch_assets.contract import Checked, check_rows
-from imgsearch_assets.diff import Difference
+from imgsearch_assets.catalogue.contract import Checked, check_rows
+from imgsearch_assets.catalogue.diff import Difference
+from imgsearch_assets.catalogue.source import content_version, read_catalogue
 from imgsearch_assets.features import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tenacity
 
-from imgsearch_assets.contract import COLUMNS, MALFORMED
+from imgsearch_assets.catalogue.contract import COLUMNS, MALFORMED
 from imgsearch_assets.tables import parquet_bytes
 from serving.errors import BadInput, Unavailable
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.contract import COLUMNS, PRODUCTS
+from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets import stock
-from imgsearch_assets.contract import COLUMNS
+from imgsearch_assets.catalogue import stock
+from imgsearch_assets.catalogue.contract import COLUMNS
+from imgsearch_assets.catalogue.stock import Feed, Listed, check_sane, differences, follow, left
 from imgsearch_assets.delays import sold_to_hidden
-from imgsearch_assets.stock import Feed, Listed, check_sane, differences, follow, left
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import StockLog
 from serving.errors import BadInput, Unavailable
@@ -352,7 +352,7 @@ def test_following_says_once_what_is_wrong(
         if step:
             step()
 
-    monkeypatch.setattr("imgsearch_assets.stock.time.sleep", sleep)
+    monkeypatch.setattr("imgsearch_assets.catalogue.stock.time.sleep", sleep)
     caplog.set_level(logging.INFO)
     with pytest.raises(Over):
         follow(shop.feed, 0.5)
