@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from imgsearch_assets import features
-from imgsearch_assets.features import embed_boxes
+from imgsearch_assets.features import tables
+from imgsearch_assets.features.tables import embed_boxes
 from serving.images.box import Box, crop
 from serving.models import runtime
 from serving.models.bundle import load_bundle
@@ -111,15 +111,15 @@ class Clock:
 def stages(embedder: Embedder, folder: Path, pictures: Pictures) -> dict[str, float]:
     """Milliseconds of a thread for a picture, by stage."""
     clock = Clock()
-    kept = features.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get
-    features.open_picture = clock.timed("decode", kept[0])
+    kept = tables.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get
+    tables.open_picture = clock.timed("decode", kept[0])
     embedder.pixels = clock.timed("crop and resize", kept[1])
     embedder._engine = clock.timed("forward", kept[2])
     LocalObjectStore.get = clock.timed("read", kept[3])  # type: ignore[method-assign]
     try:
         seconds = whole_path(embedder, folder, pictures).seconds
     finally:
-        features.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get = kept  # type: ignore[method-assign]
+        tables.open_picture, embedder.pixels, embedder._engine, LocalObjectStore.get = kept  # type: ignore[method-assign]
     clock.seconds["rest"] = seconds * runtime.cores() - sum(clock.seconds.values())
     order = ("read", "decode", "crop and resize", "forward", "rest")
     return {name: clock.seconds[name] / len(pictures) * 1e3 for name in order}

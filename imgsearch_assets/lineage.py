@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import CHANGES, PICTURES
-from imgsearch_assets.features import embeddings_schema
+from imgsearch_assets.features.tables import embeddings_schema
 from serving.index.generation import GROUPS, ITEMS, VECTOR
 from serving.index.generation import PRODUCTS as INDEXED
 from serving.ledger.events import PASSAGES, SIGHTINGS

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import products_of
-from imgsearch_assets.features import detections_table, embeddings_table, texts
+from imgsearch_assets.features.tables import detections_table, embeddings_table, texts
 from imgsearch_assets.images.store import fetch_table
 from imgsearch_assets.tables import read_parquet
 from serving.index.generation import Manifest

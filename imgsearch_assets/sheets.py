@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.features import detections_of
+from imgsearch_assets.features.tables import detections_of
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.pictures import Picture, before_and_after, boxes_drawn, contact_sheet, neighbours
 from serving.errors import NotFound

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import take_snapshot
 from imgsearch_assets.duplicates import Alike
-from imgsearch_assets.features import detections_table, embeddings_schema, embeddings_table, texts
+from imgsearch_assets.features.tables import detections_table, embeddings_schema, embeddings_table, texts
 from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table
 from imgsearch_assets.increment import Models, Wanted, build
 from imgsearch_assets.ledger import note_releases, note_sightings

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE
-from imgsearch_assets.budget import WORTH_MEASURING, measured_speed, plan
 from imgsearch_assets.catalogue.snapshot import items_of, keep, with_vectors
-from imgsearch_assets.features import (
+from imgsearch_assets.features.budget import WORTH_MEASURING, measured_speed, plan
+from imgsearch_assets.features.tables import (
     Work,
     detect_pictures,
     detections_table,

@@ -8,7 +8,7 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
-from imgsearch_assets.features import embeddings_table, vectors_of
+from imgsearch_assets.features.tables import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates import run_gates
 from imgsearch_assets.increment import Models, Wanted, build

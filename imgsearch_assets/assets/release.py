@@ -12,7 +12,7 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
-from imgsearch_assets.feature_rows import fill_feature_store
+from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.freshness import DAILY, WEEKLY
 from imgsearch_assets.order import newest
 from imgsearch_assets.progress import stage

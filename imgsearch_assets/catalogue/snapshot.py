@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from imgsearch_assets.catalogue.contract import Checked, check_rows
 from imgsearch_assets.catalogue.diff import Difference
 from imgsearch_assets.catalogue.source import content_version, read_catalogue
-from imgsearch_assets.features import detections_of
+from imgsearch_assets.features.tables import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
 from serving.index.generation import ITEMS, Manifest, Segment

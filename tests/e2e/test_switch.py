@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from imgsearch_assets.catalogue.snapshot import PICTURES, items_of, with_vectors
-from imgsearch_assets.feature_rows import fill_feature_store
-from imgsearch_assets.features import (
+from imgsearch_assets.features.rows import fill_feature_store
+from imgsearch_assets.features.tables import (
     detect_pictures,
     detections_table,
     embed_boxes,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from imgsearch_assets.catalogue.snapshot import with_vectors
-from imgsearch_assets.features import embed_boxes, embeddings_table, vectors_of
+from imgsearch_assets.features.tables import embed_boxes, embeddings_table, vectors_of
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.models import register_embedder

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
-from imgsearch_assets.feature_rows import fill_feature_store
+from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.installation import python_module
 from imgsearch_assets.processes import ProcessGroup, free_port
 from imgsearch_assets.release import history, publish, status

@@ -26,7 +26,7 @@ from imgsearch_assets.catalogue.snapshot import (
     urls_of,
     with_vectors,
 )
-from imgsearch_assets.features import DETECTIONS, embeddings_schema
+from imgsearch_assets.features.tables import DETECTIONS, embeddings_schema
 from imgsearch_assets.index import build_generation
 from imgsearch_assets.release import publish
 from imgsearch_assets.tables import read_parquet

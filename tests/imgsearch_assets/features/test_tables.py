@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from imgsearch_assets import features
-from imgsearch_assets.features import (
+from imgsearch_assets.features import tables
+from imgsearch_assets.features.tables import (
     detect_pictures,
     detections_of,
     detections_table,
@@ -110,7 +110,7 @@ def test_every_box_is_embedded_once_by_the_code_that_serves(store, models, pictu
 def test_killed_work_keeps_its_finished_shards(store, models, pictures, monkeypatch) -> None:
     detector, _ = models
     shas = keep(store, pictures)
-    monkeypatch.setattr(features, "SHARD", 4)
+    monkeypatch.setattr(tables, "SHARD", 4)
 
     class Killed(Exception):
         pass
@@ -130,12 +130,12 @@ EMBEDDER = """
 import os, signal, sys
 from pathlib import Path
 
-from imgsearch_assets import features
+from imgsearch_assets.features import tables
 from imgsearch_assets.models import register_embedder
 from imgsearch_assets.tables import GrowingTable
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore
-from tests.imgsearch_assets.test_features import all_of
+from tests.imgsearch_assets.features.test_tables import all_of
 
 store, append, written = LocalObjectStore(Path(sys.argv[1])), GrowingTable.append, []
 
@@ -148,10 +148,10 @@ def killed(self, rows):
 
 
 GrowingTable.append = killed
-features.SHARD = 1
+tables.SHARD = 1
 embedder = Embedder(register_embedder(store))
 embedder.batch = 1
-features.embed_boxes(store, embedder, all_of(store))
+tables.embed_boxes(store, embedder, all_of(store))
 """
 
 
@@ -162,7 +162,7 @@ def all_of(store: LocalObjectStore) -> pa.Table:
 def test_a_killed_step_embeds_nothing_twice(store, models, pictures) -> None:
     _, embedder = models
     keep(store, pictures)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", EMBEDDER, store.root], env=os.environ | {"PYTHONPATH": str(root)}, check=False
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imgsearch_assets.budget import WORTH_MEASURING, Budget, measured_speed, plan
+from imgsearch_assets.features.budget import WORTH_MEASURING, Budget, measured_speed, plan
 
 
 def never() -> float:

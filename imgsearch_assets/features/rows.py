@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.features import texts
+from imgsearch_assets.features.tables import texts
 from imgsearch_assets.progress import Advance, silent
 from serving.cache.features import FeatureStore, packed, url_key
 
