@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.datasets import drawn as drawn_set
 from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from serving.images.box import Box, crop
 from serving.index.artifact import load
 from serving.index.generation import ITEMS, PRODUCTS

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks._peers import ROOT
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.processes import free_port
 from serving.images.box import Box
 from serving.index.generation import GRAPH, ITEMS, PRODUCTS, Manifest

@@ -31,9 +31,9 @@ import pyarrow as pa
 
 from benchmarks._search_server import EMBEDDER, Catalogue, SearchServer, local_store, search_request
 from imgsearch_assets.catalogue.contract import PRODUCTS
-from imgsearch_assets.duplicates import Alike
-from imgsearch_assets.increment import Models, Wanted, build
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.duplicates import Alike
+from imgsearch_assets.index.generation import build_generation
+from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.release import publish
 from serving.object_store import LocalObjectStore
 from serving.proto import search_pb2_grpc

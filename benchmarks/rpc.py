@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from benchmarks._h2load import Call, NoH2load, h2load, load
 from benchmarks._search_server import EMBEDDER, Catalogue, K, SearchServer, local_store, search_request
-from imgsearch_assets.index import build_delta
+from imgsearch_assets.index.generation import build_delta
 from serving.index.artifact import load as load_generation
 from serving.index.generation import Manifest
 from serving.index.loaded import Generation

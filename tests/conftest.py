@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from imgsearch_assets.index import build_delta, build_generation
+from imgsearch_assets.index.generation import build_delta, build_generation
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.images.box import Box
 from serving.index.artifact import write_segment

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import take_snapshot
-from imgsearch_assets.duplicates import Alike
 from imgsearch_assets.features.tables import detections_table, embeddings_schema, embeddings_table, texts
 from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table
-from imgsearch_assets.increment import Models, Wanted, build
+from imgsearch_assets.index.duplicates import Alike
+from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.ledger import note_releases, note_sightings
 from imgsearch_assets.release import rollback
 from serving.images.box import Box

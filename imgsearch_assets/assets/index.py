@@ -11,7 +11,7 @@ from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates import run_gates
-from imgsearch_assets.increment import Models, Wanted, build
+from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems

@@ -27,7 +27,7 @@ from imgsearch_assets.features.tables import (
     vectors_of,
 )
 from imgsearch_assets.images.store import picture_key
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.installation import Ports
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.parity import MIN_COSINE

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsearch_assets.delays import Delay, new_to_searchable
-from imgsearch_assets.increment import MAX_DELTAS
+from imgsearch_assets.index.increment import MAX_DELTAS
 from serving.ledger.events import passages, sightings
 from tests.history import History, names_of, url
 

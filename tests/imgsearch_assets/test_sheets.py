@@ -16,7 +16,7 @@ from PIL import Image
 from imgsearch_assets.catalogue.snapshot import CHANGES, PICTURES
 from imgsearch_assets.features.tables import DETECTIONS
 from imgsearch_assets.images.store import picture_key
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.sheets import boxes_of, groups_of, neighbours_of, sheet_of
 from serving.images.box import Box
 from serving.index.artifact import load

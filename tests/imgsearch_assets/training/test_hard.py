@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.duplicates import Alike, with_groups
+from imgsearch_assets.index.duplicates import Alike, with_groups
 from imgsearch_assets.training.hard import confused, nearest_others
 from serving.index.artifact import load
 from tests.conftest import Shop

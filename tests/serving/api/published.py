@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from serving.images.box import Box
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS
 from serving.index.store import point, read_pointer

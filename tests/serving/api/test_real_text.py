@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from imgsearch_assets.adopt import adopt
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.models import register_embedder
 from serving.api.app import create_app
 from serving.index.holder import Holder

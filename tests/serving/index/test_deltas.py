@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.index import build_delta
+from imgsearch_assets.index.generation import build_delta
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
 from serving.index.artifact import load, write_segment

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.index import build_delta
+from imgsearch_assets.index.generation import build_delta
 from serving.errors import NotFound
 from serving.index.artifact import load
 from serving.index.collapse import COLLAPSES, Collapse

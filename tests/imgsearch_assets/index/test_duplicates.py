@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets import duplicates
-from imgsearch_assets.duplicates import Alike, design_name, near_pairs, with_groups
+from imgsearch_assets.index import duplicates
+from imgsearch_assets.index.duplicates import Alike, design_name, near_pairs, with_groups
 from serving.images.box import Box
 from serving.index.generation import ITEMS, PRODUCTS
 

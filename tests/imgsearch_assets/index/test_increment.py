@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets import increment
 from imgsearch_assets.catalogue.contract import PRODUCTS as CATALOGUE
-from imgsearch_assets.duplicates import Alike
-from imgsearch_assets.increment import Built, Models, Wanted, build
+from imgsearch_assets.index import increment
+from imgsearch_assets.index.duplicates import Alike
+from imgsearch_assets.index.increment import Built, Models, Wanted, build
 from imgsearch_assets.release import publish, status
 from serving.index.artifact import load
 from serving.index.generation import VECTOR

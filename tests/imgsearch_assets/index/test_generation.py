@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.index import build_generation
+from imgsearch_assets.index.generation import build_generation
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS

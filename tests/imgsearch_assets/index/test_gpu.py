@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks._catalogue import synthetic
-from imgsearch_assets import base, gpu
+from imgsearch_assets.index import base, gpu
 from serving.index import kinds
 from serving.index.generation import GRAPH
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import live_manifest
-from imgsearch_assets.duplicates import Alike, with_groups
-from imgsearch_assets.index import build_delta, build_generation
+from imgsearch_assets.index.duplicates import Alike, with_groups
+from imgsearch_assets.index.generation import build_delta, build_generation
 from imgsearch_assets.progress import Advance, silent
 from serving.errors import NotFound, Unverified
 from serving.index.artifact import load
@@ -48,7 +48,7 @@ class Models:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """The index that there should be: tables as ``index.build_generation``'s, ``vectors`` float32 (n, d)."""
+    """The index that there should be: tables as ``build_generation`` takes them, ``vectors`` float32 (n, d)."""
 
     products: pa.Table
     items: pa.Table

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from imgsearch_assets import gpu
+from imgsearch_assets.index import gpu
 from imgsearch_assets.progress import Advance
 from serving.errors import BadInput
 from serving.index import kinds

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from imgsearch_assets.base import build_base, figures_of
-from imgsearch_assets.index_tables import in_order
+from imgsearch_assets.index.base import build_base, figures_of
+from imgsearch_assets.index.tables import in_order
 from imgsearch_assets.progress import Advance, silent
 from imgsearch_assets.tables import parquet_bytes
 from serving.errors import BadInput, Conflict, NotFound, Unverified

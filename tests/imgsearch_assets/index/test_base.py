@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks._catalogue import synthetic
-from imgsearch_assets import base
+from imgsearch_assets.index import base
 
 
 def test_the_least_beam_that_finds_enough(shop) -> None:
