@@ -8,7 +8,7 @@ import logging
 from contextlib import closing
 
 from imgsearch_assets.catalogue.snapshot import if_readable
-from imgsearch_assets.gates import run_gates, run_gates_of_deltas
+from imgsearch_assets.gates.generation import run_gates, run_gates_of_deltas
 from serving.errors import BadInput, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import manifest_key

@@ -151,7 +151,7 @@ def waive(
     environment: Environment = "local",
 ) -> None:
     """Let gates pass once that stopped a run, because the shop is really so; for a day at most."""
-    from imgsearch_assets.waivers import waive
+    from imgsearch_assets.gates.waivers import waive
 
     with one_sentence():
         waive(objects_of(home), environment, gates, getpass.getuser(), why)

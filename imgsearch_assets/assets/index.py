@@ -6,20 +6,20 @@ import dagster as dg
 
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import if_readable, live_manifest, products_key, with_vectors
-from imgsearch_assets.checks import blocking, results
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import embeddings_table, vectors_of
 from imgsearch_assets.freshness import DAILY
-from imgsearch_assets.gates import run_gates
+from imgsearch_assets.gates.checks import blocking, results
+from imgsearch_assets.gates.generation import run_gates
+from imgsearch_assets.gates.parity import parity
+from imgsearch_assets.gates.sanity import coverage
+from imgsearch_assets.gates.waivers import in_force
 from imgsearch_assets.index.increment import Models, Wanted, build
-from imgsearch_assets.parity import parity
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
-from imgsearch_assets.sanity import coverage
 from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.steps import GPU, Stopwatch, step
 from imgsearch_assets.tables import read_parquet
-from imgsearch_assets.waivers import in_force
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index.artifact import load
 from serving.index.generation import Manifest

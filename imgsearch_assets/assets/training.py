@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from imgsearch_assets.checks import blocking
 from imgsearch_assets.environment import Environment
+from imgsearch_assets.gates.checks import blocking
 from imgsearch_assets.pictures import boxes_drawn, contact_sheet
 from imgsearch_assets.references import Model, TrainingData
 from imgsearch_assets.registration import Compared

@@ -48,7 +48,7 @@ class Models:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """The index that there should be: tables as ``build_generation`` takes them, ``vectors`` float32 (n, d)."""
+    """The index that there should be: tables as ``build_generation``'s, ``vectors`` float32 (n, d)."""
 
     products: pa.Table
     items: pa.Table

@@ -12,16 +12,16 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from imgsearch_assets import gates
 from imgsearch_assets.assets import catalogue, images, index, release
 from imgsearch_assets.catalogue.snapshot import live_products, products_key
 from imgsearch_assets.cli import app
+from imgsearch_assets.gates import generation as gates
+from imgsearch_assets.gates.waivers import in_force
 from imgsearch_assets.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.change import opened
 from imgsearch_assets.tables import read_parquet
-from imgsearch_assets.waivers import in_force
 from serving.cache.features import FeatureStore
 from tests.imgsearch_assets.small_shop import Shop, small_shop
 
@@ -155,23 +155,28 @@ TROUBLES = (
         "ann_index",
         DELETE,
         settings={"MAX_REMOVED": "1"},
-        breaks=figure("gates.MAX_LOST", 0),
+        breaks=figure("gates.generation.MAX_LOST", 0),
     ),
     Trouble(
         "recall_at_10_vs_exact",
         "recall@10 against exact 1.0000 over",
         "ann_index",
-        breaks=figure("gates.MIN_RECALL", 1.1),
+        breaks=figure("gates.generation.MIN_RECALL", 1.1),
     ),
-    Trouble("unit_norms", "a row's length is off by", "ann_index", breaks=figure("gates.MAX_NORM_ERROR", -1)),
+    Trouble(
+        "unit_norms",
+        "a row's length is off by",
+        "ann_index",
+        breaks=figure("gates.generation.MAX_NORM_ERROR", -1),
+    ),
     Trouble(
         "golden_queries",
         "6 of 6 products are found by their own vectors",
         "ann_index",
-        breaks=figure("gates.MIN_FOUND", 1.1),
+        breaks=figure("gates.generation.MIN_FOUND", 1.1),
     ),
     Trouble("filters_filled", "0 of ", "ann_index", breaks=starve),
-    Trouble("parity", "12 vectors made again", "ann_index", breaks=figure("parity.MIN_COSINE", 1.1)),
+    Trouble("parity", "12 vectors made again", "ann_index", breaks=figure("gates.parity.MIN_COSINE", 1.1)),
     Trouble(
         "feature_store_complete",
         "0 of 6 pictures read back from Redis as they were written; is its memory full?",

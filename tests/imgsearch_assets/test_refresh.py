@@ -186,7 +186,7 @@ def test_a_failed_gate_leaves_what_is_live_and_is_named(
     shop: Shop, first: Refreshed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = status(shop.store, "local")
-    monkeypatch.setattr("imgsearch_assets.gates.MIN_RECALL", 1.1)
+    monkeypatch.setattr("imgsearch_assets.gates.generation.MIN_RECALL", 1.1)
     with pytest.raises(RefreshFailed) as failed:
         run_refresh()
     assert str(failed.value) == (

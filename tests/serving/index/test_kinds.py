@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from imgsearch_assets.gates import run_gates
+from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.index.base import build_base
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.release import publish

@@ -4,8 +4,8 @@ import pytest
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.diff import Difference
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.gates import Gate
-from imgsearch_assets.sanity import (
+from imgsearch_assets.gates.generation import Gate
+from imgsearch_assets.gates.sanity import (
     Bounds,
     complete,
     coverage,

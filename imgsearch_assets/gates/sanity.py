@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imgsearch_assets.catalogue.diff import Difference
-from imgsearch_assets.gates import Gate
+from imgsearch_assets.gates.generation import Gate
 from serving.index.loaded import Generation
 
 

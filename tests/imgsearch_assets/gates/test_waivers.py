@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.waivers import in_force, use_up, waive
+from imgsearch_assets.gates.waivers import in_force, use_up, waive
 from serving.errors import BadInput, Unverified
 from serving.object_store import LocalObjectStore
 

@@ -9,10 +9,10 @@ import pytest
 
 from imgsearch_assets.catalogue.snapshot import with_vectors
 from imgsearch_assets.features.tables import embed_boxes, embeddings_table, vectors_of
+from imgsearch_assets.gates.parity import parity
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.models import register_embedder
-from imgsearch_assets.parity import parity
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import NotFound

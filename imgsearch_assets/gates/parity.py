@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from imgsearch_assets.gates import Gate
+from imgsearch_assets.gates.generation import Gate
 from imgsearch_assets.images.store import picture_key
 from serving.errors import BadImage
 from serving.images.box import Box

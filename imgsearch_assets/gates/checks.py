@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from imgsearch_assets.gates import Gate
-from imgsearch_assets.waivers import WAIVABLE, Waiver
+from imgsearch_assets.gates.generation import Gate
+from imgsearch_assets.gates.waivers import WAIVABLE, Waiver
 
 
 def blocking(asset: str, gates: Mapping[str, str]) -> list[dg.AssetCheckSpec]:

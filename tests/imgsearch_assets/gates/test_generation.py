@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from imgsearch_assets import gates
-from imgsearch_assets.gates import (
+from imgsearch_assets.gates import generation as gates
+from imgsearch_assets.gates.generation import (
     Gate,
     enough_products,
     filters_filled,
