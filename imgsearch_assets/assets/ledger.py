@@ -10,10 +10,10 @@ import dagster as dg
 import pyarrow as pa
 
 from imgsearch_assets.automation import ON_CHANGE, PRODUCTS, SNAPSHOT, data_version
-from imgsearch_assets.delays import Delay, new_to_searchable, sold_to_hidden
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import texts
-from imgsearch_assets.ledger import note_releases, note_sightings
+from imgsearch_assets.ledger.delays import Delay, new_to_searchable, sold_to_hidden
+from imgsearch_assets.ledger.notes import note_releases, note_sightings
 from imgsearch_assets.references import Built, Snapshot
 from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
 from serving.errors import BadSettings, Unavailable, Unverified

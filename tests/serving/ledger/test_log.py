@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.event_log import FAN, append, compact
+from imgsearch_assets.ledger.log import FAN, append, compact
 from imgsearch_assets.tables import parquet_bytes
 from serving.ledger.log import EventLog, Fragment
 from serving.ledger.rows import AT, rows_where

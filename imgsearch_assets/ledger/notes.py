@@ -22,8 +22,8 @@ from imgsearch_assets.catalogue.snapshot import (
     products_of,
     rejected_key,
 )
-from imgsearch_assets.event_log import append, compact
-from imgsearch_assets.passage import Passing, stages_of
+from imgsearch_assets.ledger.log import append, compact
+from imgsearch_assets.ledger.passage import Passing, stages_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import NotFound, Unverified
 from serving.index.generation import Manifest

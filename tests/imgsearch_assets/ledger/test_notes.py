@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.delays import Delay, new_to_searchable
 from imgsearch_assets.index.increment import MAX_DELTAS
+from imgsearch_assets.ledger.delays import Delay, new_to_searchable
 from serving.ledger.events import passages, sightings
 from tests.history import History, names_of, url
 
