@@ -23,8 +23,8 @@ from imgsearch_assets.automation import (
 )
 from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.freshness import freshness_alerts
+from imgsearch_assets.graph.story import Asset, told
 from imgsearch_assets.resources import resources_of
-from imgsearch_assets.story import Asset, told
 
 ASSETS = (
     catalogue.products,

@@ -16,8 +16,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from imgsearch_assets.costs import EXAMPLE, Prices
 from imgsearch_assets.gates.sanity import Bounds
+from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.index.duplicates import Alike

@@ -16,10 +16,10 @@ from imgsearch_assets.features.tables import (
     embed_boxes,
     embeddings_table,
 )
+from imgsearch_assets.graph.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
 from imgsearch_assets.sheets import boxes_of
-from imgsearch_assets.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
 from serving.models.bundle import load_bundle

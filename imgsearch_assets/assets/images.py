@@ -22,13 +22,13 @@ from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import few_not_downloaded
 from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.graph.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.images.download import download
 from imgsearch_assets.images.plan import plan_downloads
 from imgsearch_assets.images.store import fetch_table
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Change, Pictures
 from imgsearch_assets.sheets import sheet_of
-from imgsearch_assets.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
 from serving.object_store import ObjectStore

@@ -14,11 +14,11 @@ from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.gates.parity import parity
 from imgsearch_assets.gates.sanity import coverage
 from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.graph.steps import GPU, Stopwatch, step
 from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sheets import groups_of, neighbours_of
-from imgsearch_assets.steps import GPU, Stopwatch, step
 from imgsearch_assets.tables import read_parquet
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index.artifact import load

@@ -12,10 +12,10 @@ import pyarrow as pa
 from imgsearch_assets.automation import ON_CHANGE, PRODUCTS, SNAPSHOT, data_version
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import texts
+from imgsearch_assets.graph.steps import RETRY, Stopwatch, preview, step
 from imgsearch_assets.ledger.delays import Delay, new_to_searchable, sold_to_hidden
 from imgsearch_assets.ledger.notes import note_releases, note_sightings
 from imgsearch_assets.references import Built, Snapshot
-from imgsearch_assets.steps import RETRY, Stopwatch, preview, step
 from serving.errors import BadSettings, Unavailable, Unverified
 from serving.index.store import environments
 from serving.ledger.events import SIGHTINGS, sightings

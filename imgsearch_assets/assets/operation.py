@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from imgsearch_assets.costs import Prices, RunCost, cost_of
-from imgsearch_assets.steps import preview
+from imgsearch_assets.graph.costs import Prices, RunCost, cost_of
+from imgsearch_assets.graph.steps import preview
 
 EVERY_S = 30
 # A sensor that was never there before looks back so far, so that the run that started it all is told, too.

@@ -16,6 +16,7 @@ from imgsearch_assets.freshness import DAILY, WEEKLY
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
 from imgsearch_assets.gates.waivers import in_force, use_up
+from imgsearch_assets.graph.steps import RELEASE, RETRY, Stopwatch, preview, step
 from imgsearch_assets.order import newest
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
@@ -24,7 +25,6 @@ from imgsearch_assets.release_history import COLUMNS, rows_of
 from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
 from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.sheets import inline
-from imgsearch_assets.steps import RELEASE, RETRY, Stopwatch, preview, step
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking
+from imgsearch_assets.graph.steps import Stopwatch, preview, reasons, step
 from imgsearch_assets.pictures import boxes_drawn, contact_sheet
 from imgsearch_assets.references import Model, TrainingData
 from imgsearch_assets.registration import Compared
 from imgsearch_assets.sheets import inline
-from imgsearch_assets.steps import Stopwatch, preview, reasons, step
 from imgsearch_assets.training.settings import (
     PRODUCTS,
     SCENES,

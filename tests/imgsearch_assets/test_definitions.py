@@ -8,7 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.machines import TAG
+from imgsearch_assets.graph.machines import TAG
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from imgsearch_assets.catalogue.snapshot import live_products, products_key
 from imgsearch_assets.cli import app
 from imgsearch_assets.gates import generation as gates
 from imgsearch_assets.gates.waivers import in_force
-from imgsearch_assets.lineage import SCHEMAS
+from imgsearch_assets.graph.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release import status
 from imgsearch_assets.sample.change import opened

@@ -13,8 +13,8 @@ from imgsearch_assets.alerts import Alert, Trouble
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.freshness import due
+from imgsearch_assets.graph.steps import step
 from imgsearch_assets.standing import held_up_by, standings
-from imgsearch_assets.steps import step
 from imgsearch_assets.troubles import Findings, find, promise
 from serving.cache.stock_log import StockLog
 from serving.errors import BadInput

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from imgsearch_assets.assets.operation import cost_sensor, run_cost
-from imgsearch_assets.costs import Prices
+from imgsearch_assets.graph.costs import Prices
 
 PRICES = Prices(currency="JPY", cpu=3_600, gpu=36_000, io=0)
 SLEEP_S = 0.05

@@ -4,7 +4,7 @@ import dagster as dg
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.definitions import defs
-from imgsearch_assets.lineage import MEANING, SCHEMAS, SOURCES, table_metadata
+from imgsearch_assets.graph.lineage import MEANING, SCHEMAS, SOURCES, table_metadata
 
 
 def test_every_source_is_a_column_of_an_asset_upstream() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from imgsearch_assets.lineage import table_metadata
-from imgsearch_assets.machines import MACHINES, TAG
+from imgsearch_assets.graph.lineage import table_metadata
+from imgsearch_assets.graph.machines import MACHINES, TAG
 
 # Whom to ask, by group: teams as they are called in Dagster, or addresses.
 OWNERS = {

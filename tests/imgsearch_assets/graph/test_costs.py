@@ -1,7 +1,7 @@
 import pytest
 
-from imgsearch_assets.costs import EXAMPLE, Prices, cost_of
 from imgsearch_assets.environment import read_environment
+from imgsearch_assets.graph.costs import EXAMPLE, Prices, cost_of
 from serving.errors import BadSettings
 
 YEN = Prices(currency="JPY", cpu=36, gpu=360, io=3.6)

@@ -2,7 +2,7 @@ import dagster as dg
 import pytest
 
 from imgsearch_assets.definitions import defs
-from imgsearch_assets.story import OWNERS, told
+from imgsearch_assets.graph.story import OWNERS, told
 
 
 def test_every_asset_has_an_owner_a_kind_and_a_group() -> None:

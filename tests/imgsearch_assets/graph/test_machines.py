@@ -1,5 +1,5 @@
 from imgsearch_assets.definitions import defs
-from imgsearch_assets.machines import MACHINES, machine_of
+from imgsearch_assets.graph.machines import MACHINES, machine_of
 
 
 def test_every_asset_that_is_made_here_has_a_machine() -> None:

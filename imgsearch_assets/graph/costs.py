@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imgsearch_assets.machines import Machine, machine_of
+from imgsearch_assets.graph.machines import Machine, machine_of
 
 
 class Prices(BaseModel):

@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.steps import preview, reasons, step
+from imgsearch_assets.graph.steps import preview, reasons, step
 from serving.errors import BadInput, Unavailable
 
 
