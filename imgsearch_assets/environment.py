@@ -16,12 +16,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imgsearch_assets.alerting.notifier import Notifier
 from imgsearch_assets.gates.sanity import Bounds
 from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.index.duplicates import Alike
-from imgsearch_assets.notifier import Notifier
 from imgsearch_assets.witnesses import Witnesses
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster._time import get_current_timestamp
 
-from imgsearch_assets.alerts import Alert, Kind
+from imgsearch_assets.alerting.alerts import Alert, Kind
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.troubles import Findings, find
 

@@ -17,7 +17,7 @@ from dagster._core.definitions.freshness import (
 )
 from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
 
-from imgsearch_assets.alerts import Kind, Trouble, duration
+from imgsearch_assets.alerting.alerts import Kind, Trouble, duration
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.standing import Standing, at_fault, held_up_by, sentence, standings, why_failed
 from serving.errors import Unavailable

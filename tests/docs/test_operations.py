@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.alerts import RUNBOOK, Alert, Kind, Trouble, anchor, section
+from imgsearch_assets.alerting.alerts import RUNBOOK, Alert, Kind, Trouble, anchor, section
 from imgsearch_assets.definitions import build_definitions
 from imgsearch_assets.environment import read_environment
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
-from imgsearch_assets.alerts import Alert, Trouble
+from imgsearch_assets.alerting.alerts import Alert, Trouble
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.freshness import due

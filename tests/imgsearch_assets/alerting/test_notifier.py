@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from imgsearch_assets.alerts import Alert, Kind, Trouble
-from imgsearch_assets.notifier import LOG, SLACK, WEBHOOK, Notifier
+from imgsearch_assets.alerting.alerts import Alert, Kind, Trouble
+from imgsearch_assets.alerting.notifier import LOG, SLACK, WEBHOOK, Notifier
 from serving.redaction import Redaction
 from tests.conftest import Site
 

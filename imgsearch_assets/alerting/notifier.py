@@ -13,7 +13,7 @@ import aiohttp
 import tenacity
 from pydantic import SecretStr
 
-from imgsearch_assets.alerts import Alert
+from imgsearch_assets.alerting.alerts import Alert
 from serving.redaction import Redaction
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgsearch_assets.alerts import Alert, Kind, Trouble, anchor, duration, section
+from imgsearch_assets.alerting.alerts import Alert, Kind, Trouble, anchor, duration, section
 
 LATE = Trouble(
     Kind.LATE,
