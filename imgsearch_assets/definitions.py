@@ -22,9 +22,9 @@ from imgsearch_assets.automation import (
     model_sensor,
 )
 from imgsearch_assets.environment import Environment, read_environment
-from imgsearch_assets.freshness import freshness_alerts
 from imgsearch_assets.graph.story import Asset, told
 from imgsearch_assets.resources import resources_of
+from imgsearch_assets.watch.freshness import freshness_alerts
 
 ASSETS = (
     catalogue.products,

@@ -17,13 +17,13 @@ from imgsearch_assets.catalogue.snapshot import (
     take_snapshot,
 )
 from imgsearch_assets.environment import Environment
-from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import enough_rows, few_rejected, of_difference
 from imgsearch_assets.gates.waivers import in_force
 from imgsearch_assets.graph.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.references import Change, Snapshot
 from imgsearch_assets.tables import read_parquet
+from imgsearch_assets.watch.freshness import DAILY
 from serving.object_store import ObjectStore
 
 GROUP = "catalogue"

@@ -8,7 +8,6 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import if_readable, live_manifest, products_key, with_vectors
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import embeddings_table, vectors_of
-from imgsearch_assets.freshness import DAILY
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.gates.parity import parity
@@ -20,6 +19,7 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, EmbeddedItems
 from imgsearch_assets.sheets import groups_of, neighbours_of
 from imgsearch_assets.tables import read_parquet
+from imgsearch_assets.watch.freshness import DAILY
 from serving.errors import NotFound, Unavailable, Unverified
 from serving.index.artifact import load
 from serving.index.generation import Manifest

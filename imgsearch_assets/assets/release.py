@@ -12,7 +12,6 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.features.rows import fill_feature_store
-from imgsearch_assets.freshness import DAILY, WEEKLY
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
 from imgsearch_assets.gates.waivers import in_force, use_up
@@ -25,6 +24,7 @@ from imgsearch_assets.release_history import COLUMNS, rows_of
 from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
 from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.sheets import inline
+from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in

@@ -12,10 +12,10 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 from imgsearch_assets.alerting.alerts import Alert, Trouble
 from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.freshness import due
 from imgsearch_assets.graph.steps import step
-from imgsearch_assets.standing import held_up_by, standings
-from imgsearch_assets.troubles import Findings, find, promise
+from imgsearch_assets.watch.freshness import due
+from imgsearch_assets.watch.standing import held_up_by, standings
+from imgsearch_assets.watch.troubles import Findings, find, promise
 from serving.cache.stock_log import StockLog
 from serving.errors import BadInput
 
@@ -258,7 +258,7 @@ def test_the_stock(graph: Graph, redis_process: Any, monkeypatch: pytest.MonkeyP
     }
     log.compared()
     assert graph.find().troubles == {}
-    monkeypatch.setattr("imgsearch_assets.troubles._FEED_AWAY_S", -1.0)
+    monkeypatch.setattr("imgsearch_assets.watch.troubles._FEED_AWAY_S", -1.0)
     assert graph.find().troubles["stock/the stock"].facts["reason"] == (
         "the feed does not look at the catalogue; does imgsearch stock feed run?"
     )

@@ -9,7 +9,7 @@ from dagster._time import get_current_timestamp
 
 from imgsearch_assets.alerting.alerts import Alert, Kind
 from imgsearch_assets.environment import Environment
-from imgsearch_assets.troubles import Findings, find
+from imgsearch_assets.watch.troubles import Findings, find
 
 # The daily run alone keeps this promise, with some hours for one that is slow or has to be repeated.
 # Nobody is told at the first window: until the second the platform helps itself, and a message that asks for

@@ -19,7 +19,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, 
 
 from imgsearch_assets.alerting.alerts import Kind, Trouble, duration
 from imgsearch_assets.environment import Environment
-from imgsearch_assets.standing import Standing, at_fault, held_up_by, sentence, standings, why_failed
+from imgsearch_assets.watch.standing import Standing, at_fault, held_up_by, sentence, standings, why_failed
 from serving.errors import Unavailable
 
 CATALOGUE_SENSOR = "catalogue_changes"
