@@ -22,7 +22,7 @@ from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.index.duplicates import Alike
-from imgsearch_assets.witnesses import Witnesses
+from imgsearch_assets.trial.witnesses import Witnesses
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from imgsearch_assets.environment import PRODUCTION, Environment
 from imgsearch_assets.release import follow_in_milvus, publish, rollback
 from imgsearch_assets.replay_report import Report, recorded_queries, replay
-from imgsearch_assets.smoke import golden_of
-from imgsearch_assets.witnesses import Heard
+from imgsearch_assets.trial.smoke import golden_of
+from imgsearch_assets.trial.witnesses import Heard
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.store import Pointer, Release, end_trial, read_manifest, read_pointer

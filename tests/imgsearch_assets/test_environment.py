@@ -6,7 +6,7 @@ import pytest
 
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.index.duplicates import Alike
-from imgsearch_assets.witnesses import Witnesses
+from imgsearch_assets.trial.witnesses import Witnesses
 from serving.errors import BadSettings
 from serving.identity.keys import made
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from imgsearch_assets import replicas, smoke
+from imgsearch_assets.trial import replicas, smoke
 from serving.rpc.client import IN_THE_CLEAR, Caller
 
 
