@@ -34,7 +34,7 @@ from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.index.duplicates import Alike
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.index.increment import Models, Wanted, build
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from serving.object_store import LocalObjectStore
 from serving.proto import search_pb2_grpc
 

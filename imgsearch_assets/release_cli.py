@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets.installation import objects_of
-from imgsearch_assets.release_history import COLUMNS, rows_of, time_of
+from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
 from imgsearch_assets.terminal import one_sentence
 
 if TYPE_CHECKING:
     from imgsearch_assets.environment import Environment as Told
-    from imgsearch_assets.replay_report import Report
+    from imgsearch_assets.release.replay_report import Report
     from serving.object_store import ObjectStore
 
 app = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
@@ -45,7 +45,7 @@ def status(home: Home, environment: Environment = "local") -> None:
 @app.command("list")
 def list_(home: Home) -> None:
     """Every generation in the store, the one made last first, and where it is live."""
-    from imgsearch_assets.release import status as live
+    from imgsearch_assets.release.publish import status as live
     from serving.errors import Unverified
     from serving.index.store import environments, generations
 
@@ -93,7 +93,7 @@ def promote(
 
     Shows first what that changes; goes back by itself when those who serve it do not serve it well.
     """
-    from imgsearch_assets.rollout import candidate, promote
+    from imgsearch_assets.release.rollout import candidate, promote
 
     with one_sentence():
         store, told = objects_of(home), _told()
@@ -134,7 +134,7 @@ def rollback(
     ] = None,
 ) -> None:
     """Make an earlier generation live again; the services follow within a second."""
-    from imgsearch_assets.release import follow_in_milvus, rollback
+    from imgsearch_assets.release.publish import follow_in_milvus, rollback
     from serving.settings import read_settings
 
     with one_sentence():
@@ -171,7 +171,7 @@ def prune(
     ] = None,
 ) -> None:
     """Remove generations that nobody can need; every run of the pipeline does so after its release."""
-    from imgsearch_assets.release import prune
+    from imgsearch_assets.release.publish import prune
 
     with one_sentence():
         removed = prune(objects_of(home), keep or _kept())

@@ -17,7 +17,7 @@ from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table
 from imgsearch_assets.index.duplicates import Alike
 from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.ledger.notes import note_releases, note_sightings
-from imgsearch_assets.release import rollback
+from imgsearch_assets.release.publish import rollback
 from serving.images.box import Box
 from serving.index.generation import Manifest
 from serving.index.store import Release, point, read_manifest, read_pointer

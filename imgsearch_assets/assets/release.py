@@ -16,13 +16,13 @@ from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
 from imgsearch_assets.gates.waivers import in_force, use_up
 from imgsearch_assets.graph.steps import RELEASE, RETRY, Stopwatch, preview, step
-from imgsearch_assets.order import newest
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
-from imgsearch_assets.release import prune
-from imgsearch_assets.release_history import COLUMNS, rows_of
-from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
-from imgsearch_assets.rollout import REPLAY, Released, candidate, promote, release
+from imgsearch_assets.release.history import COLUMNS, rows_of
+from imgsearch_assets.release.order import newest
+from imgsearch_assets.release.publish import prune
+from imgsearch_assets.release.replay_report import Report, compared_with, recorded_queries, replay, tidy
+from imgsearch_assets.release.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified

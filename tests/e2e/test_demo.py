@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from imgsearch_assets.assets import index
 from imgsearch_assets.processes import free_port, port_is_free
-from imgsearch_assets.release import status
+from imgsearch_assets.release.publish import status
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
 from imgsearch_assets.sample.change import change_catalogue, opened
 from imgsearch_assets.sample.evaluate import street_queries

@@ -32,7 +32,7 @@ from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.installation import Ports
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.processes import ProcessGroup, free_port
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from imgsearch_assets.sample.design import CATEGORIES, new_design
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import packshot

@@ -19,7 +19,7 @@ from imgsearch_assets.gates import generation as gates
 from imgsearch_assets.gates.waivers import in_force
 from imgsearch_assets.graph.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
-from imgsearch_assets.release import status
+from imgsearch_assets.release.publish import status
 from imgsearch_assets.sample.change import opened
 from imgsearch_assets.tables import read_parquet
 from serving.cache.features import FeatureStore

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imgsearch_assets.release import history, prune, publish
+from imgsearch_assets.release.publish import history, prune, publish
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 
@@ -15,7 +15,7 @@ PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
 
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from tests.conftest import Shop
 
 left, rename = int(sys.argv[2]), Path.replace

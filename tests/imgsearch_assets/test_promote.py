@@ -10,7 +10,7 @@ import pytest
 from imgsearch_assets.definitions import PROMOTE, build_definitions
 from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
 from imgsearch_assets.references import Built
-from imgsearch_assets.release import publish, rollback, status
+from imgsearch_assets.release.publish import publish, rollback, status
 from tests.conftest import Shop
 
 APPROVED = {"who": "anna", "why": "looks good"}

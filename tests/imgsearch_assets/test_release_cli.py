@@ -5,8 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
-from imgsearch_assets.release import history, publish
-from imgsearch_assets.replay_report import replay
+from imgsearch_assets.release.publish import history, publish
+from imgsearch_assets.release.replay_report import replay
 from serving.milvus.client import Client
 from serving.milvus.collection import alias_name, collection_name
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from imgsearch_assets.models import register_detector, register_embedder
 from imgsearch_assets.processes import free_port
-from imgsearch_assets.release import follow_in_milvus
+from imgsearch_assets.release.publish import follow_in_milvus
 from serving.identity.store import create
 from serving.index.store import point, read_pointer
 from serving.object_store import LocalObjectStore

@@ -28,7 +28,7 @@ from imgsearch_assets.catalogue.snapshot import (
 )
 from imgsearch_assets.features.tables import DETECTIONS, embeddings_schema
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, Unverified
 from serving.images.box import Box

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from imgsearch_assets.catalogue.snapshot import products_key
 from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table, picture_key
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from imgsearch_assets.tables import parquet_bytes
 from tests.conftest import Shop
 

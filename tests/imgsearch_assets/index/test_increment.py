@@ -12,7 +12,7 @@ from imgsearch_assets.catalogue.contract import PRODUCTS as CATALOGUE
 from imgsearch_assets.index import increment
 from imgsearch_assets.index.duplicates import Alike
 from imgsearch_assets.index.increment import Built, Models, Wanted, build
-from imgsearch_assets.release import publish, status
+from imgsearch_assets.release.publish import publish, status
 from serving.index.artifact import load
 from serving.index.generation import VECTOR
 from serving.index.loaded import Generation

@@ -12,7 +12,7 @@ from imgsearch_assets.automation import model_sensor
 from imgsearch_assets.definitions import build_definitions
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.refresh import run_refresh
-from imgsearch_assets.release import status
+from imgsearch_assets.release.publish import status
 from imgsearch_assets.tables import read_parquet
 from serving.index.store import read_manifest
 from tests.imgsearch_assets.small_shop import Shop, small_shop

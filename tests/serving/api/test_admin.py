@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from serving.api.admin import create_admin
 from serving.api.telemetry import Metrics
 from serving.identity import following

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.index.base import build_base
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.publish import publish
 from serving.errors import BadInput, Unverified
 from serving.index import kinds
 from serving.index.artifact import load

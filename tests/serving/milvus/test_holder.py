@@ -130,7 +130,7 @@ def test_faiss_is_not_needed_to_serve() -> None:
 def test_milvus_is_not_needed_to_search_in_memory() -> None:
     code = (
         "import sys; sys.modules['pymilvus'] = None; "
-        "import serving.processes, serving.services.in_memory, imgsearch_assets.release"
+        "import serving.processes, serving.services.in_memory, imgsearch_assets.release.publish"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from imgsearch_assets.catalogue.snapshot import products_key
-from imgsearch_assets.order import newest
-from imgsearch_assets.release import publish
+from imgsearch_assets.release.order import newest
+from imgsearch_assets.release.publish import publish
 from serving.errors import Conflict
 
 

@@ -11,8 +11,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imgsearch_assets.environment import PRODUCTION
-from imgsearch_assets.replay import compare
-from imgsearch_assets.replay_page import Album, page, sheet
+from imgsearch_assets.release.replay import compare
+from imgsearch_assets.release.replay_page import Album, page, sheet
 from serving.errors import BadSettings, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import manifest_key

@@ -48,7 +48,7 @@ def publish(
     One that is live already is left as it is, unless it was written anew since. Of one that differs from
     what is live by its deltas alone these are loaded and gated, not its base. ``waive`` names gates whose
     verdict does not matter this time (a shop that really drops half its products). ``on_trial`` is noted
-    with the release, see ``imgsearch_assets.rollout``. Raises ``NotFound``, ``Unverified`` (the pointer
+    with the release, see ``rollout``. Raises ``NotFound``, ``Unverified`` (the pointer
     stays) or ``Conflict`` (another publisher was first).
     """
     seen = read_pointer(store, environment)

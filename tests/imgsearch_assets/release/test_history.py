@@ -1,5 +1,5 @@
-from imgsearch_assets.release import publish, rollback
-from imgsearch_assets.release_history import rows_of
+from imgsearch_assets.release.history import rows_of
+from imgsearch_assets.release.publish import publish, rollback
 from serving.index.store import end_trial, read_pointer
 
 

@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 
 from imgsearch_assets.environment import PRODUCTION, Environment
-from imgsearch_assets.release import follow_in_milvus, publish, rollback
-from imgsearch_assets.replay_report import Report, recorded_queries, replay
+from imgsearch_assets.release.publish import follow_in_milvus, publish, rollback
+from imgsearch_assets.release.replay_report import Report, recorded_queries, replay
 from imgsearch_assets.trial.smoke import golden_of
 from imgsearch_assets.trial.witnesses import Heard
 from serving.errors import Conflict, NotFound, Unverified

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgsearch_assets import replay_page
 from imgsearch_assets.images.store import picture_key
-from imgsearch_assets.release import prune, publish
-from imgsearch_assets.replay_report import Report, compared_with, recorded_queries, replay, tidy
+from imgsearch_assets.release import replay_page
+from imgsearch_assets.release.publish import prune, publish
+from imgsearch_assets.release.replay_report import Report, compared_with, recorded_queries, replay, tidy
 from serving.errors import BadSettings
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.pictures import Picture, neighbours
-from imgsearch_assets.replay import Comparison, Replayed, Shown
+from imgsearch_assets.release.replay import Comparison, Replayed, Shown
 from serving.errors import BadImage, NotFound
 from serving.images.box import Box
 from serving.images.decode import decode

@@ -18,8 +18,8 @@ from imgsearch_assets.environment import Environment, PipelineSettings, read_env
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.installation import python_module
 from imgsearch_assets.processes import ProcessGroup, free_port
-from imgsearch_assets.release import history, publish, status
-from imgsearch_assets.rollout import Candidate, Released, candidate, promote, release
+from imgsearch_assets.release.publish import history, publish, status
+from imgsearch_assets.release.rollout import Candidate, Released, candidate, promote, release
 from serving.cache.features import FeatureStore
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.identity.store import create
@@ -28,7 +28,7 @@ from tests.conftest import Shop
 from tests.redis_process import RedisProcess
 from tests.running import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 START_S = 90.0
 
 
@@ -225,7 +225,7 @@ def test_a_first_release_has_nothing_to_go_back_to(site: Site) -> None:
 KILLED = """
 import sys
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.rollout import release
+from imgsearch_assets.release.rollout import release
 
 told = read_environment()
 release(told.store, told, "local", sys.argv[1], "test", "why")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.replay import compare, overlap, rank_biased_overlap, stratified
+from imgsearch_assets.release.replay import compare, overlap, rank_biased_overlap, stratified
 from serving.index.artifact import load
 
 rankings = st.permutations("abcdefghijkl").map(lambda names: names[:10])
