@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from imgsearch_assets.datasets import drawn as drawn_set
-from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
 from imgsearch_assets.index.generation import build_generation
+from imgsearch_assets.models.candidates import SHIPPED, candidate
 from serving.images.box import Box, crop
 from serving.index.artifact import load
 from serving.index.generation import ITEMS, PRODUCTS

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks._peers import ROOT, NotInstalled, library
-from imgsearch_assets.models import register_embedder
+from imgsearch_assets.models.shipped import register_embedder
 from imgsearch_assets.sample.scenes import training_scene
 from serving.images.box import Box
 from serving.object_store import LocalObjectStore

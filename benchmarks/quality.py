@@ -27,9 +27,9 @@ from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.datasets.scenes import HELD_OUT, Drawn, Mirrored
 from imgsearch_assets.datasets.split import apart, split
-from imgsearch_assets.evaluation.candidates import SHIPPED, candidate
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Boxes
+from imgsearch_assets.models.candidates import SHIPPED, candidate
 from imgsearch_assets.training import detector as detector_training
 from imgsearch_assets.training import embedder as embedder_training
 from imgsearch_assets.training.lesson import HELD_OUT as HELD_OUT_SHARE

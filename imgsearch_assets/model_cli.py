@@ -101,7 +101,7 @@ def adopt(
     source: Annotated[str, typer.Option(help="Where the weights came from, for the card.")] = "",
 ) -> None:
     """Keep weights trained elsewhere as a candidate; nothing is downloaded, and nothing goes live."""
-    from imgsearch_assets.adopt import adopt
+    from imgsearch_assets.models.adopt import adopt
 
     with one_sentence():
         if fit not in (None, "stretch", "crop"):
@@ -133,10 +133,10 @@ def register(
     waive: Annotated[bool, typer.Option("--waive", help="Let it go live though it is worse.")] = False,
 ) -> None:
     """Make a candidate live, if it is not worse than the live model on the same pictures."""
-    from imgsearch_assets import registration
     from imgsearch_assets.datasets.loader import load
-    from imgsearch_assets.evaluation.candidates import bring, learned_from
-    from imgsearch_assets.measuring import left_out, yardstick
+    from imgsearch_assets.models import registration
+    from imgsearch_assets.models.candidates import bring, learned_from
+    from imgsearch_assets.models.measuring import left_out, yardstick
     from serving.models.bundle import load_bundle
 
     with one_sentence(), TemporaryDirectory(prefix="imgsearch-") as scratch:

@@ -23,7 +23,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.processes import free_port
 from imgsearch_assets.redis_server import redis_command
 from imgsearch_assets.sample.scenes import training_scene

@@ -11,8 +11,8 @@ import dagster as dg
 from imgsearch_assets.automation import ON_NEW_CODE
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.graph.steps import Stopwatch, step
-from imgsearch_assets.measuring import drawn_yardstick
-from imgsearch_assets.models import WEIGHTS, Taken, take_shipped
+from imgsearch_assets.models.measuring import drawn_yardstick
+from imgsearch_assets.models.shipped import WEIGHTS, Taken, take_shipped
 from imgsearch_assets.references import Model
 from serving.models import detector, embedder
 from serving.models.card_text import model_card

@@ -11,9 +11,9 @@ from pydantic import Field
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking
 from imgsearch_assets.graph.steps import Stopwatch, preview, reasons, step
+from imgsearch_assets.models.registration import Compared
 from imgsearch_assets.pictures import boxes_drawn, contact_sheet
 from imgsearch_assets.references import Model, TrainingData
-from imgsearch_assets.registration import Compared
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.training.settings import (
     PRODUCTS,
@@ -190,7 +190,7 @@ def _trained(
     with step():
         check_installed()
         settings.check()
-        from imgsearch_assets.evaluation.candidates import candidate
+        from imgsearch_assets.models.candidates import candidate
         from imgsearch_assets.training.material import read
         from imgsearch_assets.training.trainer import folder_of, train
         from imgsearch_assets.training.verdict import verdict

@@ -58,9 +58,9 @@ def evaluate(
     from imgsearch_assets.datasets.loader import load
     from imgsearch_assets.datasets.split import split
     from imgsearch_assets.evaluation import evaluate as measuring
-    from imgsearch_assets.evaluation.candidates import candidate, learned_from
     from imgsearch_assets.evaluation.gallery import page
     from imgsearch_assets.figures import rounded
+    from imgsearch_assets.models.candidates import candidate, learned_from
     from serving.models import detector as detectors
     from serving.models import embedder as embedders
 

@@ -112,7 +112,7 @@ def embedder(
 ) -> None:
     """Vectors that find the same product: from pictures of products, or from photos by category."""
     with _said(register, home) as keep:
-        from imgsearch_assets.evaluation.candidates import candidate
+        from imgsearch_assets.models.candidates import candidate
 
         source = Source(model="embedder", data=data, drawn=products, held_out=held_out, seed=seed)
         settings = EmbedderSettings(epochs=epochs, seed=seed, restart=restart, detector=finder)
@@ -162,7 +162,7 @@ def _said(register: bool, home: Path | None) -> Iterator[Keep]:
                     "--register needs --home, the folder of the installation whose model it becomes"
                 )
             objects_of(home)  # known before an hour has gone
-        from imgsearch_assets.registration import Refused
+        from imgsearch_assets.models.registration import Refused
         from imgsearch_assets.training.trainer import offer
 
         refused: list[Refused] = []

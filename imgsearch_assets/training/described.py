@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imgsearch_assets.datasets.dataset import Labelled
 from imgsearch_assets.datasets.scenes import pixels_of
-from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.models.shipped import imagenet_backbone
 from imgsearch_assets.pool import processes
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.augment import rephotographed

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
 from imgsearch_assets.figures import rounded
-from imgsearch_assets.models import Shipped, imagenet_maps
+from imgsearch_assets.models.registration import Yardstick
+from imgsearch_assets.models.shipped import Shipped, imagenet_maps
 from imgsearch_assets.progress import stage
-from imgsearch_assets.registration import Yardstick
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, packed, unpacked, write_whole
 from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look

@@ -19,8 +19,8 @@ from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.gallery import worst_sheet
 from imgsearch_assets.evaluation.report import Report
 from imgsearch_assets.figures import rounded
-from imgsearch_assets.models import Shipped, imagenet_backbone
-from imgsearch_assets.registration import Yardstick
+from imgsearch_assets.models.registration import Yardstick
+from imgsearch_assets.models.shipped import Shipped, imagenet_backbone
 from imgsearch_assets.training.checkpoint import Checkpoint, Json, clear_parts, write_whole
 from imgsearch_assets.training.crops import detected
 from imgsearch_assets.training.described import describe, trunk_engine

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth
-from imgsearch_assets.models import imagenet_maps
+from imgsearch_assets.models.shipped import imagenet_maps
 from imgsearch_assets.pool import processes
 from imgsearch_assets.progress import stage
 from imgsearch_assets.training.checkpoint import write_whole

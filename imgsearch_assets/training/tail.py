@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.models.shipped import imagenet_backbone
 from imgsearch_assets.training.frozen import engine_of, frozen
 from serving.models.backbone import INPUT_SIZE, STAGES, TAP_CHANNELS
 from serving.models.engine import Engine

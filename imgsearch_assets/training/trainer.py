@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imgsearch_assets.installation import only_one
-from imgsearch_assets.registration import Registered, Yardstick, register
+from imgsearch_assets.models.registration import Registered, Yardstick, register
 from imgsearch_assets.training import detector, embedder, metric
 from imgsearch_assets.training.boxed import Boxed
 from imgsearch_assets.training.checkpoint import Checkpoint, fingerprint

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from imgsearch_assets.registration import Compared, Refused, TooFew, beside_live
+from imgsearch_assets.models.registration import Compared, Refused, TooFew, beside_live
 from imgsearch_assets.training.trainer import Result, offer
 from serving.object_store import ObjectStore
 

@@ -30,7 +30,7 @@ from imgsearch_assets.gates.parity import MIN_COSINE
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.installation import Ports
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.processes import ProcessGroup, free_port
 from imgsearch_assets.release.publish import publish
 from imgsearch_assets.sample.design import CATEGORIES, new_design

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from imgsearch_assets import measuring
 from imgsearch_assets.cli import app
 from imgsearch_assets.datasets.loader import load
-from imgsearch_assets.measuring import Yardstick
+from imgsearch_assets.models import measuring
+from imgsearch_assets.models.measuring import Yardstick
 from serving.models import weights_file
 from serving.models.bundle import list_versions, live_version, load_card, promote, store_bundle
 from serving.models.card_text import model_card

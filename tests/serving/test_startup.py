@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imgsearch_assets.models import register_detector
+from imgsearch_assets.models.shipped import register_detector
 from imgsearch_assets.processes import free_port
 from serving import startup
 from serving.errors import BadSettings

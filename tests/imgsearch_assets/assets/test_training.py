@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from imgsearch_assets import registration
 from imgsearch_assets.assets.training import DetectorConfig, EmbedderConfig
 from imgsearch_assets.definitions import build_definitions
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.models import register_detector
+from imgsearch_assets.models import registration
+from imgsearch_assets.models.shipped import register_detector
 from imgsearch_assets.training import boxed, material
 from imgsearch_assets.training.settings import DetectorSettings, EmbedderSettings
 from serving.models.bundle import list_versions

@@ -2,9 +2,9 @@ import pytest
 
 from imgsearch_assets.datasets import drawn
 from imgsearch_assets.datasets.dataset import Dataset
-from imgsearch_assets.evaluation.candidates import candidate
 from imgsearch_assets.evaluation.evaluate import evaluate
 from imgsearch_assets.evaluation.report import Report
+from imgsearch_assets.models.candidates import candidate
 from serving.models import detector, embedder
 from serving.models.detector import Detector
 from serving.models.embedder import Embedder

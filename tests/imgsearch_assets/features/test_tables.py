@@ -20,7 +20,7 @@ from imgsearch_assets.features.tables import (
     embeddings_table,
     vectors_of,
 )
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
 from imgsearch_assets.tables import read_parquet
 from serving.errors import NotFound
@@ -131,7 +131,7 @@ import os, signal, sys
 from pathlib import Path
 
 from imgsearch_assets.features import tables
-from imgsearch_assets.models import register_embedder
+from imgsearch_assets.models.shipped import register_embedder
 from imgsearch_assets.tables import GrowingTable
 from serving.models.embedder import Embedder
 from serving.object_store import LocalObjectStore

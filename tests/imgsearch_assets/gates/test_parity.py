@@ -12,7 +12,7 @@ from imgsearch_assets.features.tables import embed_boxes, embeddings_table, vect
 from imgsearch_assets.gates.parity import parity
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.models import register_embedder
+from imgsearch_assets.models.shipped import register_embedder
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import NotFound

@@ -46,7 +46,7 @@ def test_a_detector_from_a_coco_file(tmp_path: Path, boxes: Path, monkeypatch: p
     few = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
     assert few.exit_code == 1
     assert "pictures are too few to tell a better detector from a worse one" in few.stderr
-    monkeypatch.setattr("imgsearch_assets.registration.MIN_SAMPLES", 1)
+    monkeypatch.setattr("imgsearch_assets.models.registration.MIN_SAMPLES", 1)
     refused = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
     assert refused.exit_code == 1
     assert f"imgsearch: detector {said['version']} is refused: ap50 is 0." in refused.stderr
@@ -68,8 +68,8 @@ def test_an_embedder_that_is_offered_afterwards_is_not_trained_again(
     trained = json.loads(first.stdout.splitlines()[-1])
 
     (home / "objects").mkdir(parents=True)
-    monkeypatch.setattr("imgsearch_assets.registration.MIN_SAMPLES", 1)
-    monkeypatch.setattr("imgsearch_assets.registration.FLOORS", {"embedder": {"recall_at_1": 0.01}})
+    monkeypatch.setattr("imgsearch_assets.models.registration.MIN_SAMPLES", 1)
+    monkeypatch.setattr("imgsearch_assets.models.registration.FLOORS", {"embedder": {"recall_at_1": 0.01}})
     again = CliRunner().invoke(app, [*command, "--register", "--home", str(home)])
     assert again.exit_code == 0, again.output
     said = json.loads(again.stdout.splitlines()[-1])

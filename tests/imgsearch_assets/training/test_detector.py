@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from imgsearch_assets.datasets.scenes import Truth
-from imgsearch_assets.models import Shipped
+from imgsearch_assets.models.shipped import Shipped
 from imgsearch_assets.training.checkpoint import Checkpoint
 from imgsearch_assets.training.curves import Curves
 from imgsearch_assets.training.detector import Recipe, fit, measure, train

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from imgsearch_assets.models import Shipped, detector_candidate, imagenet_backbone
+from imgsearch_assets.models.shipped import Shipped, detector_candidate, imagenet_backbone
 from imgsearch_assets.training.embedder import trained
 from imgsearch_assets.training.lesson import HELD_OUT, Lesson, lesson
 from serving.models.bundle import Bundle

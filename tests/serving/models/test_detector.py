@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsearch_assets.models import register_detector
+from imgsearch_assets.models.shipped import register_detector
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import Unverified
 from serving.images.box import Box

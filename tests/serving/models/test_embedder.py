@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import Unverified
 from serving.models.bundle import Block, Bundle

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgsearch_assets.adopt import adopt
+from imgsearch_assets.models.adopt import adopt
 from serving.errors import BadInput, Unsupported, Unverified
 from serving.models import extras, weights_file
 from serving.models.bundle import Bundle, Text, load_bundle

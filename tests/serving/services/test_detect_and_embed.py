@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from prometheus_client import CollectorRegistry
 
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.sample.scenes import training_scene
 from serving.errors import BadImage, BadInput, ImgsearchError, NotFound, TextSearchOff
 from serving.images.box import Box, crop

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.evaluation.candidates import candidate
-from imgsearch_assets.models import register_detector
+from imgsearch_assets.models.candidates import candidate
+from imgsearch_assets.models.shipped import register_detector
 from serving.errors import BadInput, NotFound
 from serving.models import detector
 from serving.object_store import LocalObjectStore

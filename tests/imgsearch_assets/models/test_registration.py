@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from imgsearch_assets.registration import (
+from imgsearch_assets.models.registration import (
     MIN_SAMPLES,
     Refused,
     Registered,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from imgsearch_assets.adopt import adopt, input_of
+from imgsearch_assets.models.adopt import adopt, input_of
 from serving.errors import BadInput, NotFound, Unverified
 from serving.models import extras, foreign, weights_file
 from serving.models.bundle import list_versions, live_version, load_bundle
@@ -166,7 +166,7 @@ def test_the_tokenizer_is_given_exactly_where_it_is_needed(store, weights, tmp_p
 
 
 def test_a_text_made_ready_in_an_unknown_way_is_refused(monkeypatch) -> None:
-    from imgsearch_assets.adopt import text_of
+    from imgsearch_assets.models.adopt import text_of
 
     # Strips the separators of BERT's tokens, which nothing here does.
     assert foreign.open_clip_config("ViT-H-14-CLIPA")["text_cfg"]["tokenizer_kwargs"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from imgsearch_assets.installation import objects_of
-from imgsearch_assets.models import register_detector, register_embedder
+from imgsearch_assets.models.shipped import register_detector, register_embedder
 from serving.errors import BadInput
 from serving.models import detector, embedder
 from serving.models.bundle import Bundle, load_bundle

@@ -6,8 +6,8 @@ from PIL import Image
 
 from imgsearch_assets.datasets import folder
 from imgsearch_assets.datasets.split import split
-from imgsearch_assets.measuring import left_out, yardstick
-from imgsearch_assets.models import register_embedder
+from imgsearch_assets.models.measuring import left_out, yardstick
+from imgsearch_assets.models.shipped import register_embedder
 from serving.object_store import LocalObjectStore
 
 

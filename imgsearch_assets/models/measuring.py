@@ -6,7 +6,7 @@ from pathlib import Path
 from imgsearch_assets.datasets.again import with_second_look
 from imgsearch_assets.datasets.dataset import Dataset
 from imgsearch_assets.datasets.split import split
-from imgsearch_assets.registration import Yardstick
+from imgsearch_assets.models.registration import Yardstick
 from serving.errors import BadInput
 from serving.models import detector, embedder
 from serving.models.bundle import Bundle

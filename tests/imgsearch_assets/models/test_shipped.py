@@ -8,8 +8,8 @@ import pytest
 from imgsearch_assets.assets import models as assets
 from imgsearch_assets.assets.models import item_embedder
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.measuring import Yardstick
-from imgsearch_assets.models import (
+from imgsearch_assets.models.measuring import Yardstick
+from imgsearch_assets.models.shipped import (
     CANDIDATES,
     WEIGHTS,
     detector_candidate,

@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from imgsearch_assets.measuring import drawn_yardstick
-from imgsearch_assets.registration import Compared, Refused, Yardstick, register
+from imgsearch_assets.models.measuring import drawn_yardstick
+from imgsearch_assets.models.registration import Compared, Refused, Yardstick, register
 from serving import models
 from serving.errors import NotFound, Unverified
 from serving.models import detector, embedder
