@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from imgsearch_assets import progress
+from imgsearch_assets.evaluation.measure import recall_through_api
 from imgsearch_assets.installation import Ports, check_home, only_one
-from imgsearch_assets.measure import recall_through_api
 from imgsearch_assets.processes import ProcessGroup
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample

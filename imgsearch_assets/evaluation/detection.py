@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imgsearch_assets.datasets.dataset import Labelled
-from imgsearch_assets.training.precision import detector_figures
+from imgsearch_assets.evaluation.precision import detector_figures
 from serving.errors import BadInput
 from serving.models.detection import Detection
 

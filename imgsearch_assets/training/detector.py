@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imgsearch_assets.datasets.scenes import Scenes, Truth, refuse_leaks
+from imgsearch_assets.evaluation.precision import figures_by_category, main_item_found
 from imgsearch_assets.figures import rounded
 from imgsearch_assets.models.registration import Yardstick
 from imgsearch_assets.models.shipped import Shipped, imagenet_maps
@@ -25,7 +26,6 @@ from imgsearch_assets.training.curves import Curves, picture
 from imgsearch_assets.training.looks import GRID, Seen, look
 from imgsearch_assets.training.losses import box_loss, heat_loss
 from imgsearch_assets.training.missed import worst_boxes
-from imgsearch_assets.training.precision import figures_by_category, main_item_found
 from imgsearch_assets.training.targets import targets
 from serving.errors import BadInput
 from serving.models.backbone import Taps

@@ -1,6 +1,6 @@
 import pytest
 
-from imgsearch_assets.training.precision import detector_figures, figures_by_category, main_item_found
+from imgsearch_assets.evaluation.precision import detector_figures, figures_by_category, main_item_found
 from serving.images.box import Box
 from serving.models.detection import Detection
 
