@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks._peers import ROOT
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.images.box import Box
 from serving.index.generation import GRAPH, ITEMS, PRODUCTS, Manifest
 from serving.object_store import LocalObjectStore, ObjectStore

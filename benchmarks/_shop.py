@@ -12,11 +12,11 @@ import psutil
 
 from benchmarks._http_load import Upload
 from imgsearch_assets.demo import Drawn, environment_of
-from imgsearch_assets.installation import Ports
-from imgsearch_assets.processes import ProcessGroup, free_port, port_is_free
+from imgsearch_assets.local.installation import Ports
+from imgsearch_assets.local.processes import ProcessGroup, free_port, port_is_free
+from imgsearch_assets.local.services import Services, dagster_home
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, open_sample
-from imgsearch_assets.services import Services, dagster_home
 from serving.errors import NotFound
 
 SEED = 7

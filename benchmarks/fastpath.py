@@ -26,7 +26,7 @@ import httpx
 from benchmarks._h2load import NoH2load, h2load
 from benchmarks._http_load import Answered, gets, posts
 from benchmarks._shop import shop
-from imgsearch_assets.installation import python_module
+from imgsearch_assets.local.installation import python_module
 
 CALLERS = 8
 PICTURES = 8

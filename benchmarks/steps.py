@@ -24,7 +24,7 @@ import dagster as dg
 
 from benchmarks._chain import EXECUTORS, LINKS
 from imgsearch_assets.definitions import defs
-from imgsearch_assets.services import dagster_home
+from imgsearch_assets.local.services import dagster_home
 
 Events = dg.DagsterEventType
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

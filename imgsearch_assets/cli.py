@@ -64,7 +64,7 @@ def demo(
 ) -> None:
     """Sample catalogue to searchable, with progress; then the page, the API and the Dagster UI stay up."""
     from imgsearch_assets import demo
-    from imgsearch_assets.installation import Ports
+    from imgsearch_assets.local.installation import Ports
 
     ports = Ports(api_port, dagster_port, pictures_port)
     with one_sentence():
@@ -93,7 +93,7 @@ def run(
 ) -> None:
     """Your own catalogue to searchable; then the page, the API and the Dagster UI stay up."""
     from imgsearch_assets import demo
-    from imgsearch_assets.installation import Ports
+    from imgsearch_assets.local.installation import Ports
 
     with one_sentence():
         source = demo.Catalogue(catalogue, frozenset(allow_host or ()))

@@ -16,12 +16,12 @@ from rich.table import Table
 
 from imgsearch_assets import progress
 from imgsearch_assets.evaluation.measure import recall_through_api
-from imgsearch_assets.installation import Ports, check_home, only_one
-from imgsearch_assets.processes import ProcessGroup
+from imgsearch_assets.local.installation import Ports, check_home, only_one
+from imgsearch_assets.local.processes import ProcessGroup
+from imgsearch_assets.local.services import Services, dagster_home
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
 from imgsearch_assets.sample.evaluate import PictureQuery, photo_queries, street_queries
-from imgsearch_assets.services import Services, dagster_home
 from serving.errors import Unavailable
 
 # Everything but the last JSON line goes to standard error, so that the line can be piped on.

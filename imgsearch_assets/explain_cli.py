@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from imgsearch_assets.installation import objects_of
+from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.terminal import one_sentence
 
 if TYPE_CHECKING:

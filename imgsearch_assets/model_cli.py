@@ -12,7 +12,7 @@ from rich.table import Table
 
 from imgsearch_assets.evaluation.cli import HeldOut, SplitSeed
 from imgsearch_assets.figures import shown, words
-from imgsearch_assets.installation import objects_of
+from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadInput
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.installation import objects_of
+from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
 from imgsearch_assets.terminal import one_sentence
 

@@ -24,9 +24,9 @@ from PIL import Image
 
 from imgsearch_assets.catalogue.contract import PRODUCTS as CONTRACT
 from imgsearch_assets.catalogue.snapshot import live_products
+from imgsearch_assets.local.services import ROOT, dagster_home
 from imgsearch_assets.release.publish import history
 from imgsearch_assets.sample.scenes import training_scene
-from imgsearch_assets.services import ROOT, dagster_home
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 from serving.object_store import LocalObjectStore

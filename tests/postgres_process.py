@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from tests.running import until
 
 _INSTALLED = "pginstall18"

@@ -3,8 +3,8 @@
 import subprocess
 import time
 
-from imgsearch_assets.processes import answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 
 
 class RedisProcess:

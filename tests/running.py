@@ -23,9 +23,9 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from imgsearch_assets.index.generation import build_generation
+from imgsearch_assets.local.processes import free_port
+from imgsearch_assets.local.redis_server import redis_command
 from imgsearch_assets.models.shipped import register_detector, register_embedder
-from imgsearch_assets.processes import free_port
-from imgsearch_assets.redis_server import redis_command
 from imgsearch_assets.sample.scenes import training_scene
 from serving.images.box import Box
 from serving.index.generation import ITEMS, PRODUCTS

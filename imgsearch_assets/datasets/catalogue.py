@@ -5,7 +5,7 @@ from pathlib import Path
 from imgsearch_assets.catalogue.snapshot import live_manifest, pictures_of, products_key, urls_of
 from imgsearch_assets.datasets.dataset import Dataset, Labelled
 from imgsearch_assets.images.store import fetch_table, picture_key
-from imgsearch_assets.installation import objects_of
+from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput, NotFound
 from serving.index import artifact

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from imgsearch_assets.installation import objects_of
+from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.models.shipped import register_detector, register_embedder
 from serving.errors import BadInput
 from serving.models import detector, embedder

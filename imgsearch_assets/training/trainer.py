@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from imgsearch_assets.installation import only_one
+from imgsearch_assets.local.installation import only_one
 from imgsearch_assets.models.registration import Registered, Yardstick, register
 from imgsearch_assets.training import detector, embedder, metric
 from imgsearch_assets.training.boxed import Boxed

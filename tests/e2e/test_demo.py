@@ -18,7 +18,7 @@ from dagster import AssetKey, DagsterInstance
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from imgsearch_assets.assets import index
-from imgsearch_assets.processes import free_port, port_is_free
+from imgsearch_assets.local.processes import free_port, port_is_free
 from imgsearch_assets.release.publish import status
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
 from imgsearch_assets.sample.change import change_catalogue, opened

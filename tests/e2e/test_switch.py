@@ -29,14 +29,14 @@ from imgsearch_assets.features.tables import (
 from imgsearch_assets.gates.parity import MIN_COSINE
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.index.generation import build_generation
-from imgsearch_assets.installation import Ports
+from imgsearch_assets.local.installation import Ports
+from imgsearch_assets.local.processes import ProcessGroup, free_port
+from imgsearch_assets.local.services import Services
 from imgsearch_assets.models.shipped import register_detector, register_embedder
-from imgsearch_assets.processes import ProcessGroup, free_port
 from imgsearch_assets.release.publish import publish
 from imgsearch_assets.sample.design import CATEGORIES, new_design
 from imgsearch_assets.sample.drawing import encode
 from imgsearch_assets.sample.scenes import packshot
-from imgsearch_assets.services import Services
 from serving.cache.features import CachedFeatures, FeatureStore
 from serving.images.box import Box
 from serving.index.generation import PRODUCTS, Manifest

@@ -14,10 +14,10 @@ import dagster as dg
 import pytest
 
 from imgsearch_assets.catalogue.snapshot import live_products
-from imgsearch_assets.processes import ProcessGroup, answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import ProcessGroup, answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
+from imgsearch_assets.local.services import dagster_home
 from imgsearch_assets.sample.catalogue import Sample, generate_sample
-from imgsearch_assets.services import dagster_home
 from serving.cache.features import url_key
 from serving.object_store import LocalObjectStore
 

@@ -18,7 +18,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 
 from imgsearch_assets.launcher import LocalRunLauncher
-from imgsearch_assets.services import ROOT
+from imgsearch_assets.local.services import ROOT
 
 
 @dg.op

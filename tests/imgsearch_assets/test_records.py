@@ -11,7 +11,7 @@ import yaml
 from dagster._core.events import EngineEventData
 
 from imgsearch_assets.launcher import free_pools
-from imgsearch_assets.services import ROOT, dagster_home
+from imgsearch_assets.local.services import ROOT, dagster_home
 from tests import busy_run
 from tests.pipeline import MISMATCH
 from tests.postgres_process import PostgresProcess

@@ -11,7 +11,7 @@ import redis
 from imgsearch_assets.automation import recorded_version
 from imgsearch_assets.catalogue.snapshot import live_products
 from imgsearch_assets.catalogue.source import catalogue_version
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release.publish import status
 from imgsearch_assets.sample.change import add_bad_rows, change_catalogue

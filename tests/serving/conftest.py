@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.redis_server import redis_command
 from tests.serving.processes import Start, starting
 from tests.serving.sinks import Sink, listening
 

@@ -17,8 +17,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
+from imgsearch_assets.local.processes import free_port
 from imgsearch_assets.models.shipped import register_detector, register_embedder
-from imgsearch_assets.processes import free_port
 from imgsearch_assets.release.publish import follow_in_milvus
 from serving.identity.store import create
 from serving.index.store import point, read_pointer

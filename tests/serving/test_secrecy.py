@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving import reports, telemetry
 from serving.errors import ImgsearchError
 from serving.proto import detect_pb2, detect_pb2_grpc, embed_pb2, embed_pb2_grpc, search_pb2, search_pb2_grpc

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from imgsearch_assets.local.processes import free_port
 from imgsearch_assets.models.shipped import register_detector
-from imgsearch_assets.processes import free_port
 from serving import startup
 from serving.errors import BadSettings
 from serving.models.live import live_version

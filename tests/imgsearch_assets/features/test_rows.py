@@ -10,8 +10,8 @@ import redis
 from numpy.typing import NDArray
 
 from imgsearch_assets.features.rows import Filled, fill_feature_store, values_by_key
-from imgsearch_assets.processes import answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 from serving.cache.features import CachedFeatures, FeatureStore, url_key
 from serving.images.box import Box
 from serving.index.generation import ITEMS

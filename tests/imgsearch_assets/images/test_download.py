@@ -24,7 +24,7 @@ from imgsearch_assets.images.download import DownloadSummary, Limits, download
 from imgsearch_assets.images.plan import DownloadPlan, plan_downloads
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.images.store import fetch_table, picture_key
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.object_store import LocalObjectStore
 
 if TYPE_CHECKING:

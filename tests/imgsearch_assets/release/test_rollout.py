@@ -16,8 +16,8 @@ import pytest
 
 from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
 from imgsearch_assets.features.rows import fill_feature_store
-from imgsearch_assets.installation import python_module
-from imgsearch_assets.processes import ProcessGroup, free_port
+from imgsearch_assets.local.installation import python_module
+from imgsearch_assets.local.processes import ProcessGroup, free_port
 from imgsearch_assets.release.publish import history, publish, status
 from imgsearch_assets.release.rollout import Candidate, Released, candidate, promote, release
 from serving.cache.features import FeatureStore

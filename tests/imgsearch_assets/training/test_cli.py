@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
-from imgsearch_assets.installation import only_one
+from imgsearch_assets.local.installation import only_one
 from serving.models.bundle import list_versions, load_bundle
 from serving.models.detector import NAME
 from serving.models.live import read_live

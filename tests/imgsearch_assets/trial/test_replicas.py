@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from imgsearch_assets.trial.replicas import find, host_of, wait
 from serving.errors import Unverified
 from serving.rpc.client import IN_THE_CLEAR

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import redis
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.api.backends import SERVED_FOR_S
 
 

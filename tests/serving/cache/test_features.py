@@ -10,8 +10,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsearch_assets.processes import answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 from serving.cache.features import CachedFeatures, FeatureStore, url_key
 from serving.errors import Unavailable
 from serving.images.box import GRID, Box

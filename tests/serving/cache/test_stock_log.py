@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.cache import stock_log
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import MOST_CHANGES, StockLog, in_stock, stock_key

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from imgsearch_assets.processes import answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 from serving.errors import RateLimited
 from serving.identity.keys import Key, made
 from serving.identity.rates import Rates

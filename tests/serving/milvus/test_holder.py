@@ -6,7 +6,7 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.errors import Unavailable
 from serving.index.store import Failure, point, read_pointer
 from serving.milvus.client import Client

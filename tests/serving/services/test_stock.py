@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.processes import free_port
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known
 from serving.cache.stock_log import StockLog, stock_key
 from serving.errors import Unavailable

@@ -6,13 +6,13 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgsearch_assets.installation import Ports, python_module
-from imgsearch_assets.processes import ProcessGroup, answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.installation import Ports, python_module
+from imgsearch_assets.local.processes import ProcessGroup, answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 
 # torch and Dagster take seconds to import, more on a busy machine.
 _START_S = 180.0
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _POSTGRES = "DAGSTER_POSTGRES_URL"  # read by dagster.postgres.yaml
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from imgsearch_assets.processes import ProcessGroup, answers, free_port, port_is_free
+from imgsearch_assets.local.processes import ProcessGroup, answers, free_port, port_is_free
 from serving.errors import Unavailable
 
 SERVER = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
@@ -108,7 +108,7 @@ def test_a_child_that_ended_later_is_named(tmp_path: Path) -> None:
 def test_children_of_a_killed_parent_are_stopped(tmp_path: Path) -> None:
     port = free_port()
     code = (
-        "import sys,time; from pathlib import Path; from imgsearch_assets.processes import *\n"
+        "import sys,time; from pathlib import Path; from imgsearch_assets.local.processes import *\n"
         f"with ProcessGroup(Path({str(tmp_path)!r}), {{}}) as g:\n"
         f"    g.start('server', [sys.executable, '-c', {SERVER!r}, '{port}'])\n"
         f"    g.wait_ready('server', answers({port}), 20)\n"

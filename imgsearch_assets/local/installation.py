@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgsearch_assets.processes import port_is_free
+from imgsearch_assets.local.processes import port_is_free
 from serving.errors import BadInput, BadSettings
 from serving.object_store import LocalObjectStore
 
