@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from benchmarks._http_load import Upload
-from imgsearch_assets.demo import Drawn, environment_of
+from imgsearch_assets.commands.demo import Drawn, environment_of
 from imgsearch_assets.local.installation import Ports
 from imgsearch_assets.local.processes import ProcessGroup, free_port, port_is_free
 from imgsearch_assets.local.services import Services, dagster_home

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets import explain_cli, keys_cli, model_cli, release_cli, stock_cli
-from imgsearch_assets.evaluation import cli as evaluation_cli
-from imgsearch_assets.terminal import one_sentence
-from imgsearch_assets.training import cli as training_cli
+from imgsearch_assets.commands import evaluate, explain, keys, model, release, stock, train
+from imgsearch_assets.commands.terminal import one_sentence
 from serving.__main__ import app as serve
 
 app = typer.Typer(
@@ -19,13 +17,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(serve, name="serve", help="Run one service of the search platform.")
-app.add_typer(keys_cli.app, name="keys")
-app.add_typer(model_cli.app, name="model")
-app.add_typer(release_cli.app, name="release")
-app.add_typer(stock_cli.app, name="stock")
-app.add_typer(training_cli.app, name="train")
-app.command("evaluate")(evaluation_cli.evaluate)
-app.command("explain")(explain_cli.explain)
+app.add_typer(keys.app, name="keys")
+app.add_typer(model.app, name="model")
+app.add_typer(release.app, name="release")
+app.add_typer(stock.app, name="stock")
+app.add_typer(train.app, name="train")
+app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 
 Home = Annotated[
     Path,
@@ -63,7 +61,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Sample catalogue to searchable, with progress; then the page, the API and the Dagster UI stay up."""
-    from imgsearch_assets import demo
+    from imgsearch_assets.commands import demo
     from imgsearch_assets.local.installation import Ports
 
     ports = Ports(api_port, dagster_port, pictures_port)
@@ -92,7 +90,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Your own catalogue to searchable; then the page, the API and the Dagster UI stay up."""
-    from imgsearch_assets import demo
+    from imgsearch_assets.commands import demo
     from imgsearch_assets.local.installation import Ports
 
     with one_sentence():

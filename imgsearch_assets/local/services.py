@@ -84,7 +84,7 @@ class Services:
 
     def start_stock(self) -> None:
         """The feed of what is in stock."""
-        self.group.start("stock", python_module("imgsearch_assets.stock_cli", "feed"))
+        self.group.start("stock", python_module("imgsearch_assets.commands.stock", "feed"))
 
     def start_dagster(self, home: Path, **environment: str) -> None:
         """The UI and the daemon, with one code server between them; all are told ``environment`` too."""

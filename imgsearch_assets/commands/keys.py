@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
-from imgsearch_assets.terminal import one_sentence
 
 app = typer.Typer(help="API keys of an environment.", no_args_is_help=True)
 

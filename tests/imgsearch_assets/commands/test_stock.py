@@ -44,7 +44,7 @@ def log(redis_process: Any) -> Iterator[StockLog]:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "imgsearch_assets.stock_cli", *arguments]
+    return [sys.executable, "-m", "imgsearch_assets.commands.stock", *arguments]
 
 
 def said(environment: dict[str, str], *arguments: str) -> tuple[int, str]:

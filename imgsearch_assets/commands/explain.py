@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
-from imgsearch_assets.terminal import one_sentence
 
 if TYPE_CHECKING:
     from serving.ledger.journey import Journey

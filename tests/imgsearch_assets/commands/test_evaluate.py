@@ -5,14 +5,14 @@ import pytest
 from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
-from imgsearch_assets.datasets.dataset import Dataset
+from imgsearch_assets.datasets import drawn
 
 run = CliRunner().invoke
 
 
-def test_a_folder_of_photos(products: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for one in products.pictures[:6]:
+    for one in drawn.load(8, 11, tmp_path / "drawn").pictures[:6]:
         photo = tmp_path / "photos" / one.category / one.product / one.path.name
         photo.parent.mkdir(parents=True, exist_ok=True)
         photo.write_bytes(one.path.read_bytes())

@@ -10,8 +10,8 @@ import typer
 from annotated_types import Ge, Le
 from pydantic import BaseModel
 
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
-from imgsearch_assets.terminal import one_sentence
 from imgsearch_assets.training.settings import (
     PRODUCTS,
     SCENES,

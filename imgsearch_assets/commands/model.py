@@ -10,10 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.evaluation.cli import HeldOut, SplitSeed
+from imgsearch_assets.commands.evaluate import HeldOut, SplitSeed
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.figures import shown, words
 from imgsearch_assets.local.installation import objects_of
-from imgsearch_assets.terminal import one_sentence
 from serving.errors import BadInput
 
 app = typer.Typer(help="The models of an installation.", no_args_is_help=True)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.terminal import one_sentence
+from imgsearch_assets.commands.terminal import one_sentence
 
 app = typer.Typer(help="What is in stock: its feed, and what search goes by.", no_args_is_help=True)
 

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
-from imgsearch_assets.terminal import one_sentence
 
 if TYPE_CHECKING:
     from imgsearch_assets.environment import Environment as Told

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.datasets.loader import FORMS
-from imgsearch_assets.terminal import one_sentence
 
 # A seed that neither training nor the demo draws with.
 DATA = "drawn:500:1000003"
