@@ -199,6 +199,7 @@ class LocalObjectStore:
         return path
 
     def version(self, key: str) -> str | None:
+        check_key(key)
         try:
             return hashlib.sha256(self.get(key)).hexdigest()
         except NotFound:

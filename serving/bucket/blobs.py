@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # How long the other side may be silent: to take a connection, and between two packets.
 _SILENCE_S = (5.0, 30.0)
-# How long a request is tried again.
+# How long a request is tried again where nobody says otherwise.
 _WITHIN_S = 60.0
 # A resumable upload that breaks off goes on from the last of these.
 _CHUNK_BYTES = 16 * 2**20
@@ -45,8 +45,9 @@ class Head:
 class Blobs:
     """Raises ``BadSettings`` where the bucket cannot be used, saying the mend; ``Unavailable`` later on."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, within_s: float = _WITHIN_S) -> None:
         self.bucket = bucket
+        self._retry = DEFAULT_RETRY.with_timeout(within_s)
         with told(bucket):
             self._client = storage.Client()
             self._bucket = self._client.bucket(bucket.name)
@@ -60,7 +61,7 @@ class Blobs:
 
     def head(self, name: str) -> Head | None:
         with told(self.bucket):
-            blob = self._bucket.get_blob(self._full(name), timeout=_SILENCE_S, retry=_retry())
+            blob = self._bucket.get_blob(self._full(name), timeout=_SILENCE_S, retry=self._retry)
         if blob is None:
             return None
         notes = blob.metadata or {}
@@ -85,7 +86,7 @@ class Blobs:
                     checksum="crc32c",
                     if_generation_match=generation,
                     timeout=_SILENCE_S,
-                    retry=_retry(),
+                    retry=self._retry,
                 )
             except (NotFound, PreconditionFailed):
                 return False
@@ -99,7 +100,7 @@ class Blobs:
         notes: Mapping[str, str] | None = None,
         *,
         void: bool = False,
-        within_s: float = _WITHIN_S,
+        within_s: float | None = None,
     ) -> int:
         """Write the object if its generation is ``replacing``, 0 where it must not be there; the new one.
 
@@ -117,7 +118,7 @@ class Blobs:
                     checksum="crc32c",
                     if_generation_match=replacing,
                     timeout=_SILENCE_S,
-                    retry=_retry(within_s),
+                    retry=self._retry if within_s is None else self._retry.with_timeout(within_s),
                 )
             except PreconditionFailed:
                 # Of a write whose answer was lost, the second attempt finds the first one there.
@@ -133,12 +134,12 @@ class Blobs:
         """Begin its age anew, in the same generation; whether it was there."""
         blob = self._bucket.blob(self._full(name))
         blob.metadata = {_RENEWED: repr(at)}
-        return self._if_there(lambda: blob.patch(timeout=_SILENCE_S, retry=_retry()))
+        return self._if_there(lambda: blob.patch(timeout=_SILENCE_S, retry=self._retry))
 
     def delete(self, name: str) -> None:
         """Remove the object if it is there."""
         blob = self._bucket.blob(self._full(name))
-        self._if_there(lambda: blob.delete(timeout=_SILENCE_S, retry=_retry()))
+        self._if_there(lambda: blob.delete(timeout=_SILENCE_S, retry=self._retry))
 
     def names(self, folder: str) -> Iterator[str]:
         """Of what lies below ``folder``, in the order of their characters; voids are left out."""
@@ -151,7 +152,7 @@ class Blobs:
     def _listed(self, prefix: str, **how: Any) -> Iterator[Any]:
         return iter(
             self._client.list_blobs(
-                self._bucket, prefix=self._full(prefix), timeout=_SILENCE_S, retry=_retry(), **how
+                self._bucket, prefix=self._full(prefix), timeout=_SILENCE_S, retry=self._retry, **how
             )
         )
 
@@ -165,7 +166,3 @@ class Blobs:
 
     def _full(self, name: str) -> str:
         return f"{self.bucket.prefix}/{name}" if self.bucket.prefix else name
-
-
-def _retry(within_s: float = _WITHIN_S) -> Any:
-    return DEFAULT_RETRY.with_timeout(within_s)

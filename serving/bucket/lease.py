@@ -144,12 +144,16 @@ class Lease:
         self._written_at = at
 
     def _keep(self) -> None:
+        failed = False
         while not self._stop.wait(self._for_s / 4):
             try:
                 with self._lock:
                     self._write()
+                failed = False
             except Conflict:
                 log.error("%s was taken over by another process: this one did not answer in time", self._key)
                 return
             except ImgsearchError as error:
-                log.warning("%s could not be kept: %s", self._key, error)
+                if not failed:
+                    log.warning("%s could not be kept so far: %s", self._key, error)
+                failed = True

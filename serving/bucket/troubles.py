@@ -58,13 +58,9 @@ def _error(bucket: Bucket, error: Exception) -> ImgsearchError:
     said = _first_line(error)
     if isinstance(error, DefaultCredentialsError):
         return BadSettings(f"IMGSEARCH_OBJECTS is {bucket}: there are no Google credentials; {_LOGIN}")
-    if isinstance(error, RefreshError):
+    if isinstance(error, RefreshError | Unauthorized):
         return BadSettings(
             f"IMGSEARCH_OBJECTS is {bucket}: the Google credentials do not work ({said}); {_LOGIN}"
-        )
-    if isinstance(error, Unauthorized):
-        return BadSettings(
-            f"IMGSEARCH_OBJECTS is {bucket}: Google takes no credentials of ours ({said}); {_LOGIN}"
         )
     if isinstance(error, Forbidden | BadRequest) and any(word in said.lower() for word in _PROJECT):
         return BadSettings(
@@ -78,7 +74,9 @@ def _error(bucket: Bucket, error: Exception) -> ImgsearchError:
             "retention policy nor a hold may be on it"
         )
     if isinstance(error, DataCorruption):
-        return Unverified(f"what came of {bucket} does not have the checksum that Google says")
+        return Unverified(
+            f"what was sent to {bucket}, or came from it, does not have the checksum that Google says"
+        )
     if isinstance(error, BadRequest):
         return BadSettings(f"IMGSEARCH_OBJECTS is {bucket}: Google cannot do what is asked of it ({said})")
     if isinstance(error, RetryError | TransportError | requests.RequestException | GoogleAPICallError):
@@ -88,7 +86,12 @@ def _error(bucket: Bucket, error: Exception) -> ImgsearchError:
 
 def _first_line(error: Exception) -> str:
     """Of what Google says; without the address that was asked, and what is told to programmers."""
-    if isinstance(error, RetryError) and error.cause is not None:
-        return _first_line(error.cause) if isinstance(error.cause, Exception) else str(error.cause)
-    message = error.message if isinstance(error, GoogleAPICallError) else str(error)
-    return str(message).splitlines()[0] if message else type(error).__name__
+    if isinstance(error, RetryError) and isinstance(error.cause, Exception):
+        return _first_line(error.cause)
+    message = str(error)
+    if isinstance(error, GoogleAPICallError) and error.response is not None:
+        with contextlib.suppress(
+            ValueError, LookupError, TypeError
+        ):  # what stands between us has words of its own
+            message = error.response.json()["error"]["message"]
+    return message.splitlines()[0] if message else type(error).__name__
