@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
 
 from serving.bucket.troubles import no_bucket, told
 from serving.errors import Conflict
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _SILENCE_S = (5.0, 30.0)
 # How long a request is tried again where nobody says otherwise.
 _WITHIN_S = 60.0
+# Kept open for the threads that ask at once.
+_CONNECTIONS = 64
 # A resumable upload that breaks off goes on from the last of these.
 _CHUNK_BYTES = 16 * 2**20
 
@@ -49,7 +52,9 @@ class Blobs:
         self.bucket = bucket
         self._retry = DEFAULT_RETRY.with_timeout(within_s)
         with told(bucket):
-            self._client = storage.Client()
+            self._client = storage.Client(project=None)  # none is needed
+            for scheme in ("https://", "http://"):
+                self._client._http.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
             self._bucket = self._client.bucket(bucket.name)
             try:
                 next(iter(self._listed("", max_results=1)), None)
@@ -107,6 +112,9 @@ class Blobs:
         None replaces whatever is there. Raises ``Conflict`` when it is another one.
         """
         writer = uuid.uuid4().hex
+        retry, silence_s = self._retry, _SILENCE_S
+        if within_s is not None:
+            retry, silence_s = retry.with_timeout(within_s), (within_s, within_s)
         blob = self._bucket.blob(self._full(name), chunk_size=_CHUNK_BYTES)
         blob.metadata = {**(notes or {}), _WRITER: writer, **({_VOID: "1"} if void else {})}
         with told(self.bucket):
@@ -117,8 +125,8 @@ class Blobs:
                     content_type="application/octet-stream",
                     checksum="crc32c",
                     if_generation_match=replacing,
-                    timeout=_SILENCE_S,
-                    retry=self._retry if within_s is None else self._retry.with_timeout(within_s),
+                    timeout=silence_s,
+                    retry=retry,
                 )
             except PreconditionFailed:
                 # Of a write whose answer was lost, the second attempt finds the first one there.
