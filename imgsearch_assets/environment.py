@@ -28,7 +28,8 @@ from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
 from serving.identity.keys import is_key
 from serving.index.generation import FACTORY, GRAPH
-from serving.object_store import LocalObjectStore, ObjectStore
+from serving.location import open_store
+from serving.object_store import ObjectStore
 from serving.redaction import Redaction
 from serving.rpc.client import Caller
 from serving.settings import ADDRESS, Settings, read, read_settings
@@ -234,7 +235,7 @@ class Environment:
 
     @property
     def store(self) -> ObjectStore:
-        return LocalObjectStore(self.serving.home / "objects")
+        return open_store(self.serving)
 
     @property
     def feature_store(self) -> FeatureStore:

@@ -1,7 +1,7 @@
 """Immutable objects under keys, and one kind of object that moves: a pointer, by compare-and-set.
 
-A key is ``/``-separated. ``put`` is atomic: a reader sees the whole object or none. The local store is a
-folder; the cloud one lives beside it when there is a bucket to speak to.
+A key is ``/``-separated. ``put`` is atomic: a reader sees the whole object or none. Here is the store that is
+a folder; ``serving.bucket`` has the one that is a bucket, and ``serving.location`` says which it is.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class ObjectStore(Protocol):
         """Begin the object's age anew: it is needed once more. Raises ``NotFound``."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Every key below the folder ``prefix``, in order."""
+        """Every key below the folder ``prefix``, in the order of their characters."""
 
     def tidy(self, prefix: str, older_than_s: float) -> None:
         """Remove what writers that were killed left below the folder ``prefix``."""
@@ -62,8 +62,21 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object if it is there."""
 
+    @property
+    def files(self) -> Path:
+        """The folder below which every ``local_path`` lies."""
+
     def local_path(self, key: str) -> Path:
-        """A file with the object's bytes that may be memory-mapped but not changed. Raises ``NotFound``."""
+        """A file with the object's bytes that may be memory-mapped but not changed. Raises ``NotFound``.
+
+        To be opened within minutes; it may go later on, as another file may come in its place.
+        """
+
+    def forget_file(self, key: str) -> None:
+        """What ``local_path`` gave is not what it should be: where it is a copy, another is made next."""
+
+    def where(self, key: str) -> str:
+        """Where people find the object."""
 
     def version(self, key: str) -> str | None:
         """A token of the object's present content, None while there is none."""
@@ -76,6 +89,12 @@ class ObjectStore(Protocol):
 
     def exclusive(self, key: str) -> AbstractContextManager[None]:
         """A block that one thread of all processes is in at a time. It ends with its process, however."""
+
+
+def check_key(key: str) -> None:
+    """Raises ``NotFound`` where that cannot be the key of an object."""
+    if not _KEY.fullmatch(key) or {".", ".."} & set(key.split("/")):
+        raise NotFound(f"{key!r} is not a key of an object")
 
 
 class LocalObjectStore:
@@ -94,8 +113,7 @@ class LocalObjectStore:
             raise BadSettings(f"the object store folder {self.root} is not writable")
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or ".." in key.split("/"):
-            raise NotFound(f"{key!r} is not a key of an object")
+        check_key(key)
         return self.root / key
 
     def get(self, key: str) -> bytes:
@@ -158,11 +176,21 @@ class LocalObjectStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         top = self._path(prefix)
-        paths = sorted(path for path in top.rglob("*") if path.is_file() and not path.name.endswith("~"))
-        return (path.relative_to(self.root).as_posix() for path in paths)
+        paths = (path for path in top.rglob("*") if path.is_file() and not path.name.endswith("~"))
+        return iter(sorted(path.relative_to(self.root).as_posix() for path in paths))
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
+
+    @property
+    def files(self) -> Path:
+        return self.root
+
+    def forget_file(self, key: str) -> None:
+        """Nothing: it is the object itself."""
+
+    def where(self, key: str) -> str:
+        return str(self._path(key))
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)
@@ -171,6 +199,7 @@ class LocalObjectStore:
         return path
 
     def version(self, key: str) -> str | None:
+        check_key(key)
         try:
             return hashlib.sha256(self.get(key)).hexdigest()
         except NotFound:

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import CollectorRegistry, start_http_server
 
 from serving.errors import BadSettings
-from serving.object_store import LocalObjectStore
+from serving.location import open_store
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
 from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics, StockMetrics
@@ -54,7 +54,7 @@ async def _search_in_memory(settings: Settings, port: int, metrics_port: int | N
     stock_log = None if url is None else StockLog(url.get_secret_value(), settings.environment)
     stock = Stock(stock_log, StockMetrics(metrics.registry))
     holder = Holder(
-        _store(settings),
+        open_store(settings),
         settings.environment,
         IndexMetrics(metrics.registry),
         on_swap=lambda: server.set_ready(True),
@@ -150,7 +150,7 @@ async def _serve_models(
     runtime.tune(settings.torch_threads)
     metrics = RpcMetrics()
     server = Server(settings, metrics, traces=Tracing.of(settings, kind.service.name.lower()))
-    holder = ModelHolder(_store(settings), kind.name, kind.make, ModelMetrics(metrics.registry))
+    holder = ModelHolder(open_store(settings), kind.name, kind.make, ModelMetrics(metrics.registry))
     await holder.start()
     bounds = Bounds.of(settings)
     with (
@@ -232,10 +232,6 @@ async def _until_stopped(server: Server, follow: Coroutine[Any, Any, None]) -> N
 
 async def _both(one: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
     await asyncio.gather(one, other)
-
-
-def _store(settings: Settings) -> LocalObjectStore:
-    return LocalObjectStore(settings.home / "objects")
 
 
 def _cores() -> int:

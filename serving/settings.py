@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from serving.errors import BadSettings
 from serving.identity.keys import Rate, is_key
 from serving.index.collapse import Collapse
+from serving.location import Location
 
 # A list is gRPC's own, of IP addresses alone.
 ADDRESS = r"^(ipv[46]:\S+|[^\s,]+):\d{1,5}$"
@@ -43,6 +44,17 @@ class Settings(EngineSettings):
         "local", description="Whose pointer is followed; `local` alone may fetch from allowed hosts."
     )
     home: Path = Field(Path(".imgsearch"), description="Folder of everything this installation keeps.")
+    objects: Location | None = Field(
+        None,
+        description="Where the object store is: a folder, by default `objects` in IMGSEARCH_HOME, or "
+        "gs://BUCKET/PREFIX (`cloud.md`).",
+    )
+    cache_bytes: int = Field(
+        20 * 2**30,
+        ge=2**20,
+        description="Of a bucket: most bytes of its objects that are kept as files, in `cache` in "
+        "IMGSEARCH_HOME.",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="Features, answers and stock; without it features are computed anew, and the stock is "

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 from serving import tls
 from serving.errors import BadSettings, ImgsearchError
-from serving.object_store import LocalObjectStore
+from serving.location import open_store
+from serving.object_store import ObjectStore
 from serving.rpc.client import Caller
 from serving.settings import Settings
 
@@ -76,20 +77,21 @@ def _held(service: Service, settings: Settings) -> Iterator[str]:
         if find_spec("pymilvus") is None:
             yield "IMGSEARCH_SEARCH_BACKEND is milvus: install its client, the extra `milvus`"
         return
-    if not settings.home.is_dir():
+    if settings.objects is None and not settings.home.is_dir():
         yield f"IMGSEARCH_HOME: there is no folder {settings.home}; name the installation's"
         return
     try:
-        store = LocalObjectStore(settings.home / "objects")
+        store = open_store(settings)
         if service in _MODELS:
             _model(store, _MODELS[service])
     except ImgsearchError as error:
         yield error.message
     except OSError as error:
-        yield f"the object store {store.root} cannot be read: {error.strerror or error}"
+        place = settings.objects or settings.home / "objects"
+        yield f"the object store {place} cannot be read: {error.strerror or error}"
 
 
-def _model(store: LocalObjectStore, name: str) -> None:
+def _model(store: ObjectStore, name: str) -> None:
     """Raise where the live version has no card that can be read, or not the weights that it names."""
     from serving.models.bundle import load_card
 

@@ -292,7 +292,7 @@ def _replayed(store: ObjectStore, report: Report) -> Metadata:
         "rank_biased_overlap": report.rank_biased_overlap,
         "products_gone": report.gone,
         "products_new": report.new,
-        "report": dg.MetadataValue.path(str(store.local_path(report.page_key))),
+        "report": dg.MetadataValue.path(store.where(report.page_key)),
     }
     if (jpeg := report.sheet(store)) is not None:
         metadata["what_changes_most"] = inline("before, and after below it", jpeg)

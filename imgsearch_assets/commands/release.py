@@ -120,7 +120,7 @@ def _replayed(store: "ObjectStore", report: "Report | None") -> str:
     return (
         f"of {report.queries} queries {report.changed} are answered otherwise than by {report.before}: "
         f"overlap@10 {report.overlap_at_10:.3f}, rank-biased overlap {report.rank_biased_overlap:.3f}; "
-        f"{report.gone} products gone, {report.new} new\n{store.local_path(report.page_key)}"
+        f"{report.gone} products gone, {report.new} new\n{store.where(report.page_key)}"
     )
 
 

@@ -20,7 +20,7 @@ def load(home: Path, environment: str = "local") -> Dataset:
     Raises ``BadInput`` when nothing was ever released there.
     """
     store = objects_of(home)
-    return pictures_in(store, store.root, environment)
+    return pictures_in(store, environment)
 
 
 def live_generation(home: Path, environment: str = "local") -> Generation:
@@ -36,8 +36,8 @@ def _live(store: ObjectStore, environment: str) -> Manifest:
     return manifest
 
 
-def pictures_in(store: ObjectStore, root: Path, environment: str = "local") -> Dataset:
-    """The same of an object store whose local files lie below ``root``."""
+def pictures_in(store: ObjectStore, environment: str = "local") -> Dataset:
+    """The same of an object store."""
     manifest = _live(store, environment)
     products = read_parquet(store, products_key(manifest.snapshot))
     rows = pictures_of(urls_of(products), fetch_table(store).read()).to_pylist()
@@ -51,4 +51,6 @@ def pictures_in(store: ObjectStore, root: Path, environment: str = "local") -> D
         pictures.append(Labelled(path, row["product_id"], row["category"] or ""))
     # A product with the same picture twice has it once.
     once = tuple(dict.fromkeys(pictures))
-    return Dataset(f"catalogue {manifest.snapshot}", root, once, {"missing": missing} if missing else {})
+    return Dataset(
+        f"catalogue {manifest.snapshot}", store.files, once, {"missing": missing} if missing else {}
+    )

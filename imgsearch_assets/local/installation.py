@@ -11,7 +11,9 @@ from pathlib import Path
 
 from imgsearch_assets.local.processes import port_is_free
 from serving.errors import BadInput, BadSettings
-from serving.object_store import LocalObjectStore
+from serving.location import open_store
+from serving.object_store import LocalObjectStore, ObjectStore
+from serving.settings import Settings, read
 
 # A thousand products with their pictures, an index and Dagster's records take about a third of this.
 MIN_FREE_BYTES = 1 * 2**30
@@ -51,11 +53,14 @@ def check_home(home: Path) -> None:
         )
 
 
-def objects_of(home: Path) -> LocalObjectStore:
+def objects_of(home: Path) -> ObjectStore:
     """The object store of an installation that is there; a slip of the pen makes no folder.
 
-    Raises ``BadInput``.
+    Raises ``BadInput``; ``BadSettings`` where IMGSEARCH_OBJECTS is none.
     """
+    settings = read(Settings, home=home.resolve())
+    if settings.objects is not None:
+        return open_store(settings)
     objects = home.resolve() / "objects"
     if not objects.is_dir():
         there = sorted(str(folder.parent) for folder in home.resolve().glob("*/objects"))

@@ -31,7 +31,8 @@ from serving.index import release
 from serving.index.store import Pointer, Release, environments, generations, read_pointer
 from serving.ledger.explained import explain
 from serving.ledger.journey import Journey
-from serving.object_store import LocalObjectStore, ObjectStore
+from serving.location import open_store
+from serving.object_store import ObjectStore
 from serving.settings import Settings
 
 P = ParamSpec("P")
@@ -294,7 +295,7 @@ def create_admin(settings: Settings, metrics: Metrics) -> FastAPI:
     )
     app.state.settings = settings
     app.state.draining = False  # until the process is told to stop
-    app.state.store = LocalObjectStore(settings.home / "objects")
+    app.state.store = open_store(settings)
     errors.install(app, "/openapi.json")
     app.include_router(router)
     app.include_router(_probes)

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from serving.errors import ImgsearchError, NotFound, Unavailable
 from serving.identity.keys import Key, Keys, Scope
 from serving.identity.store import keys_key, parsed
-from serving.object_store import LocalObjectStore, ObjectStore
+from serving.location import open_store
+from serving.object_store import ObjectStore
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -83,4 +84,4 @@ class KnownKeys:
 
 def keys_of(settings: Settings) -> KnownKeys:
     """Those of the environment. Raises ``BadSettings`` when there cannot be an object store."""
-    return KnownKeys(LocalObjectStore(settings.home / "objects"), settings.environment)
+    return KnownKeys(open_store(settings), settings.environment)

@@ -241,6 +241,7 @@ def verify(store: ObjectStore, segment: Segment) -> None:
     except FileNotFoundError:  # removed this moment
         raise NotFound(f"there is no object {segment.key}") from None
     if found != segment.sha256:
+        store.forget_file(segment.key)
         raise Unverified(f"{segment.key} does not have the hash that its name says")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsearch_assets.local.redis_server import redis_command
+from tests.gcs_process import GcsProcess
 from tests.serving.processes import Start, starting
 from tests.serving.sinks import Sink, listening
 
@@ -21,6 +22,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def sink() -> Iterator[Sink]:
     with listening() as sink:
         yield sink
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GcsProcess]:
+    """A Google Cloud Storage of our own."""
+    process = GcsProcess()
+    yield process
+    process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ from imgsearch_assets.local.processes import free_port
 from imgsearch_assets.models.shipped import register_detector
 from serving import startup
 from serving.errors import BadSettings
+from serving.location import Bucket
 from serving.models.live import live_version
 from serving.object_store import LocalObjectStore
 from serving.settings import Settings
+from tests.gcs_process import BUCKET, EMULATOR, GcsProcess
 
 
 def missing(service: Any, settings: Settings, port: int = 0) -> list[str]:
@@ -80,6 +82,16 @@ def test_a_home_that_is_not_there_is_not_made(tmp_path: Path, service: startup.S
     with pytest.raises(BadSettings, match=f"IMGSEARCH_HOME: there is no folder {away}; name the install"):
         startup.check(service, Settings(home=away), free_port())
     assert not away.exists()
+
+
+def test_a_bucket_that_is_not_there(tmp_path: Path, gcs: GcsProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EMULATOR, gcs.url)
+    settings = Settings(home=tmp_path / "home", objects=Bucket("no-such-bucket", "shop"))
+    assert missing("search", settings) == [
+        "IMGSEARCH_OBJECTS is gs://no-such-bucket/shop: there is no bucket no-such-bucket; name one that is "
+        "there, or make it: `gcloud storage buckets create gs://no-such-bucket --uniform-bucket-level-access`"
+    ]
+    startup.check("search", Settings(home=tmp_path / "home", objects=Bucket(BUCKET)), 0)
 
 
 def test_a_search_service_starts_with_nothing(tmp_path: Path) -> None:
