@@ -24,8 +24,11 @@ DATA_VERSION_TAG = "dagster/data_version"
 # And by which a materialization says what it was made of: what was known of ``PRODUCTS`` as its step began.
 _READ_TAG = f"dagster/input_data_version/{PRODUCTS.to_user_string()}"
 
+# By whose values the queue of dagster.yaml holds runs apart: a training takes hours, and no new product waits
+# for one. Who starts assets by hand, not a job, has a run of neither kind.
+KIND_TAG = "imgsearch/kind"
 # A run that died is started again from the catalogue: what it had seen of it may be of yesterday.
-RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS"}
+RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS", KIND_TAG: "catalogue"}
 
 # An asset whose upstream changed runs, unless the run that changed it runs this one as well. Not on what a
 # gate refused, whichever run made that: within one the gate itself stops what follows.

@@ -26,7 +26,7 @@ class LocalRunLauncher(DefaultRunLauncher):
     """The default launcher, which cannot tell whether a run's process is still there; this one can.
 
     Without that, a run that was killed (no memory, a reboot) would be in progress for ever, and with one run
-    at a time nothing would ever start again. And runs start at once, with the pipeline imported.
+    of a kind at a time nothing would ever start again. And runs start at once, with the pipeline imported.
     """
 
     _imported: dict[str, str] | None = None  # the code server by location, when the pipeline was imported

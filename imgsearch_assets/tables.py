@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.ledger.rows import AT, latest_where
+from serving.ledger.rows import AT, latest_where, listed_and_read
 from serving.object_store import ObjectStore
 
 # Past this many fragments a reader writes them back as one; older ones are removed after it is there.
@@ -58,12 +58,14 @@ class GrowingTable:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The latest row of every key. ``columns`` narrows the answer."""
-        keys = list(self.store.list(self._prefix))
-        if not keys:
+        wanted = list(dict.fromkeys([*self.key, *(columns or self.schema.names)]))
+        parts = listed_and_read(
+            lambda: [read_parquet(self.store, key, wanted) for key in self.store.list(self._prefix)]
+        )
+        if not parts:
             empty = self.schema.empty_table()
             return empty.select(columns) if columns else empty
-        wanted = list(dict.fromkeys([*self.key, *(columns or self.schema.names)]))
-        table = pa.concat_tables(read_parquet(self.store, key, wanted) for key in keys)
+        table = pa.concat_tables(parts)
         table = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
         latest = table.group_by(list(self.key)).aggregate([("_row", "max")])["_row_max"]
         table = table.take(latest.combine_chunks().sort()).drop_columns("_row")
@@ -78,14 +80,15 @@ class GrowingTable:
         return pa.schema(fields).empty_table()
 
     def compact(self) -> None:
-        """Write many fragments back as one. Call it only where no other writer is at work."""
-        keys = list(self.store.list(self._prefix))
-        if len(keys) <= COMPACT_ABOVE:
-            return
-        last = int(keys[-1].rsplit("/", 1)[1].split("-", 1)[0])
-        self._write(self.read().sort_by([(name, "ascending") for name in self.key]), last + 1)
-        for key in keys:
-            self.store.delete(key)
+        """Write many fragments back as one, if there are many; others read and append meanwhile."""
+        with self.store.exclusive(self._prefix):
+            keys = list(self.store.list(self._prefix))
+            if len(keys) <= COMPACT_ABOVE:
+                return
+            last = int(keys[-1].rsplit("/", 1)[1].split("-", 1)[0])
+            self._write(self.read().sort_by([(name, "ascending") for name in self.key]), last + 1)
+            for key in keys:
+                self.store.delete(key)
 
     def lacking(self, wanted: pa.Table) -> pa.Table:
         """The rows of ``wanted`` (its key columns) that this table has no row for, once each, in order."""

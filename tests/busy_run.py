@@ -1,15 +1,13 @@
 """A run that does nothing but write to Dagster's records, in a process of its own."""
 
-import multiprocessing
-import os
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 
 import dagster as dg
 
-ASSETS, POOL = 10, "gpu"
+from tests.forked import fork
 
-_PROCESSES = multiprocessing.get_context("forkserver")
+ASSETS, POOL = 10, "gpu"
 
 
 def _asset(number: int) -> dg.AssetsDefinition:
@@ -21,12 +19,9 @@ def _asset(number: int) -> dg.AssetsDefinition:
 
 
 def start(environment: Mapping[str, str]) -> BaseProcess:
-    process = _PROCESSES.Process(target=_run, args=(dict(environment),))
-    process.start()
-    return process
+    return fork(environment, _run)
 
 
-def _run(environment: dict[str, str]) -> None:
-    os.environ.update(environment)
+def _run() -> None:
     with dg.DagsterInstance.get() as instance:
         dg.materialize([_asset(number) for number in range(ASSETS)], instance=instance)

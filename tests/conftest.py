@@ -1,6 +1,8 @@
 """A web site on loopback for tests that fetch, and a small shop for tests that search."""
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 from aiohttp import web
@@ -28,6 +31,28 @@ os.environ["IMGSEARCH_DRAIN_PAUSE_S"] = "0"
 # A machine that is busy with something else fails no property.
 settings.register_profile("imgsearch", deadline=None)
 settings.load_profile("imgsearch")
+
+# A run of Dagster syncs files a thousand times. What a process that is killed had written is there without
+# that, too; only a machine without power would tell.
+_MEMORY = Path("/dev/shm")
+_ROOMY = 8 << 30
+_OWN = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders of tests lie in memory where there is plenty, and go with the session; not with --basetemp."""
+    if config.option.basetemp is not None or not _MEMORY.is_dir():
+        return
+    if min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > _ROOMY:
+        config.stash[_OWN] = Path(tempfile.mkdtemp(prefix="imgsearch-", dir=_MEMORY))
+        config.option.basetemp = str(config.stash[_OWN])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(_OWN, None)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -30,6 +30,7 @@ from imgsearch_assets.sample.scenes import training_scene
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 from serving.object_store import LocalObjectStore
+from tests.forked import start_server
 from tests.redis_process import RedisProcess
 from tests.running import until
 
@@ -206,6 +207,7 @@ class Shop:
 @contextlib.contextmanager
 def shop_at(home: Path) -> Iterator[Shop]:
     """A shop whose environment this process has, too, with its first products in the catalogue."""
+    start_server()  # else it would have that environment, too, and be killed with everything
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")  # so that it is what it was afterwards
         shop = Shop(home)

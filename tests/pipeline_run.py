@@ -1,6 +1,5 @@
 """A run of the whole pipeline in a process of its own, which may be killed, or made to wait, at an event."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -13,10 +12,7 @@ from typing import Any
 import dagster as dg
 
 import imgsearch_assets.refresh
-
-# Forked from a server that has everything imported: a run of this small shop takes less time than that.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__])
+from tests.forked import fork
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,7 @@ def start(
     environment: Mapping[str, str], dies: At | None = None, waits: tuple[At, Path] | None = None
 ) -> BaseProcess:
     """A refresh, in work: one that is killed at a moment, or one that waits there until a file is there."""
-    process = _PROCESSES.Process(target=_run, args=(dict(environment), dies, waits))
-    process.start()
-    return process
+    return fork(environment, _run, dies, waits)
 
 
 def ended(process: BaseProcess, timeout_s: float = 120) -> int:
@@ -44,8 +38,7 @@ def ended(process: BaseProcess, timeout_s: float = 120) -> int:
     return process.exitcode
 
 
-def _run(environment: dict[str, str], dies: At | None, waits: tuple[At, Path] | None) -> None:
-    os.environ.update(environment)
+def _run(dies: At | None, waits: tuple[At, Path] | None) -> None:
     record = dg.DagsterInstance.handle_new_event
 
     def recorded(self: dg.DagsterInstance, event: dg.EventLogEntry, **options: Any) -> None:

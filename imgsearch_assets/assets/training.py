@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from imgsearch_assets.automation import KIND_TAG
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking
 from imgsearch_assets.graph.steps import Stopwatch, preview, reasons, step
@@ -173,6 +174,7 @@ def jobs() -> list[Any]:
             ),
             description=f"A {name} of your pictures, live if it is not worse; started by hand, and again to "
             "go on where it was killed.",
+            run_tags={KIND_TAG: "training"},
         )
         for name in drawn
     ]

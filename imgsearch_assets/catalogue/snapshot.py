@@ -38,16 +38,18 @@ def rejected_key(snapshot: str) -> str:
 def take_snapshot(store: ObjectStore, location: str) -> tuple[str, Checked]:
     """Read, check and keep the catalogue; the snapshot's id and content.
 
+    One at a time: ``imgsearch_assets.release.order`` goes by the last kept, so that has to be the last read.
     Raises as ``read_catalogue``, and ``BadInput`` when no row can be used.
     """
-    rows = read_catalogue(location)
-    checked = check_rows(rows)
-    if checked.products.num_rows == 0:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in checked.rejections().items())
-        raise BadInput(f"none of the {rows.num_rows} rows of {location} can be used ({reasons})")
-    snapshot = content_version(checked.products, checked.rejected)
-    store.put(rejected_key(snapshot), parquet_bytes(checked.rejected))
-    store.put(products_key(snapshot), parquet_bytes(checked.products))
+    with store.exclusive("snapshots"):
+        rows = read_catalogue(location)
+        checked = check_rows(rows)
+        if checked.products.num_rows == 0:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in checked.rejections().items())
+            raise BadInput(f"none of the {rows.num_rows} rows of {location} can be used ({reasons})")
+        snapshot = content_version(checked.products, checked.rejected)
+        store.put(rejected_key(snapshot), parquet_bytes(checked.rejected))
+        store.put(products_key(snapshot), parquet_bytes(checked.products))
     return snapshot, checked
 
 

@@ -12,8 +12,9 @@ from serving.errors import ImgsearchError, Unavailable
 # The outside world may be back in a moment; nothing else gets better by trying again.
 RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 
-# Pools of steps: one at a time over all runs, as dagster.yaml says. Each step tidies what the others of its
-# pool read, and snapshots are taken in the order in which the catalogue was read.
+# Pools of steps: one at a time over all runs, as far as Dagster promises that (see dagster.yaml), so that a
+# run finds the work of one that it overlaps done. What must not meet holds a lock of the store: snapshots,
+# releases, what is named while others are pruned, the ledger, and tables that are written back as one.
 CATALOGUE, DOWNLOADS, GPU, RELEASE = "catalogue", "downloads", "gpu", "release"
 
 _PREVIEW_ROWS = 10

@@ -71,8 +71,7 @@ async def download(
 ) -> DownloadSummary:
     """Ask for everything in ``plan``; pictures and rows go to ``store``, and ``advance`` hears of each URL.
 
-    A URL that fails is a row; only a system that fails (no disk) is an exception. One run at a time for a
-    store: its end tidies the table.
+    A URL that fails is a row; only a system that fails (no disk) is an exception.
     """
     started = time.monotonic()
     async with PictureFetcher(

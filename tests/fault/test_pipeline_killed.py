@@ -61,6 +61,8 @@ def since(records: Records, count: int) -> list[dg.DagsterRunStatus]:
 
 
 def test_the_daemon_makes_up_for_what_was_killed(shop: Shop) -> None:
+    if not shop.live:  # without the test before; the daemon would begin with a run for the models
+        assert pipeline_run.ended(pipeline_run.start(shop.environment)) == 0
     with shop.instance() as instance:
         records = Records(instance)
         first = PRODUCTS
@@ -85,10 +87,7 @@ def test_the_daemon_makes_up_for_what_was_killed(shop: Shop) -> None:
         shop.start()
         until(lambda: len(shop.live) == first + 2, "a run in the place of the one that was killed", 240)
         until(records.settled, "the end of all runs")
-        *whole_ones, died, last = since(records, before)
-        assert (died, last) == (FAILURE, SUCCESS)
-        # One, and one more where the daemon of before had not yet said that it had asked for it.
-        assert set(whole_ones) == {SUCCESS}
+        assert since(records, before) == [SUCCESS, FAILURE, SUCCESS]
         before = len(records.runs())
 
         # The run alone, with a place in the pool of downloads.

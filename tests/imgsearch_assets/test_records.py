@@ -15,6 +15,7 @@ from imgsearch_assets.local.services import ROOT, dagster_home
 from tests import busy_run
 from tests.pipeline import MISMATCH
 from tests.postgres_process import PostgresProcess
+from tests.running import until
 
 pytestmark = pytest.mark.slow
 
@@ -40,24 +41,36 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.filterwarnings(MISMATCH)
-def test_runs_at_once_write_their_records(home: Path) -> None:
+def test_runs_at_once_write_their_records_and_wait_for_a_place_in_turn(home: Path) -> None:
+    """The place is held as they ask: of a free one Dagster promises nothing, see ``dagster.yaml``."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("DAGSTER")}
     with dg.DagsterInstance.from_config(str(home)) as instance:
         # As `dagster instance concurrency set` does: see dagster.postgres.yaml.
         instance.event_log_storage.set_concurrency_slots(busy_run.POOL, 1)
+        holder = instance.create_run_for_job(nothing).run_id
+        assert instance.event_log_storage.claim_concurrency_slot(busy_run.POOL, holder, "step").is_claimed
         runs = [busy_run.start(environment) for _ in range(AT_ONCE)]
+        until(lambda: len(_waiting(instance) - {holder}) == AT_ONCE, "all of them waiting for the place", 120)
+        assert instance.event_log_storage.get_concurrency_info(busy_run.POOL).active_run_ids == {holder}
+        instance.event_log_storage.free_concurrency_slots_for_run(holder)
         for run in runs:
             run.join(120)
         assert [run.exitcode for run in runs] == [0] * AT_ONCE
-        found = instance.get_runs()
+        found = [run for run in instance.get_runs() if run.run_id != holder]
         assert [run.status for run in found] == [dg.DagsterRunStatus.SUCCESS] * AT_ONCE
         for run in found:
             made = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
             assert len(made) == busy_run.ASSETS
         assert instance.event_log_storage.get_concurrency_info(busy_run.POOL).slot_count == 1
-        if "DAGSTER_POSTGRES_URL" in os.environ:  # SQLite gives two that ask at once the same place
-            spans = sorted(_span(instance, run.run_id, "busy_0") for run in found)
-            assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+        spans = sorted(_span(instance, run.run_id, "busy_0") for run in found)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+        assert _waiting(instance) == set()
+
+
+def _waiting(instance: dg.DagsterInstance) -> set[str]:
+    """Runs that asked for the place and did not give it back yet."""
+    pending = instance.event_log_storage.get_concurrency_info(busy_run.POOL).pending_steps
+    return {step.run_id for step in pending}
 
 
 def _span(instance: dg.DagsterInstance, run_id: str, step: str) -> tuple[float, float]:

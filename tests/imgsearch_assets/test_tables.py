@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,25 @@ def test_compaction_keeps_the_rows(table: GrowingTable, monkeypatch: pytest.Monk
     assert table.read().sort_by("a") == before
     table.append(rows(x=100))
     assert {"a": "x", "b": 100} in table.read().to_pylist()
+
+
+def test_many_read_append_and_write_back_at_once(
+    table: GrowingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "COMPACT_ABOVE", 8)
+
+    def work(worker: int) -> None:
+        for i in range(6):
+            table.append(rows(**{f"{worker}-{i}": i}))
+            table.compact()
+            kept = table.read(["a"])["a"].to_pylist()
+            assert {f"{worker}-{j}" for j in range(i + 1)} <= set(kept)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert {(row["a"], row["b"]) for row in table.read().to_pylist()} == {
+        (f"{worker}-{i}", i) for worker in range(4) for i in range(6)
+    }
 
 
 def test_equal_tables_give_equal_bytes() -> None:

@@ -1,7 +1,9 @@
 """Snapshots, and the tables between one and an index."""
 
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets.catalogue.contract import PRODUCTS, REJECTED
+from imgsearch_assets.catalogue import snapshot
+from imgsearch_assets.catalogue.contract import PRODUCTS, REJECTED, Checked
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import (
     changes_of,
@@ -26,6 +29,7 @@ from imgsearch_assets.catalogue.snapshot import (
     urls_of,
     with_vectors,
 )
+from imgsearch_assets.catalogue.source import read_catalogue
 from imgsearch_assets.features.tables import DETECTIONS, embeddings_schema
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.release.publish import publish
@@ -67,13 +71,37 @@ def test_a_snapshot_is_named_by_its_content(store: LocalObjectStore, tmp_path: P
     bad = product("b") | {"image_urls": []}
     rows = pa.Table.from_pylist([product("a", "1"), bad], schema=pa.schema([*PRODUCTS]))
     pq.write_table(rows, file)
-    snapshot, checked = take_snapshot(store, str(file))
-    assert take_snapshot(store, str(file))[0] == snapshot
-    assert read_parquet(store, products_key(snapshot)).equals(checked.products)
-    assert read_parquet(store, rejected_key(snapshot)).equals(checked.rejected)
+    found, checked = take_snapshot(store, str(file))
+    assert take_snapshot(store, str(file))[0] == found
+    assert read_parquet(store, products_key(found)).equals(checked.products)
+    assert read_parquet(store, rejected_key(found)).equals(checked.rejected)
     assert checked.rejected.schema == REJECTED
     pq.write_table(rows.slice(0, 1), file)
-    assert take_snapshot(store, str(file))[0] != snapshot
+    assert take_snapshot(store, str(file))[0] != found
+
+
+def test_what_is_read_last_is_kept_last(
+    store: LocalObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the catalogue changes while another reads it."""
+    file = tmp_path / "c.parquet"
+    pq.write_table(products(product("a", "1")), file)
+    later: Future[tuple[str, Checked]] = Future()
+
+    def read(location: str) -> pa.Table:
+        rows = read_catalogue(location)
+        monkeypatch.setattr(snapshot, "read_catalogue", read_catalogue)
+        pq.write_table(products(product("b", "2")), file)
+        other = Thread(target=lambda: later.set_result(take_snapshot(store, location)))
+        other.start()
+        other.join(0.5)
+        return rows
+
+    monkeypatch.setattr(snapshot, "read_catalogue", read)
+    first, _ = take_snapshot(store, str(file))
+    second, _ = later.result(20)
+    assert first != second
+    assert store.age_s(products_key(second)) < store.age_s(products_key(first))
 
 
 def test_a_catalogue_without_a_good_row_is_refused(store: LocalObjectStore, tmp_path: Path) -> None:
