@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets import explain_cli, keys_cli, model_cli, release_cli, stock_cli
+from imgsearch_assets import explain_cli, keys_cli, model_cli, probe_cli, release_cli, stock_cli
 from imgsearch_assets.evaluation import cli as evaluation_cli
 from imgsearch_assets.terminal import one_sentence
 from imgsearch_assets.training import cli as training_cli
@@ -26,6 +26,7 @@ app.add_typer(stock_cli.app, name="stock")
 app.add_typer(training_cli.app, name="train")
 app.command("evaluate")(evaluation_cli.evaluate)
 app.command("explain")(explain_cli.explain)
+app.command("probe")(probe_cli.probe)
 
 Home = Annotated[
     Path,
