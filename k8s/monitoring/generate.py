@@ -1,5 +1,6 @@
-"""dashboards/*.json for Grafana: ``python k8s/monitoring/generate.py``.
+"""dashboards/*.json for Grafana, and rules.yaml for the cluster: ``python k8s/monitoring/generate.py``.
 
+The rules are those of rules/*.yaml, which promtool reads, in the form that Google's managed Prometheus takes.
 A panel is a title, a unit and its queries by legend; rows of three, in the order in which they are read.
 """
 
@@ -7,11 +8,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 FOLDER = Path(__file__).parent / "dashboards"
 _SEARCH = 'route=~"/v1/search.*|.+/similar"'
-_LB = "stackdriver_https_lb_rule_loadbalancing_googleapis_com_https_request_count"
-_NAT = "stackdriver_nat_gateway_router_googleapis_com_nat_dropped_sent_packets_count"
-_REDIS = "stackdriver_redis_instance_redis_googleapis_com_stats_memory_usage_ratio"
+_LB = "loadbalancing_googleapis_com:https_request_count"
+_NAT = "router_googleapis_com:nat_dropped_sent_packets_count"
+_REDIS = "redis_googleapis_com:stats_memory_usage_ratio"
 _WIDTH, _HEIGHT, _A_ROW = 8, 8, 3
 
 
@@ -118,20 +121,20 @@ DASHBOARDS = {
     "models": (
         "Models",
         [
-            Panel("Passes", "ops", {"{{job}}": _rate("imgsearch_pass_pictures_count", "job")}),
-            Panel("Pictures", "ops", {"{{job}}": _rate("imgsearch_pass_pictures_sum", "job")}),
+            Panel("Passes", "ops", {"{{service}}": _rate("imgsearch_pass_pictures_count", "service")}),
+            Panel("Pictures", "ops", {"{{service}}": _rate("imgsearch_pass_pictures_sum", "service")}),
             Panel(
                 "Pictures a pass",
                 "short",
                 {
-                    "{{job}}": f"{_rate('imgsearch_pass_pictures_sum', 'job')}"
-                    f" / {_rate('imgsearch_pass_pictures_count', 'job')}"
+                    "{{service}}": f"{_rate('imgsearch_pass_pictures_sum', 'service')}"
+                    f" / {_rate('imgsearch_pass_pictures_count', 'service')}"
                 },
             ),
             Panel(
                 "Wait for a pass, p95",
                 "s",
-                {"{{job}}": _quantile(0.95, "imgsearch_pass_wait_seconds", "job")},
+                {"{{service}}": _quantile(0.95, "imgsearch_pass_wait_seconds", "service")},
             ),
             Panel("Pictures that wait", "short", {"{{instance}}": "imgsearch_pass_waiting"}),
             Panel("Pictures in work", "short", {"{{instance}}": "imgsearch_pass_placed"}),
@@ -141,7 +144,7 @@ DASHBOARDS = {
                 {"{{method}} {{status}}": _rate("imgsearch_rpc_calls_total", "method, status")},
             ),
             Panel("Calls, p95", "s", {"{{method}}": _quantile(0.95, "imgsearch_rpc_seconds", "method")}),
-            Panel("Refused", "reqps", {"{{job}}": _rate("imgsearch_rpc_refused_total", "job")}),
+            Panel("Refused", "reqps", {"{{service}}": _rate("imgsearch_rpc_refused_total", "service")}),
             Panel("Models in memory", "short", {"{{instance}}": "imgsearch_models_loaded"}),
             Panel(
                 "Models taken, not taken",
@@ -161,28 +164,29 @@ DASHBOARDS = {
                 "Memory of its limit",
                 "percentunit",
                 {
-                    "{{pod}} {{container}}": "max by (pod, container) "
-                    '(container_memory_working_set_bytes{container!=""}) / max by (pod, container) '
-                    '(kube_pod_container_resource_limits{resource="memory"})'
+                    "{{pod_name}} {{container_name}}": "max by (pod_name, container_name) "
+                    '(kubernetes_io:container_memory_limit_utilization{memory_type="non-evictable"})'
                 },
             ),
-            Panel("Memory of processes", "bytes", {"{{job}} {{instance}}": "process_resident_memory_bytes"}),
+            Panel(
+                "Memory of processes", "bytes", {"{{service}} {{instance}}": "process_resident_memory_bytes"}
+            ),
             Panel(
                 "Processor",
                 "short",
-                {"{{job}} {{instance}}": "rate(process_cpu_seconds_total[$__rate_interval])"},
+                {"{{service}} {{instance}}": "rate(process_cpu_seconds_total[$__rate_interval])"},
             ),
             Panel(
                 "Disk left",
                 "percentunit",
-                {"{{job}} {{instance}}": "imgsearch_home_free_bytes / imgsearch_home_size_bytes"},
+                {"{{service}} {{instance}}": "imgsearch_home_free_bytes / imgsearch_home_size_bytes"},
             ),
             Panel(
                 "Volumes used",
                 "percentunit",
                 {
-                    "{{persistentvolumeclaim}}": "kubelet_volume_stats_used_bytes"
-                    " / kubelet_volume_stats_capacity_bytes"
+                    "{{pod_name}} {{volume_name}}": "max by (pod_name, volume_name) "
+                    "(kubernetes_io:pod_volume_utilization)"
                 },
             ),
             Panel(
@@ -191,15 +195,13 @@ DASHBOARDS = {
             Panel(
                 "Warnings a minute",
                 "short",
-                {"{{job}} {{level}}": "60 * " + _rate("imgsearch_log_records_total", "job, level")},
+                {"{{service}} {{level}}": "60 * " + _rate("imgsearch_log_records_total", "service, level")},
             ),
-            Panel(
-                "Packets dropped by the NAT", "short", {"{{gateway_name}}": f"sum by (gateway_name) ({_NAT})"}
-            ),
+            Panel("Packets dropped by the NAT", "short", {"{{gateway_name}}": _rate(_NAT, "gateway_name")}),
             Panel(
                 "Load balancer by status",
-                "short",
-                {"{{response_code_class}}": f"sum by (response_code_class) ({_LB})"},
+                "reqps",
+                {"{{response_code_class}}": _rate(_LB, "response_code_class")},
             ),
         ],
     ),
@@ -245,6 +247,23 @@ def dashboard(name: str) -> str:
     return json.dumps(made, indent=1) + "\n"
 
 
+def rules() -> str:
+    """All groups as one resource; of no cluster alone, as what Cloud Monitoring tells is of none."""
+    groups = [
+        {"name": group["name"], "interval": "1m", "rules": group["rules"]}
+        for path in sorted((FOLDER.parent / "rules").glob("*.yaml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+    made = {
+        "apiVersion": "monitoring.googleapis.com/v1",
+        "kind": "GlobalRules",
+        "metadata": {"name": "imgsearch"},
+        "spec": {"groups": groups},
+    }
+    return "# Made by generate.py of rules/*.yaml.\n" + yaml.safe_dump(made, sort_keys=False, width=110)
+
+
 if __name__ == "__main__":
     for dashboard_name in DASHBOARDS:
         (FOLDER / f"{dashboard_name}.json").write_text(dashboard(dashboard_name))
+    (FOLDER.parent / "rules.yaml").write_text(rules())

@@ -1,4 +1,4 @@
-"""The dashboards are those that are generated, and Grafana can draw them."""
+"""Dashboards and rules are those that are generated, and Grafana can draw them."""
 
 import json
 import re
@@ -29,6 +29,12 @@ def test_they_are_fresh() -> None:
     found = {path.stem: path.read_text() for path in (MONITORING / "dashboards").glob("*.json")}
     made = {name: GENERATED["dashboard"](name) for name in NAMES}
     assert found == made, "run python k8s/monitoring/generate.py"
+
+
+def test_the_cluster_gets_the_rules_that_are_tested() -> None:
+    assert (MONITORING / "rules.yaml").read_text() == GENERATED["rules"](), (
+        "run python k8s/monitoring/generate.py"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

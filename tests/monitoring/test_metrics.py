@@ -6,19 +6,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from imgsearch_assets.probe import Probed, ProbeMetrics
-from tests.monitoring.conftest import MONITORING, rules
+from tests.monitoring.conftest import rules
 from tests.monitoring.promql import read
 from tests.monitoring.test_dashboards import NAMES, queries
 from tests.running import SERVICES, Platform, run_platform
 
 TELEMETRY = (Path(__file__).parents[2] / "docs/telemetry.md").read_text()
-# Of whatever Prometheus reads by prometheus.yaml.
-OF_THE_TARGET = {"job", "namespace", "instance"}
+# Of whatever managed Prometheus reads; `service` is the pod's app.kubernetes.io/name.
+OF_THE_TARGET = {"service", "namespace", "instance"}
 
 ASKED = [(f"{rule.file}: {rule.name}", rule.told["expr"]) for rule in rules()]
 ASKED += [(f"{name}: {query}", query) for name in NAMES for query in queries(name)]
@@ -54,12 +53,12 @@ def exported(platform: Platform) -> dict[str, set[str]]:
 def foreign() -> dict[str, set[str]]:
     """What others export, as docs/telemetry.md says."""
     table = TELEMETRY.split("Figures that are not ours")[1]
-    return {name: set(labels.split(",")) for name, labels in re.findall(r"\| `(\w+)\{([\w,]+)\}`", table)}
+    return {name: set(labels.split(",")) for name, labels in re.findall(r"\| `([\w:]+)\{([\w,]+)\}`", table)}
 
 
 def test_every_metric_and_label_is_there(exported: dict[str, set[str]]) -> None:
     known = {name: labels | OF_THE_TARGET for name, labels in {**exported, **RECORDED}.items()}
-    known |= foreign() | {"up": OF_THE_TARGET}
+    known |= foreign()
     wrong = []
     for where, asked in ASKED:
         query = read(asked)
@@ -78,13 +77,6 @@ def test_every_metric_and_label_is_there(exported: dict[str, set[str]]) -> None:
 def test_what_others_export_is_asked_for() -> None:
     asked = {name for _, query in ASKED for name, _ in read(query).selectors}
     assert foreign().keys() <= asked
-
-
-def test_labels_of_the_target_come_from_prometheus() -> None:
-    config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
-    ours = next(job for job in config["scrape_configs"] if job["job_name"] == "imgsearch")
-    given = {relabel["target_label"] for relabel in ours["relabel_configs"] if "target_label" in relabel}
-    assert given == OF_THE_TARGET
 
 
 def test_values_of_labels_that_are_asked_for_occur(platform: Platform, exported: dict[str, set[str]]) -> None:

@@ -1,7 +1,6 @@
-"""Who is told, and where Prometheus reads."""
+"""Who is told."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,14 +53,3 @@ def test_what_silences_another_is_an_alert(told: dict[str, Any]) -> None:
     named = re.findall('alertname=~?"([^"]+)"', ROUTES.read_text())
     assert {name for names in named for name in names.split("|")} <= {alert.name for alert in alerts()}
     assert len(named) == 2 * len(told["inhibit_rules"])
-
-
-def test_promtool_takes_what_prometheus_reads(promtool: Tool, tmp_path: Path) -> None:
-    """But for how it finds pods and nodes: Debian's was built without Kubernetes."""
-    config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
-    for job in config["scrape_configs"]:
-        if job.pop("kubernetes_sd_configs", None):
-            job["static_configs"] = [{"targets": ["127.0.0.1:9"]}]
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    promtool("check", "config", "--syntax-only", tmp_path / "prometheus.yaml")
-    assert list(MONITORING.glob(config["rule_files"][0]))
