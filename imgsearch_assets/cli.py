@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets.commands import evaluate, explain, keys, model, release, stock, train
+from imgsearch_assets.commands import evaluate, explain, keys, model, probe, release, stock, train
 from imgsearch_assets.commands.terminal import one_sentence
 from serving.__main__ import app as serve
 
@@ -24,6 +24,7 @@ app.add_typer(stock.app, name="stock")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
+app.command("probe")(probe.probe)
 
 Home = Annotated[
     Path,

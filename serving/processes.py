@@ -22,7 +22,7 @@ from serving.errors import BadSettings
 from serving.location import open_store
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
-from serving.telemetry import IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics, StockMetrics
+from serving.telemetry import FolderMetrics, IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics, StockMetrics
 from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
@@ -200,6 +200,7 @@ async def _listen(
 ) -> str:
     _say_if_open(settings)
     address = await server.start(port)
+    FolderMetrics(metrics.registry, settings.home.absolute())
     try:
         _show(metrics.registry, settings, metrics_port)
     except BadSettings:

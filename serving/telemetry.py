@@ -7,15 +7,18 @@ import json
 import logging
 import random
 import re
+import shutil
 import sys
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Iterable
 from contextvars import ContextVar
 from importlib.metadata import version
 from itertools import accumulate
+from pathlib import Path
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -37,6 +40,8 @@ caller: ContextVar[str] = ContextVar("caller", default="")
 
 _OUTSIDE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+# Log records of this process that somebody may have to look at, by level.
+_records = Counts({"warning": 0, "error": 0, "critical": 0})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -96,6 +101,7 @@ class LinesHandler(logging.Handler):
         try:
             self._lines.append(self.format(record))
             if record.levelno >= logging.WARNING:
+                _records[record.levelname.lower()] += 1
                 self.flush()
             elif not self._some.is_set():
                 self._some.set()
@@ -166,10 +172,23 @@ class CallFigures(Collector):
         return calls, seconds
 
 
+class RecordFigures(Collector):
+    """How much this process had to warn of: one that does so again and again is not well."""
+
+    def collect(self) -> Iterable[Metric]:
+        records = CounterMetricFamily(
+            "imgsearch_log_records", "Records of the log, from a warning on.", labels=("level",)
+        )
+        for level, count in list(_records.items()):
+            records.add_metric((level,), count)
+        return [records]
+
+
 def process_registry() -> CollectorRegistry:
-    """A registry that says what the process takes, and which release it is."""
+    """A registry that says what the process takes and warned of, and which release it is."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    registry.register(RecordFigures())
     Info("imgsearch_build", "Which release this is.", registry=registry).info({"version": VERSION})
     return registry
 
@@ -185,6 +204,21 @@ class RpcMetrics:
         self.refused = Counter(
             "imgsearch_rpc_refused", "Calls refused because of too many in work.", registry=self.registry
         )
+
+
+class FolderMetrics:
+    """How full the disk is on which a service keeps its copies of generations and models."""
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        size = Gauge("imgsearch_home_size_bytes", "Of the disk of the service's folder.", registry=registry)
+        free = Gauge("imgsearch_home_free_bytes", "What of it can be written.", registry=registry)
+        size.set_function(lambda: shutil.disk_usage(_there(folder)).total)
+        free.set_function(lambda: shutil.disk_usage(_there(folder)).free)
+
+
+def _there(folder: Path) -> Path:
+    """It, or the nearest folder above that there is: on that disk it will be."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 class PassMetrics:

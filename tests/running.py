@@ -59,7 +59,7 @@ class Platform:
         self.home = home
         self.picture_host = picture_host
         self.ports = {name: free_port() for name in (*SERVICES, ANOTHER_SEARCH, "redis")}
-        self._metrics_ports = {name: free_port() for name in searches}
+        self._metrics_ports = {name: free_port() for name in (*searches, *SERVICES[1:])}
         self.pictures: dict[str, bytes] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -174,10 +174,14 @@ class Platform:
         finally:
             self._processes[name].send_signal(signal.SIGCONT)
 
+    def figures(self, name: str) -> str:
+        """What Prometheus reads of a service."""
+        return httpx.get(f"http://127.0.0.1:{self._metrics_ports[name]}/metrics", timeout=5).text
+
     def answered(self, name: str) -> float:
         """How many calls a search service answered well since it was started; 0 before it can say so."""
         try:
-            text = httpx.get(f"http://127.0.0.1:{self._metrics_ports[name]}/metrics", timeout=5).text
+            text = self.figures(name)
         except httpx.TransportError:
             return 0
         return sum(

@@ -9,6 +9,7 @@ from contextlib import closing
 
 from imgsearch_assets.catalogue.snapshot import if_readable
 from imgsearch_assets.gates.generation import run_gates, run_gates_of_deltas
+from imgsearch_assets.trial.golden import golden_key
 from serving.errors import BadInput, Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.generation import manifest_key
@@ -132,6 +133,7 @@ def prune(store: ObjectStore, keep: int) -> list[str]:
         removed += [name for name in unreadable if store.age_s(manifest_key(name)) > _ABANDONED_S]
         for generation in removed:
             store.delete(manifest_key(generation))
+            store.delete(golden_key(generation))
         named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
         for key in list(store.list("segments")):
             if key not in named and store.age_s(key) > _ABANDONED_S:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from imgsearch_assets.environment import PRODUCTION, Environment
 from imgsearch_assets.release.publish import follow_in_milvus, publish, rollback
 from imgsearch_assets.release.replay_report import Report, recorded_queries, replay
-from imgsearch_assets.trial.smoke import golden_of
+from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
 from serving.errors import Conflict, NotFound, Unverified
-from serving.index.artifact import load
 from serving.index.store import Pointer, Release, end_trial, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
@@ -66,7 +65,7 @@ def release(
     manifest = read_manifest(store, generation, live.manifest_sha256)
     try:
         heard = witnesses.hear(
-            generation, lambda: golden_of(load(store, manifest)), lambda: _still_live(store, name, live)
+            generation, lambda: keep_golden(store, manifest), lambda: _still_live(store, name, live)
         )
         ended = end_trial(store, name, live)
         return Released(ended, _nobody(name) if heard is None else _said(heard), heard)

@@ -74,7 +74,7 @@ class Backends:
         self._fetching = 0
         self.lately = search_pb2.StatusReply()  # what was served when it was looked at last
         self._served_until_s = 0.0
-        self.empty_answers = 0
+        self.empty_answers = self.short_answers = 0
         self._detector: str | None = None
         self._writes: set[asyncio.Task[None]] = set()
 
@@ -146,6 +146,8 @@ class Backends:
         telemetry.versions.update(generation=reply.generation, embedder=reply.embedder_version)
         for query, result in zip(request.queries, reply.results, strict=False):
             self.empty_answers += not result.hits
+            if not query.HasField("after"):  # the last page may be cut short by the depth
+                self.short_answers += len(result.hits) < query.k and not result.exhausted
             if tracing.current.get() is not None:
                 tracing.note(k=query.k, plan=result.plan, results=len(result.hits))
                 tracing.note(generation=reply.generation, embedder=reply.embedder_version)

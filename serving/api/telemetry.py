@@ -96,6 +96,11 @@ class Behind(Collector):
         yield CounterMetricFamily(
             "imgsearch_api_empty_answers", "Searches made that found nothing.", seen.empty_answers
         )
+        yield CounterMetricFamily(
+            "imgsearch_api_short_answers",
+            "Searches made that found less than was asked for, though more fits.",
+            seen.short_answers,
+        )
         reads = CounterMetricFamily(
             "imgsearch_api_feature_reads",
             "Looks into the feature store, by what they found.",

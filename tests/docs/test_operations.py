@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from imgsearch_assets.alerting.alerts import RUNBOOK, Alert, Kind, Trouble, anchor, section
+from imgsearch_assets.cli import app
 from imgsearch_assets.definitions import build_definitions
 from imgsearch_assets.environment import read_environment
 
@@ -45,3 +47,21 @@ def test_links_within_the_page_lead_somewhere() -> None:
 
 def test_every_kind_is_described() -> None:
     assert [kind for kind in Kind if f"| `{kind}` |" not in PAGE] == []
+
+
+def test_its_commands_and_their_options_exist() -> None:
+    found = re.findall(r"imgsearch ((?:[a-z]+ ?)+)((?: ?(?:--)?[^`\n|;]+)?)", _commands())
+    assert len(found) > 20
+    for words, rest in found:
+        command, left = typer.main.get_command(app), words.split()
+        while left and isinstance(command, typer.core.TyperGroup):
+            command = command.commands[left.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"imgsearch {words}{rest}"
+
+
+def _commands() -> str:
+    """What stands between backticks, over the end of a line too, or is a line of a block."""
+    inline = re.findall(r"`(imgsearch [^`]+)`", PAGE)
+    blocks = re.findall(r"^imgsearch .+$", PAGE, re.MULTILINE)
+    return "\n".join(" ".join(one.split()) for one in inline + blocks)

@@ -1,8 +1,10 @@
 import io
 import json
 import logging
+import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,11 +13,14 @@ from prometheus_client import CollectorRegistry
 
 from serving.telemetry import (
     CallFigures,
+    FolderMetrics,
     JsonLines,
     LinesHandler,
+    RecordFigures,
     accepted_id,
     caller,
     log_json,
+    process_registry,
     request_id,
 )
 
@@ -104,6 +109,35 @@ def test_a_warning_is_written_at_once_with_what_came_before_it() -> None:
     handler.emit(logging.LogRecord("a", logging.INFO, "f.py", 1, "first", (), None))
     handler.emit(logging.LogRecord("a", logging.WARNING, "f.py", 1, "second", (), None))
     assert stream.getvalue() == "first\nsecond\n"
+
+
+def test_warnings_are_counted_and_what_is_worse() -> None:
+    registry, handler = process_registry(), LinesHandler(io.StringIO())
+
+    def counted() -> dict[str, float]:
+        (family,) = RecordFigures().collect()
+        return {sample.labels["level"]: sample.value for sample in family.samples}
+
+    before = counted()
+    assert list(before) == ["warning", "error", "critical"]
+    for level in (logging.INFO, logging.WARNING, logging.ERROR, logging.WARNING):
+        handler.emit(logging.LogRecord("a", level, "f.py", 1, "seen", (), None))
+    assert {level: count - before[level] for level, count in counted().items()} == {
+        "warning": 2,
+        "error": 1,
+        "critical": 0,
+    }
+    assert registry.get_sample_value("imgsearch_log_records_total", {"level": "error"}) == counted()["error"]
+
+
+def test_the_disk_of_a_folder_is_told_before_there_is_one(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    FolderMetrics(registry, tmp_path / "not" / "there")
+    size = registry.get_sample_value("imgsearch_home_size_bytes")
+    free = registry.get_sample_value("imgsearch_home_free_bytes")
+    assert size == shutil.disk_usage(tmp_path).total
+    assert free is not None
+    assert 0 < free <= size
 
 
 def test_other_lines_are_written_by_and_by() -> None:

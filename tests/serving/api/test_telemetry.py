@@ -9,8 +9,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from imgsearch_assets.trial.probe import ProbeMetrics
 from serving.api.telemetry import Metrics
-from serving.telemetry import IndexMetrics, ModelMetrics, RpcMetrics
+from serving.telemetry import FolderMetrics, IndexMetrics, ModelMetrics, RpcMetrics
 
 
 def test_an_id_is_kept_when_it_is_a_plain_word_and_reaches_the_services(house: Any, patches: Any) -> None:
@@ -99,6 +100,14 @@ def test_searches_that_find_nothing_are_counted(house: Any) -> None:
     assert figure(house, "imgsearch_api_empty_answers_total") == before + 1
 
 
+def test_searches_that_find_less_than_fits_are_counted(house: Any) -> None:
+    before = figure(house, "imgsearch_api_short_answers_total")
+    for k, starves in ((3, False), (100, False), (4, True)):
+        house.search.starves = starves
+        assert house.http.post("/v1/search", json={"product_id": "red-dress", "k": k}).status_code == 200
+    assert figure(house, "imgsearch_api_short_answers_total") == before + 1
+
+
 def test_looks_into_the_feature_store_are_counted(house: Any) -> None:
     def reads() -> list[float]:
         return [
@@ -126,9 +135,10 @@ def test_the_front_says_what_it_saw_served(house: Any) -> None:
 
 def test_names_are_as_prometheus_wants_them_and_documented(house: Any) -> None:
     """Its naming conventions: a prefix, base units, `_total` of what only grows, `_info` of what is 1."""
-    registries = [Metrics().registry, RpcMetrics().registry]
+    registries = [Metrics().registry, RpcMetrics().registry, ProbeMetrics().registry]
     for made in (IndexMetrics, ModelMetrics):
         made(registries[1])
+    FolderMetrics(registries[1], Path(__file__).parent)
     texts = [generate_latest(one).decode() for one in registries] + [house.http.get("/metrics").text]
     families = [one for text in texts for one in text_string_to_metric_families(text)]
     # A client of Prometheus adds a gauge of when each counter was made.
