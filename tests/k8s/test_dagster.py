@@ -96,7 +96,7 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
     told = {each["name"]: each["value"] for each in location["env"]}
     assert told.keys() - known == set()
     _, key = made("pipeline", {"search"}, now=0)
-    secret = {name: key for name in ("IMGSEARCH_STAGING_KEY", "IMGSEARCH_PRODUCTION_KEY")}
+    secret = dict.fromkeys(("IMGSEARCH_STAGING_KEY", "IMGSEARCH_PRODUCTION_KEY"), key)
     secret |= {"IMGSEARCH_CATALOGUE": "shop.parquet", "IMGSEARCH_REDIS_URL": "rediss://:p@10.0.0.1:6378/0"}
     comment = (FOLDER / "values.place.yaml").read_text()
     assert all(name in comment for name in secret)
