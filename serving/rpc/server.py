@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
-# What the health service calls the process by itself, which lives while it is not ready: for those who would start
-# it again.
+# What the health service calls the process itself, which lives while it is not ready: for who would start it
+# again.
 LIVE = "live"
 
 # Calls of a method that have come and that Python has not looked at yet. Of those beyond the first, gRPC
