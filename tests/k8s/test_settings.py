@@ -7,7 +7,7 @@ import pytest
 from serving.identity.keys import made
 from serving.rpc.client import Caller
 from serving.settings import Settings, read_settings
-from tests.k8s.rendering import Objects
+from tests.k8s.rendering import K8S, SERVICES, Objects
 
 KNOWN = {f"IMGSEARCH_{name.upper()}": field for name, field in Settings.model_fields.items()}
 SECRET = {name for name, field in KNOWN.items() if "SecretStr" in str(field.annotation)}
@@ -51,8 +51,6 @@ def test_the_processes_start_with_them(
 
 
 def test_the_page_says_which_secrets_there_have_to_be(objects: Objects) -> None:
-    from tests.k8s.rendering import K8S, SERVICES
-
     used = {pair for service in SERVICES for pair in secrets(objects, service).values()}
     for workload in objects.workloads:
         for volume in workload.spec.get("volumes", ()):
