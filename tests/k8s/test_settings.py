@@ -7,7 +7,7 @@ import pytest
 from serving.identity.keys import made
 from serving.rpc.client import Caller
 from serving.settings import Settings, read_settings
-from tests.k8s.rendering import K8S, SERVICES, Objects
+from tests.k8s.rendering import K8S, OVERLAYS, SERVICES, Objects
 
 KNOWN = {f"IMGSEARCH_{name.upper()}": field for name, field in Settings.model_fields.items()}
 SECRET = {name for name, field in KNOWN.items() if "SecretStr" in str(field.annotation)}
@@ -58,3 +58,21 @@ def test_the_page_says_which_secrets_there_have_to_be(objects: Objects) -> None:
                 used |= {(volume["secret"]["secretName"], item["key"]) for item in volume["secret"]["items"]}
     told = re.findall(r"^\| `(\S+)` \| `(\S+)` \|", (K8S / "README.md").read_text(), re.MULTILINE)
     assert set(told) == used
+
+
+def test_all_keep_their_objects_in_one_bucket() -> None:
+    told = {
+        Objects(overlay).environment(service)["IMGSEARCH_OBJECTS"]
+        for overlay in OVERLAYS
+        for service in SERVICES
+    }
+    (bucket,) = told
+    assert (
+        f'{{name: IMGSEARCH_OBJECTS, value: "{bucket}"}}' in (K8S / "dagster/values.place.yaml").read_text()
+    )
+
+
+def test_the_disk_has_room_for_the_cache(objects: Objects, service: str) -> None:
+    limit = objects.service(service).server["resources"]["limits"]["ephemeral-storage"]
+    size = int(limit[:-2]) * {"Mi": 2**20, "Gi": 2**30}[limit[-2:]]
+    assert int(objects.environment(service)["IMGSEARCH_CACHE_BYTES"]) <= 0.9 * size
