@@ -86,7 +86,7 @@ def measured(home: Path, catalogue: Path, live: str) -> dict[str, object]:
     """Of this process: seconds of both steps, the difference's counts and the new snapshot's id."""
     store = LocalObjectStore(home)
     began_s = time.perf_counter()
-    snapshot, checked = take_snapshot(store, str(catalogue))
+    snapshot, checked = take_snapshot(store, read_catalogue(str(catalogue)), str(catalogue))
     taken_s = time.perf_counter()
     rows, old = (read_parquet(store, products_key(one)) for one in (snapshot, live))
     found = difference(rows, old)
@@ -129,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="imgsearch-bench-") as folder:
         home, catalogue = Path(folder) / "objects", Path(folder) / "catalogue.duckdb"
         fill(catalogue, 0, options.n)
-        live, _ = take_snapshot(LocalObjectStore(home), str(catalogue))
+        live, _ = take_snapshot(LocalObjectStore(home), read_catalogue(str(catalogue)), str(catalogue))
         for number in range(options.rounds):
             first = options.n + number * options.new
             made = change(catalogue, number, first, options.new, options.changed, options.removed)

@@ -64,7 +64,9 @@ class History:
         """Take a snapshot and note what is new in it; a minute passes."""
         rows = pa.Table.from_pylist(list(self.rows.values()), schema=PRODUCTS)
         pq.write_table(rows, self._catalogue)
-        self.snapshot, _ = take_snapshot(self.store, str(self._catalogue))
+        self.snapshot, _ = take_snapshot(
+            self.store, read_catalogue(str(self._catalogue)), str(self._catalogue)
+        )
         self.seen_at += timedelta(minutes=1)
         return note_sightings(self.store, self.snapshot, self.seen_at, run, "local")
 

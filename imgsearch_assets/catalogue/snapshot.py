@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.catalogue.contract import Checked, check_rows
 from imgsearch_assets.catalogue.diff import Difference
-from imgsearch_assets.catalogue.source import content_version, read_catalogue
+from imgsearch_assets.catalogue.source import content_version
 from imgsearch_assets.features.tables import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
@@ -35,12 +35,11 @@ def rejected_key(snapshot: str) -> str:
     return f"snapshots/{snapshot}/rejected.parquet"
 
 
-def take_snapshot(store: ObjectStore, location: str) -> tuple[str, Checked]:
-    """Read, check and keep the catalogue; the snapshot's id and content.
+def take_snapshot(store: ObjectStore, rows: pa.Table, location: str) -> tuple[str, Checked]:
+    """Check and keep the ``rows`` of the catalogue at ``location``; the snapshot's id and content.
 
-    Raises as ``read_catalogue``, and ``BadInput`` when no row can be used.
+    Raises ``BadInput`` when no row can be used.
     """
-    rows = read_catalogue(location)
     checked = check_rows(rows)
     if checked.products.num_rows == 0:
         reasons = ", ".join(f"{reason} {count}" for reason, count in checked.rejections().items())

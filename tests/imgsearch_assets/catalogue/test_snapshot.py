@@ -67,20 +67,20 @@ def test_a_snapshot_is_named_by_its_content(store: LocalObjectStore, tmp_path: P
     bad = product("b") | {"image_urls": []}
     rows = pa.Table.from_pylist([product("a", "1"), bad], schema=pa.schema([*PRODUCTS]))
     pq.write_table(rows, file)
-    snapshot, checked = take_snapshot(store, str(file))
-    assert take_snapshot(store, str(file))[0] == snapshot
+    snapshot, checked = take_snapshot(store, read_catalogue(str(file)), str(file))
+    assert take_snapshot(store, read_catalogue(str(file)), str(file))[0] == snapshot
     assert read_parquet(store, products_key(snapshot)).equals(checked.products)
     assert read_parquet(store, rejected_key(snapshot)).equals(checked.rejected)
     assert checked.rejected.schema == REJECTED
     pq.write_table(rows.slice(0, 1), file)
-    assert take_snapshot(store, str(file))[0] != snapshot
+    assert take_snapshot(store, read_catalogue(str(file)), str(file))[0] != snapshot
 
 
 def test_a_catalogue_without_a_good_row_is_refused(store: LocalObjectStore, tmp_path: Path) -> None:
     file = tmp_path / "c.parquet"
     pq.write_table(products(product("a"), product("b"), product("b")), file)
     with pytest.raises(BadInput) as refused:
-        take_snapshot(store, str(file))
+        take_snapshot(store, read_catalogue(str(file)), str(file))
     assert str(refused.value) == (f"none of the 3 rows of {file} can be used (no_picture 2, duplicate_id 1)")
     assert not list(store.list("snapshots"))
 

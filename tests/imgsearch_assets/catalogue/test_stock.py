@@ -47,7 +47,7 @@ class Shop:
         self.feed = self.another()
 
     def another(self, max_lost: float = 0.2) -> Feed:
-        return Feed(str(self.path), self.log, max_lost)
+        return Feed(FileWarehouse(str(self.path)), self.log, max_lost)
 
     def write(self, products: dict[str, bool | None]) -> None:
         self.products = products
