@@ -8,7 +8,7 @@ import hashlib
 import io
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -25,6 +25,7 @@ from imgsearch_assets.catalogue import content_version
 from imgsearch_assets.contract import COLUMNS, PRODUCTS
 from imgsearch_assets.tables import parquet_bytes
 from imgsearch_assets.warehouse.bigquery_client import BigQueryClients
+from imgsearch_assets.warehouse.bigquery_rows import Rows, read_rows
 from imgsearch_assets.warehouse.bigquery_tables import (
     SCHEMA,
     TableName,
@@ -98,10 +99,10 @@ class BigQueryWarehouse:
         source = self._checked()
         with self._told("reading the catalogue", f"{_READ}; {_WORK}"):
             if source.table_type == _TABLE:
-                rows, _ = self._rows(source, columns)
+                rows = self._rows(source, columns)
             else:
-                rows, _ = self._answer(self._query(select_sql(self.table, columns), "stock"))
-        return self._some(in_order(rows))
+                rows = self._answer(self._query(select_sql(self.table, columns), "stock"), columns)
+        return self._some(rows.table)
 
     def snapshot(self) -> Answer[pa.Table]:
         source = self._checked()
@@ -113,10 +114,11 @@ class BigQueryWarehouse:
                 sql = copy_sql(self.table, copy, self.settings.bigquery_copy_days)
                 billed = self._query(sql, "snapshot").total_bytes_billed or 0
         with self._told("reading the copy of the catalogue", _WORK):
-            rows, by = self._rows(self._client.get_table(str(copy)), COLUMNS)
-        rows = self._some(in_order(rows))
+            copied = self._client.get_table(str(copy), retry=self._retry, timeout=_CALL_S)
+            rows = self._rows(copied, COLUMNS)
         return Answer(
-            rows, {"copy": str(copy), "read_by": by, "read_bytes": rows.nbytes, "bytes_billed": billed}
+            in_order(self._some(rows.table)),
+            {"copy": str(copy), "read_by": rows.by, "read_bytes": rows.read_bytes, "bytes_billed": billed},
         )
 
     def difference(self, snapshot: pa.Table, live: pa.Table | None) -> Answer[diff.Difference]:
@@ -125,9 +127,9 @@ class BigQueryWarehouse:
             return Answer(diff.difference(snapshot, live), {"bytes_billed": 0})
         with self._told("comparing the catalogue with what is live", _WORK):
             job = self._query(difference_sql(self._kept(snapshot), self._kept(live)), "difference")
-            rows, by = self._answer(job)
-        metadata = {"read_by": by, "bytes_billed": job.total_bytes_billed or 0, "job": job.job_id}
-        return Answer(told_apart(rows, snapshot.num_rows), metadata)
+            rows = self._answer(job, ("change", *COLUMNS))
+        metadata = {"read_by": rows.by, "bytes_billed": job.total_bytes_billed or 0, "job": job.job_id}
+        return Answer(told_apart(rows.table, snapshot.num_rows), metadata)
 
     @cached_property
     def _client(self) -> bigquery.Client:
@@ -256,25 +258,22 @@ class BigQueryWarehouse:
         )
         job.result(retry=self._retry, timeout=self.settings.bigquery_deadline_s)
 
-    def _rows(self, table: bigquery.Table, columns: Sequence[str]) -> tuple[pa.Table, str]:
-        fields = [field for field in table.schema if field.name in columns]
-        rows, by = self._arrow(
-            lambda: self._client.list_rows(table, selected_fields=fields, retry=self._retry)
-        )
-        return rows.select(columns), by
-
-    def _answer(self, job: bigquery.QueryJob) -> tuple[pa.Table, str]:
-        return self._arrow(lambda: self._client.list_rows(self._client.get_table(job.destination)))
-
-    def _arrow(self, rows: Callable[[], Any]) -> tuple[pa.Table, str]:
-        """All rows, and which API they came by."""
+    def _rows(self, table: bigquery.Table, columns: Sequence[str]) -> Rows:
         deadline_s = self.settings.bigquery_deadline_s
         if self._reader is not None:
             try:
-                return rows().to_arrow(bqstorage_client=self._reader, timeout=deadline_s), "Storage Read API"
+                return read_rows(self._reader, self._client.project, table.reference, columns, deadline_s)
             except _NO_READER as error:
                 log.warning("the Storage Read API gives no rows, they come by REST, more slowly: %s", error)
-        return rows().to_arrow(create_bqstorage_client=False, timeout=deadline_s), "REST"
+        fields = [field for field in table.schema if field.name in columns]
+        found = self._client.list_rows(table, selected_fields=fields, retry=self._retry, timeout=deadline_s)
+        rows = found.to_arrow(create_bqstorage_client=False, timeout=deadline_s)
+        return Rows(rows.select(columns), "REST", 0)
+
+    def _answer(self, job: bigquery.QueryJob, columns: Sequence[str]) -> Rows:
+        """What a query found, from the table that Google keeps it in for a day."""
+        table = self._client.get_table(job.destination, retry=self._retry, timeout=_CALL_S)
+        return self._rows(table, columns)
 
 
 def _marker(table: bigquery.Table) -> str:
