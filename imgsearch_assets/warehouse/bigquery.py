@@ -52,7 +52,12 @@ _WORK = (
     "on IMGSEARCH_BIGQUERY_WORK_DATASET"
 )
 # With these the Storage Read API says that it is not for us: the rows come by REST then.
-_NO_READER = (exceptions.Forbidden, exceptions.MethodNotImplemented, exceptions.ServiceUnavailable)
+_NO_READER = (
+    exceptions.Forbidden,
+    exceptions.MethodNotImplemented,
+    exceptions.ServiceUnavailable,
+    exceptions.RetryError,
+)
 _TABLE = "TABLE"
 _VIEW = "VIEW"
 

@@ -11,6 +11,8 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
 _STREAMS = 4
+# Past it the rows come by REST.
+_OPENED_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def read_rows(
         parent=f"projects/{project}",
         read_session=wanted,
         max_stream_count=_STREAMS,
-        retry=Retry(timeout=deadline_s),
-        timeout=deadline_s,
+        retry=Retry(timeout=min(deadline_s, _OPENED_S)),
+        timeout=_OPENED_S,
     )
     schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
 
