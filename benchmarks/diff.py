@@ -24,6 +24,7 @@ import duckdb
 
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import changes_of, keep, products_key, take_snapshot
+from imgsearch_assets.catalogue.source import read_catalogue
 from imgsearch_assets.tables import read_parquet
 from serving.object_store import LocalObjectStore
 

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.messages import Inbox, Look, look_when_told
-from imgsearch_assets.warehouse.warehouse import Warehouse
 from serving.errors import NotFound, Unavailable
 from serving.models.live import live_version
 from serving.object_store import ObjectStore

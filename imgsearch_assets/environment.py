@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from imgsearch_assets.alerting.notifier import Notifier
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from imgsearch_assets.gates.sanity import Bounds
 from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.images.download import Limits
@@ -24,8 +25,8 @@ from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.index.duplicates import Alike
 from imgsearch_assets.messages import Inbox
 from imgsearch_assets.trial.witnesses import Witnesses
+from imgsearch_assets.warehouse.location import open_warehouse
 from imgsearch_assets.warehouse.settings import WarehouseSettings
-from imgsearch_assets.warehouse.warehouse import Warehouse, open_warehouse
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings

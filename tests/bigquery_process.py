@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from imgsearch_assets.processes import ProcessGroup, answers, free_port
+from imgsearch_assets.local.processes import ProcessGroup, answers, free_port
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-bigquery"
 PROJECT = "shop-prod"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import take_snapshot
+from imgsearch_assets.catalogue.source import read_catalogue
 from imgsearch_assets.features.tables import detections_table, embeddings_schema, embeddings_table, texts
 from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table
 from imgsearch_assets.index.duplicates import Alike

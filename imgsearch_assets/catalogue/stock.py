@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imgsearch_assets.catalogue.columns import booleans, texts
-from imgsearch_assets.warehouse.warehouse import Warehouse
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import MOST_CHANGES, StockLog
 from serving.errors import BadInput, ImgsearchError, Unavailable

@@ -20,9 +20,10 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
-from imgsearch_assets import diff
-from imgsearch_assets.catalogue import content_version
-from imgsearch_assets.contract import COLUMNS, PRODUCTS
+from imgsearch_assets.catalogue import diff
+from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
+from imgsearch_assets.catalogue.source import content_version
+from imgsearch_assets.catalogue.warehouse import Answer
 from imgsearch_assets.tables import parquet_bytes
 from imgsearch_assets.warehouse.bigquery_client import BigQueryClients
 from imgsearch_assets.warehouse.bigquery_rows import Rows, read_rows
@@ -37,8 +38,7 @@ from imgsearch_assets.warehouse.bigquery_tables import (
     told_apart,
 )
 from imgsearch_assets.warehouse.google_errors import told
-from imgsearch_assets.warehouse.settings import WarehouseSettings
-from imgsearch_assets.warehouse.warehouse import BIGQUERY, Answer
+from imgsearch_assets.warehouse.settings import BIGQUERY, WarehouseSettings
 from serving.errors import BadInput, BadSettings
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud.bigquery import SchemaField
 
-from imgsearch_assets.contract import COLUMNS, PRODUCTS
-from imgsearch_assets.diff import Difference
+from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
+from imgsearch_assets.catalogue.diff import Difference
 from serving.errors import BadInput, BadSettings
 
 # A project of a domain has a colon and dots; a table of a partition or with blanks is none of ours.

@@ -5,6 +5,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.settings import ADDRESS
 
+# Before the name of a table, where a file has its path.
+BIGQUERY = "bigquery:"
 _PROJECT = r"[a-z0-9.:-]+"
 
 

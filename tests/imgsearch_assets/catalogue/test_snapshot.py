@@ -26,6 +26,7 @@ from imgsearch_assets.catalogue.snapshot import (
     urls_of,
     with_vectors,
 )
+from imgsearch_assets.catalogue.source import read_catalogue
 from imgsearch_assets.features.tables import DETECTIONS, embeddings_schema
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.release.publish import publish

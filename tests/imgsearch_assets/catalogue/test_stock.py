@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from imgsearch_assets.catalogue import stock
 from imgsearch_assets.catalogue.contract import COLUMNS
 from imgsearch_assets.catalogue.stock import Feed, Listed, check_sane, differences, follow, left
+from imgsearch_assets.catalogue.warehouse import FileWarehouse
 from imgsearch_assets.ledger.delays import sold_to_hidden
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import StockLog

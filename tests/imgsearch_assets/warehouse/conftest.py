@@ -14,10 +14,11 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
+from imgsearch_assets.catalogue.warehouse import FileWarehouse, Warehouse
 from imgsearch_assets.warehouse.bigquery import BigQueryWarehouse
 from imgsearch_assets.warehouse.bigquery_tables import SCHEMA
+from imgsearch_assets.warehouse.location import open_warehouse
 from imgsearch_assets.warehouse.settings import WarehouseSettings
-from imgsearch_assets.warehouse.warehouse import FileWarehouse, Warehouse, open_warehouse
 from tests.bigquery_process import PROJECT, Emulator, Gate, emulator, gate
 
 

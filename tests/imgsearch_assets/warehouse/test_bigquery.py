@@ -16,7 +16,7 @@ from imgsearch_assets.warehouse import bigquery as module
 from imgsearch_assets.warehouse.bigquery_client import BigQueryClients
 from serving.errors import BadInput, BadSettings, Unavailable
 from tests.bigquery_process import PROJECT
-from tests.imgsearch_assets.test_diff import PRODUCT, table
+from tests.imgsearch_assets.catalogue.test_diff import PRODUCT, table
 from tests.imgsearch_assets.warehouse.conftest import BigQueryPlace
 
 ROWS = table({"a": PRODUCT, "b": PRODUCT})

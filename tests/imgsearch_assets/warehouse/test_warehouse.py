@@ -7,12 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgsearch_assets import diff
-from imgsearch_assets.contract import COLUMNS, check_rows
+from imgsearch_assets.catalogue import diff
+from imgsearch_assets.catalogue.contract import COLUMNS, check_rows
+from imgsearch_assets.catalogue.warehouse import FileWarehouse
+from imgsearch_assets.warehouse.location import open_warehouse
 from imgsearch_assets.warehouse.settings import WarehouseSettings
-from imgsearch_assets.warehouse.warehouse import FileWarehouse, open_warehouse
 from serving.errors import BadInput, BadSettings
-from tests.imgsearch_assets.test_diff import PRODUCT, product, table
+from tests.imgsearch_assets.catalogue.test_diff import PRODUCT, product, table
 from tests.imgsearch_assets.warehouse.conftest import Place
 
 ROWS = table({"a": PRODUCT, "b": PRODUCT | {"updated_at": None, "name": "Ünlü \"shirt\"\n'x'"}, "c": PRODUCT})

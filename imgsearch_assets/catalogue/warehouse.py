@@ -1,7 +1,4 @@
-"""Where the retailer's table lies, and what is asked of it: files on one machine, BigQuery past it.
-
-The location says which: ``bigquery:PROJECT.DATASET.TABLE``, or a file as in ``imgsearch_assets.catalogue``.
-"""
+"""What is asked of the retailer's table, wherever it lies; of a file, here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +6,11 @@ from typing import Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
-from imgsearch_assets import diff
-from imgsearch_assets.catalogue import catalogue_stamp, catalogue_version, read_catalogue
-from imgsearch_assets.contract import COLUMNS
-from imgsearch_assets.warehouse.settings import WarehouseSettings
-from serving.errors import BadSettings
+from imgsearch_assets.catalogue import diff
+from imgsearch_assets.catalogue.contract import COLUMNS
+from imgsearch_assets.catalogue.source import catalogue_stamp, catalogue_version, read_catalogue
 
 T = TypeVar("T")
-
-BIGQUERY = "bigquery:"
 
 
 @dataclass(frozen=True)
@@ -78,14 +71,3 @@ class FileWarehouse:
 
     def difference(self, snapshot: pa.Table, live: pa.Table | None) -> Answer[diff.Difference]:
         return Answer(diff.difference(snapshot, live))
-
-
-def open_warehouse(location: str, settings: WarehouseSettings, environment: str) -> Warehouse:
-    """Of ``location``. Nothing is asked yet. Raises ``BadSettings`` for a location that cannot be meant."""
-    if not location.startswith(BIGQUERY):
-        return FileWarehouse(location)
-    try:
-        from imgsearch_assets.warehouse.bigquery import BigQueryWarehouse
-    except ModuleNotFoundError as error:
-        raise BadSettings(f"{location} needs {error.name}; install imgsearch[gcp]") from error
-    return BigQueryWarehouse.at(location, settings, environment)
