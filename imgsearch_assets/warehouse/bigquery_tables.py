@@ -13,8 +13,8 @@ from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
 from imgsearch_assets.catalogue.diff import Difference
 from serving.errors import BadInput, BadSettings
 
-# A project of a domain has a colon and dots; a table of a partition or with blanks is none of ours.
-_NAME = re.compile(r"(?P<project>[a-z][a-z0-9.:-]*)\.(?P<dataset>\w+)\.(?P<table>[\w-]+)")
+# A project of a domain is DOMAIN:PROJECT; a table of a partition or with blanks is none of ours.
+_NAME = re.compile(r"(?P<project>(?:[a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]*)\.(?P<dataset>\w+)\.(?P<table>[\w-]+)")
 # What columns of the contract may be: what is read as a whole, with no value parsed.
 _TEXT = ("STRING", "INTEGER")
 _TYPES = dict.fromkeys(COLUMNS, _TEXT) | {

@@ -245,7 +245,7 @@ def test_a_catalogue_that_cannot_be_read_changes_nothing(shop: Shop, broken: str
 
 def test_what_is_written_while_it_is_read_is_read_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.feed.look()
-    real = stock.read_catalogue
+    real = FileWarehouse.read
 
     def read(*asked: Any) -> pa.Table:
         rows = real(*asked)
@@ -253,7 +253,7 @@ def test_what_is_written_while_it_is_read_is_read_again(shop: Shop, monkeypatch:
         return rows
 
     shop.set(p001=False)
-    monkeypatch.setattr(stock, "read_catalogue", read)
+    monkeypatch.setattr(FileWarehouse, "read", read)
     with pytest.raises(Unavailable, match=r"the catalogue .*c\.parquet is being written"):
         shop.feed.look()
     monkeypatch.undo()
