@@ -6,7 +6,7 @@ ARGS ?=
 TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 PROTOS := $(wildcard serving/proto/*.proto)
 
-.PHONY: help demo test check bench proto docs lock setup browser clean
+.PHONY: help demo test check bench proto docs lock setup browser bigquery clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -14,7 +14,7 @@ help:  ## show this list
 demo: setup  ## sample catalogue -> searchable, then page, API and Dagster UI stay up (ARGS="--products 300")
 	$(BIN)/imgsearch demo $(ARGS)
 
-test: setup browser  ## every test
+test: setup browser bigquery  ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
 check: setup  ## format, lint, types, import directions
@@ -58,5 +58,19 @@ browser:
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "The page is tested in Chromium; install it first (Debian: sudo apt-get install chromium)"; exit 1; fi; }
 
+bigquery: .venv-bigquery/.ready
+
+# BigQuery's emulator needs a Python that Debian 12 has not: pyenv's where there is one, else uv downloads it.
+# Its DuckDB's extensions are wheels too, and are installed into a home of its own, so that nothing is fetched.
+.venv-bigquery/.ready: .venv/.ready tests/bigquery-emulator.txt
+	@python="$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[3-9]*/bin/python3 2>/dev/null | tail -1)"; \
+	$(BIN)/uv venv --quiet --clear --python "$${python:-3.13}" .venv-bigquery \
+	  || { echo "BigQuery's emulator needs Python 3.13 or newer; put one into PATH"; exit 1; }
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes --python .venv-bigquery/bin/python -r tests/bigquery-emulator.txt
+	mkdir -p .venv-bigquery/home
+	HOME=$(CURDIR)/.venv-bigquery/home .venv-bigquery/bin/python -c "from duckdb_extensions import import_extension as get; \
+	  [get(name) for name in ('icu', 'ducklake', 'spatial')]" >/dev/null
+	@touch $@
+
 clean:  ## remove the environment and everything the demo keeps
-	rm -rf .venv .imgsearch build *.egg-info
+	rm -rf .venv .venv-bigquery .imgsearch build *.egg-info

@@ -24,6 +24,7 @@ import duckdb
 
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import changes_of, keep, products_key, take_snapshot
+from imgsearch_assets.catalogue.warehouse import FileWarehouse
 from imgsearch_assets.tables import read_parquet
 from serving.object_store import LocalObjectStore
 
@@ -86,7 +87,7 @@ def measured(home: Path, catalogue: Path, live: str) -> dict[str, object]:
     """Of this process: seconds of both steps, the difference's counts and the new snapshot's id."""
     store = LocalObjectStore(home)
     began_s = time.perf_counter()
-    snapshot, checked = take_snapshot(store, str(catalogue))
+    snapshot, taken = take_snapshot(store, FileWarehouse(str(catalogue)))
     taken_s = time.perf_counter()
     rows, old = (read_parquet(store, products_key(one)) for one in (snapshot, live))
     found = difference(rows, old)
@@ -96,7 +97,7 @@ def measured(home: Path, catalogue: Path, live: str) -> dict[str, object]:
         "difference_s": time.perf_counter() - taken_s,
         "memory_mb": peak_mb(),
         "counts": found.counts,
-        "rejected": checked.rejected.num_rows,
+        "rejected": taken.value.rejected.num_rows,
         "snapshot": snapshot,
     }
 
@@ -129,7 +130,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="imgsearch-bench-") as folder:
         home, catalogue = Path(folder) / "objects", Path(folder) / "catalogue.duckdb"
         fill(catalogue, 0, options.n)
-        live, _ = take_snapshot(LocalObjectStore(home), str(catalogue))
+        live, _ = take_snapshot(LocalObjectStore(home), FileWarehouse(str(catalogue)))
         for number in range(options.rounds):
             first = options.n + number * options.new
             made = change(catalogue, number, first, options.new, options.changed, options.removed)

@@ -8,14 +8,17 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from imgsearch_assets.catalogue.source import catalogue_stamp, catalogue_version
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from imgsearch_assets.environment import Environment
+from imgsearch_assets.messages import Inbox, Look, look_when_told
 from serving.errors import NotFound, Unavailable
 from serving.models.live import live_version
 from serving.object_store import ObjectStore
 
 # In which time the daemon starts a run again that died.
 _RETRIED_S = 30.0
+# How often it is asked for messages that the catalogue was written.
+_ASKED_S = 5
 
 PRODUCTS = dg.AssetKey("products")
 SNAPSHOT = dg.AssetKey("product_snapshot")
@@ -72,61 +75,86 @@ def _tag(instance: dg.DagsterInstance, key: dg.AssetKey, tag: str) -> str | None
 
 
 def catalogue_sensor(
-    job: Any, chain: Sequence[dg.AssetKey], needed: Sequence[dg.AssetKey], poll_s: int
+    job: Any,
+    chain: Sequence[dg.AssetKey],
+    needed: Sequence[dg.AssetKey],
+    poll_s: int,
+    inbox: Inbox | None = None,
 ) -> dg.SensorDefinition:
     """Looks at the catalogue, tells of a new content and starts ``job``, all of ``chain``; else nothing.
 
     A condition would lose what changes while a run has read the catalogue and not yet said so. What counts
     here is whether the last snapshot began with what is known of the catalogue now. While a run waits or is
-    in work, changes are only told: the next run is for all of them. ``needed`` has to be there before.
+    in work, changes are only told: the next run is for all of them. ``needed`` has to be there before. With
+    an ``inbox``, a message is a reason to look at once, and ``poll_s`` is when it looks without one.
     """
 
     @dg.sensor(
         name="catalogue_changes",
         job=job,
-        minimum_interval_seconds=poll_s,
+        minimum_interval_seconds=poll_s if inbox is None else min(poll_s, _ASKED_S),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Compares the catalogue with what was last read of it.",
     )
     def look(
         context: dg.SensorEvaluationContext, environment: dg.ResourceParam[Environment]
     ) -> dg.SensorResult | dg.SkipReason:
-        instance, location = context.instance, environment.catalogue
+        def compare(cursor: str) -> Look:
+            return _compare(context.instance, environment.warehouse, cursor, chain, needed)
+
+        if inbox is None:
+            return compare(context.cursor or "").result
+        with inbox.open() as post:
+            return look_when_told(post, context.cursor, poll_s, time.time(), compare)
+
+    return look
+
+
+def _compare(
+    instance: dg.DagsterInstance,
+    catalogue: Warehouse,
+    cursor: str,
+    chain: Sequence[dg.AssetKey],
+    needed: Sequence[dg.AssetKey],
+) -> Look:
+    """Look once. ``cursor`` is the former look's."""
+    seen, _, asked = cursor.partition("\n")
+    said = "the catalogue was not written since the last look"
+    version, events = recorded_version(instance), []
+    try:
         # Taken before the content: what is written meanwhile is seen next time.
-        stamp = f"{location} {catalogue_stamp(location)}"
-        seen, _, asked = (context.cursor or "").partition("\n")
-        said = "the catalogue was not written since the last look"
-        version, events = recorded_version(instance), []
+        stamp = f"{catalogue.location} {catalogue.stamp()}"
         if stamp != seen:
             said = "the catalogue was written, its content is the same"
-            try:
-                found = catalogue_version(location)
-            except Unavailable as error:
-                return dg.SkipReason(error.message)
+            found = catalogue.version()
             if found != version:
                 version, events = found, [sighting(found)]
                 said = "the catalogue changed"
-        requests = []
-        run = _last_run(instance)
-        lost = run is not None and _lost(run)
-        if version == _read_version(instance) and not lost:
-            asked = ""
-        elif any(instance.get_latest_materialization_event(key) is None for key in needed):
-            said += "; no run before the models are registered"
-        elif run is not None and not run.dagster_run.is_finished:
-            said += "; a run is in work, the next one comes after it"
-        elif version == asked and not lost:
-            said += "; the run for it read nothing, the next change or the daily run makes up for it"
-        else:
-            asked, requests = str(version), [whole(chain)]
-        return dg.SensorResult(
-            cursor=f"{stamp}\n{asked}",
-            asset_events=events,
-            run_requests=requests,
-            skip_reason=None if requests else said,
-        )
-
-    return look
+    except Unavailable as error:
+        return Look(dg.SkipReason(error.message), cursor, done=False)
+    requests, done = [], True
+    run = _last_run(instance)
+    lost = run is not None and _lost(run)
+    if version == _read_version(instance) and not lost:
+        asked = ""
+    elif any(instance.get_latest_materialization_event(key) is None for key in needed):
+        done = False
+        said += "; no run before the models are registered"
+    elif run is not None and not run.dagster_run.is_finished:
+        done = False
+        said += "; a run is in work, the next one comes after it"
+    elif version == asked and not lost:
+        said += "; the run for it read nothing, the next change or the daily run makes up for it"
+    else:
+        asked, requests, done = str(version), [whole(chain)], False
+    cursor = f"{stamp}\n{asked}"
+    result = dg.SensorResult(
+        cursor=cursor,
+        asset_events=events,
+        run_requests=requests,
+        skip_reason=None if requests else said,
+    )
+    return Look(result, cursor, done)
 
 
 def _read_version(instance: dg.DagsterInstance) -> str | None:

@@ -83,7 +83,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         jobs=[refresh, change, promote, *training.jobs()],
         schedules=[daily(refresh, everything)],
         sensors=[
-            catalogue_sensor(change, chain, needed, poll_s),
+            catalogue_sensor(change, chain, needed, poll_s, environment.inbox),
             model_sensor(models.MODELS, poll_s),
             automation_sensor(poll_s),
             operation.cost_sensor(environment.pipeline.prices),

@@ -14,15 +14,19 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from imgsearch_assets.alerting.notifier import Notifier
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from imgsearch_assets.gates.sanity import Bounds
 from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.images.download import Limits
 from imgsearch_assets.images.politeness import Politeness
 from imgsearch_assets.index.duplicates import Alike
+from imgsearch_assets.messages import Inbox
 from imgsearch_assets.trial.witnesses import Witnesses
+from imgsearch_assets.warehouse.location import open_warehouse
+from imgsearch_assets.warehouse.settings import WarehouseSettings
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
@@ -52,13 +56,15 @@ def _webhook(url: SecretStr) -> SecretStr:
 _Webhook = Annotated[SecretStr, AfterValidator(_webhook)]
 
 
-class PipelineSettings(BaseSettings):
+class PipelineSettings(WarehouseSettings):
     """Settings of the pipeline alone; what it shares with the services is in ``serving.settings``."""
 
     model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
 
     catalogue: str | None = Field(
-        None, description="FILE.duckdb, FILE.duckdb::TABLE, FILE.parquet or FILE.csv."
+        None,
+        description="FILE.duckdb, FILE.duckdb::TABLE, FILE.parquet, FILE.csv or "
+        "bigquery:PROJECT.DATASET.TABLE (`cloud.md`).",
     )
     catalogue_poll_s: int = Field(5, ge=1, description="How often the catalogue is looked at for a change.")
     download_connections: int = Field(64, ge=1, description="Pictures in flight over all hosts.")
@@ -232,6 +238,25 @@ class Environment:
         if self.pipeline.catalogue is None:
             raise BadSettings("IMGSEARCH_CATALOGUE is not set; name a .duckdb, .parquet or .csv file")
         return self.pipeline.catalogue
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """Where the catalogue lies. Raises ``BadSettings`` when none is set."""
+        return open_warehouse(self.catalogue, self.pipeline, self.serving.environment)
+
+    @property
+    def inbox(self) -> Inbox | None:
+        """Who says that the catalogue was written. Raises ``BadSettings`` where the client lacks."""
+        told = self.pipeline
+        if told.pubsub_subscription is None:
+            return None
+        try:
+            from imgsearch_assets.warehouse.pubsub import Subscription
+        except ModuleNotFoundError as error:
+            raise BadSettings(
+                f"IMGSEARCH_PUBSUB_SUBSCRIPTION needs {error.name}; install imgsearch[gcp]"
+            ) from error
+        return Subscription(told.pubsub_subscription, told.pubsub_batch)
 
     @property
     def store(self) -> ObjectStore:

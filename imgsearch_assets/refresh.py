@@ -8,7 +8,6 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef  # the public constructors take no overrides
 
 from imgsearch_assets.automation import recorded_version, sighting
-from imgsearch_assets.catalogue.source import catalogue_version
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.launcher import free_pools
@@ -58,7 +57,7 @@ def run_refresh(instance: dg.DagsterInstance | None = None) -> Refreshed:
     ``RefreshFailed``.
     """
     environment = read_environment()
-    version = catalogue_version(environment.catalogue)
+    version = environment.warehouse.version()
     if instance is None:
         with quiet_instance() as own:
             return _refresh(own, version, build_definitions(environment))

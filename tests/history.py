@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import take_snapshot
+from imgsearch_assets.catalogue.warehouse import FileWarehouse
 from imgsearch_assets.features.tables import detections_table, embeddings_schema, embeddings_table, texts
 from imgsearch_assets.images.store import Fetch, fetch_rows, fetch_table
 from imgsearch_assets.index.duplicates import Alike
@@ -64,7 +65,7 @@ class History:
         """Take a snapshot and note what is new in it; a minute passes."""
         rows = pa.Table.from_pylist(list(self.rows.values()), schema=PRODUCTS)
         pq.write_table(rows, self._catalogue)
-        self.snapshot, _ = take_snapshot(self.store, str(self._catalogue))
+        self.snapshot, _ = take_snapshot(self.store, FileWarehouse(str(self._catalogue)))
         self.seen_at += timedelta(minutes=1)
         return note_sightings(self.store, self.snapshot, self.seen_at, run, "local")
 

@@ -6,7 +6,6 @@ import dagster as dg
 import pyarrow as pa
 
 from imgsearch_assets.automation import ON_CHANGE
-from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import (
     changes_of,
     if_readable,
@@ -60,7 +59,8 @@ def product_snapshot(
 ) -> Iterator[dg.MaterializeResult[Snapshot]]:
     watch = Stopwatch()
     with step():
-        snapshot, checked = take_snapshot(store, environment.catalogue)
+        snapshot, taken = take_snapshot(store, environment.warehouse)
+        checked = taken.value
         live = if_readable(lambda: live_manifest(store, environment.pointer))
         waivers = in_force(store, environment.pointer)
     found = Snapshot(id=snapshot, products=checked.products.num_rows, rejected=checked.rejected.num_rows)
@@ -77,6 +77,7 @@ def product_snapshot(
             "rejected_by_reason": reasons(checked.rejections()),
             "rejected_rows": preview(checked.rejected),
             "products": preview(checked.products),
+            **taken.metadata,
             "seconds": watch.seconds,
         },
         check_results=results(gates, waivers),
@@ -98,7 +99,9 @@ def catalogue_diff(
     watch = Stopwatch()
     with step():
         rows = read_parquet(store, products_key(product_snapshot.id))
-        change = difference(rows, if_readable(lambda: live_products(store, environment.pointer)))
+        live = if_readable(lambda: live_products(store, environment.pointer))
+        found = environment.warehouse.difference(rows, live)
+        change = found.value
         changes = changes_of(change)
         key = keep(store, product_snapshot.id, "changes", changes)
         waivers = in_force(store, environment.pointer)
@@ -110,6 +113,7 @@ def catalogue_diff(
             **change.counts,
             "changes": preview(changes),
             "new_products": preview(pa.table(change.new)),
+            **found.metadata,
             "seconds": watch.seconds,
         },
         check_results=results(of_difference(change, environment.bounds), waivers),

@@ -32,7 +32,10 @@ class Difference:
 
 
 def difference(snapshot: pa.Table, live: pa.Table | None) -> Difference:
-    """Sort the products of ``snapshot`` (``PRODUCTS``) by how they differ from ``live``, if anything is."""
+    """Sort the products of ``snapshot`` (``PRODUCTS``) by how they differ from ``live``, if anything is.
+
+    Each table is in order of ``product_id``, as ``snapshot`` is.
+    """
     snapshot = snapshot.select(COLUMNS)
     live = PRODUCTS.empty_table() if live is None else live.select(COLUMNS)
     before = pc.index_in(snapshot["product_id"], value_set=live["product_id"].combine_chunks())
@@ -55,7 +58,7 @@ def difference(snapshot: pa.Table, live: pa.Table | None) -> Difference:
     gone = pc.invert(pc.is_in(live["product_id"], value_set=snapshot["product_id"].combine_chunks()))
     return Difference(
         new=snapshot.filter(pc.invert(known)),
-        removed=live.filter(gone).select(["product_id"]),
+        removed=live.filter(gone).select(["product_id"]).sort_by("product_id"),
         repictured=those(pc.invert(same_urls)),
         touched=those(same_urls, pc.invert(same_time)),
         reattributed=those(same_urls, same_time, pc.invert(same_rest)),

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.catalogue.contract import Checked, check_rows
 from imgsearch_assets.catalogue.diff import Difference
-from imgsearch_assets.catalogue.source import content_version, read_catalogue
+from imgsearch_assets.catalogue.source import content_version
+from imgsearch_assets.catalogue.warehouse import Answer, Warehouse
 from imgsearch_assets.features.tables import detections_of
 from imgsearch_assets.tables import parquet_bytes, read_parquet
 from serving.errors import BadInput, NotFound, Unverified
@@ -35,22 +36,24 @@ def rejected_key(snapshot: str) -> str:
     return f"snapshots/{snapshot}/rejected.parquet"
 
 
-def take_snapshot(store: ObjectStore, location: str) -> tuple[str, Checked]:
-    """Read, check and keep the catalogue; the snapshot's id and content.
+def take_snapshot(store: ObjectStore, warehouse: Warehouse) -> tuple[str, Answer[Checked]]:
+    """Read, check and keep the catalogue; the snapshot's id and content, and what reading it cost.
 
     One at a time: ``imgsearch_assets.release.order`` goes by the last kept, so that has to be the last read.
-    Raises as ``read_catalogue``, and ``BadInput`` when no row can be used.
+    Raises as ``Warehouse.snapshot``, and ``BadInput`` when no row can be used.
     """
     with store.exclusive("snapshots"):
-        rows = read_catalogue(location)
-        checked = check_rows(rows)
+        read = warehouse.snapshot()
+        checked = check_rows(read.value)
         if checked.products.num_rows == 0:
             reasons = ", ".join(f"{reason} {count}" for reason, count in checked.rejections().items())
-            raise BadInput(f"none of the {rows.num_rows} rows of {location} can be used ({reasons})")
+            raise BadInput(
+                f"none of the {read.value.num_rows} rows of {warehouse.location} can be used ({reasons})"
+            )
         snapshot = content_version(checked.products, checked.rejected)
         store.put(rejected_key(snapshot), parquet_bytes(checked.rejected))
         store.put(products_key(snapshot), parquet_bytes(checked.products))
-    return snapshot, checked
+    return snapshot, Answer(checked, read.metadata)
 
 
 def live_manifest(store: ObjectStore, environment: str) -> Manifest | None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imgsearch_assets.catalogue.columns import booleans, texts
-from imgsearch_assets.catalogue.source import catalogue_stamp, read_catalogue
+from imgsearch_assets.catalogue.warehouse import Warehouse
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import MOST_CHANGES, StockLog
 from serving.errors import BadInput, ImgsearchError, Unavailable
@@ -86,10 +86,10 @@ def check_sane(before: Known, changes: dict[str, int], listed: Listed, max_lost:
 
 
 class Feed:
-    """From the catalogue at ``location`` to ``stock_log``. ``max_lost`` is a share, 1 for whatever comes."""
+    """From the catalogue to ``stock_log``. ``max_lost`` is a share, 1 for whatever comes."""
 
-    def __init__(self, location: str, stock_log: StockLog, max_lost: float) -> None:
-        self._location = location
+    def __init__(self, catalogue: Warehouse, stock_log: StockLog, max_lost: float) -> None:
+        self._catalogue = catalogue
         self._log = stock_log
         self._max_lost = max_lost
         self._stamp: str | None = None
@@ -131,11 +131,11 @@ class Feed:
             self._log.halt(why)
 
     def _read(self) -> Listed:
-        stamp = catalogue_stamp(self._location)
+        stamp = self._catalogue.stamp()
         if self._listed is None or stamp != self._stamp:
-            listed = Listed.of(read_catalogue(self._location, ("product_id", "in_stock")))
-            if catalogue_stamp(self._location) != stamp:
-                raise Unavailable(f"the catalogue {self._location} is being written")
+            listed = Listed.of(self._catalogue.read(("product_id", "in_stock")))
+            if self._catalogue.stamp() != stamp:
+                raise Unavailable(f"the catalogue {self._catalogue.location} is being written")
             self._listed, self._stamp, self._settled = listed, stamp, False
         return self._listed
 

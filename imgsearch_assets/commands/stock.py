@@ -34,7 +34,7 @@ def feed(
         environment = read_environment()
         with closing(environment.stock_log) as stock_log:
             most = 1.0 if allow else environment.pipeline.stock_max_lost
-            looking = Feed(environment.catalogue, stock_log, most)
+            looking = Feed(environment.warehouse, stock_log, most)
             if not once:
                 telemetry.log_json()
                 follow(looking, environment.serving.stock_poll_s)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from imgsearch_assets.catalogue import snapshot
-from imgsearch_assets.catalogue.contract import PRODUCTS, REJECTED, Checked
+from imgsearch_assets.catalogue.contract import PRODUCTS, REJECTED
 from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.catalogue.snapshot import (
     changes_of,
@@ -29,7 +28,7 @@ from imgsearch_assets.catalogue.snapshot import (
     urls_of,
     with_vectors,
 )
-from imgsearch_assets.catalogue.source import read_catalogue
+from imgsearch_assets.catalogue.warehouse import Answer, FileWarehouse
 from imgsearch_assets.features.tables import DETECTIONS, embeddings_schema
 from imgsearch_assets.index.generation import build_generation
 from imgsearch_assets.release.publish import publish
@@ -71,35 +70,35 @@ def test_a_snapshot_is_named_by_its_content(store: LocalObjectStore, tmp_path: P
     bad = product("b") | {"image_urls": []}
     rows = pa.Table.from_pylist([product("a", "1"), bad], schema=pa.schema([*PRODUCTS]))
     pq.write_table(rows, file)
-    found, checked = take_snapshot(store, str(file))
-    assert take_snapshot(store, str(file))[0] == found
-    assert read_parquet(store, products_key(found)).equals(checked.products)
-    assert read_parquet(store, rejected_key(found)).equals(checked.rejected)
-    assert checked.rejected.schema == REJECTED
+    warehouse = FileWarehouse(str(file))
+    found, taken = take_snapshot(store, warehouse)
+    assert take_snapshot(store, warehouse)[0] == found
+    assert read_parquet(store, products_key(found)).equals(taken.value.products)
+    assert read_parquet(store, rejected_key(found)).equals(taken.value.rejected)
+    assert taken.value.rejected.schema == REJECTED
     pq.write_table(rows.slice(0, 1), file)
-    assert take_snapshot(store, str(file))[0] != found
+    assert take_snapshot(store, warehouse)[0] != found
 
 
-def test_what_is_read_last_is_kept_last(
-    store: LocalObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_read_last_is_kept_last(store: LocalObjectStore, tmp_path: Path) -> None:
     """Also where the catalogue changes while another reads it."""
     file = tmp_path / "c.parquet"
     pq.write_table(products(product("a", "1")), file)
-    later: Future[tuple[str, Checked]] = Future()
+    later: Future[str] = Future()
 
-    def read(location: str) -> pa.Table:
-        rows = read_catalogue(location)
-        monkeypatch.setattr(snapshot, "read_catalogue", read_catalogue)
-        pq.write_table(products(product("b", "2")), file)
-        other = Thread(target=lambda: later.set_result(take_snapshot(store, location)))
-        other.start()
-        other.join(0.5)
-        return rows
+    class Changing(FileWarehouse):
+        def snapshot(self) -> Answer[pa.Table]:
+            rows = super().snapshot()
+            pq.write_table(products(product("b", "2")), file)
+            other = Thread(
+                target=lambda: later.set_result(take_snapshot(store, FileWarehouse(self.location))[0])
+            )
+            other.start()
+            other.join(0.5)
+            return rows
 
-    monkeypatch.setattr(snapshot, "read_catalogue", read)
-    first, _ = take_snapshot(store, str(file))
-    second, _ = later.result(20)
+    first, _ = take_snapshot(store, Changing(str(file)))
+    second = later.result(20)
     assert first != second
     assert store.age_s(products_key(second)) < store.age_s(products_key(first))
 
@@ -108,7 +107,7 @@ def test_a_catalogue_without_a_good_row_is_refused(store: LocalObjectStore, tmp_
     file = tmp_path / "c.parquet"
     pq.write_table(products(product("a"), product("b"), product("b")), file)
     with pytest.raises(BadInput) as refused:
-        take_snapshot(store, str(file))
+        take_snapshot(store, FileWarehouse(str(file)))
     assert str(refused.value) == (f"none of the 3 rows of {file} can be used (no_picture 2, duplicate_id 1)")
     assert not list(store.list("snapshots"))
 

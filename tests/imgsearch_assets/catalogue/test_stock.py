@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from imgsearch_assets.catalogue import stock
 from imgsearch_assets.catalogue.contract import COLUMNS
 from imgsearch_assets.catalogue.stock import Feed, Listed, check_sane, differences, follow, left
+from imgsearch_assets.catalogue.warehouse import FileWarehouse
 from imgsearch_assets.ledger.delays import sold_to_hidden
 from serving.cache.stock import IN_STOCK, SOLD_OUT, UNKNOWN, Known, News
 from serving.cache.stock_log import StockLog
@@ -47,7 +48,7 @@ class Shop:
         self.feed = self.another()
 
     def another(self, max_lost: float = 0.2) -> Feed:
-        return Feed(str(self.path), self.log, max_lost)
+        return Feed(FileWarehouse(str(self.path)), self.log, max_lost)
 
     def write(self, products: dict[str, bool | None]) -> None:
         self.products = products
@@ -244,7 +245,7 @@ def test_a_catalogue_that_cannot_be_read_changes_nothing(shop: Shop, broken: str
 
 def test_what_is_written_while_it_is_read_is_read_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.feed.look()
-    real = stock.read_catalogue
+    real = FileWarehouse.read
 
     def read(*asked: Any) -> pa.Table:
         rows = real(*asked)
@@ -252,7 +253,7 @@ def test_what_is_written_while_it_is_read_is_read_again(shop: Shop, monkeypatch:
         return rows
 
     shop.set(p001=False)
-    monkeypatch.setattr(stock, "read_catalogue", read)
+    monkeypatch.setattr(FileWarehouse, "read", read)
     with pytest.raises(Unavailable, match=r"the catalogue .*c\.parquet is being written"):
         shop.feed.look()
     monkeypatch.undo()
