@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,6 +9,8 @@ from serving.errors import BadSettings
 from serving.location import Bucket, open_store
 from serving.object_store import LocalObjectStore
 from serving.settings import Settings, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_place_is_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,12 +49,28 @@ def test_a_folder(tmp_path: Path) -> None:
         assert store.root == root
 
 
-def test_a_bucket_needs_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "serving.bucket.blobs", raising=False)
-    monkeypatch.setitem(sys.modules, "google.cloud.storage", None)  # as where it is not installed
-    with pytest.raises(BadSettings) as error:
-        open_store(Settings(home=tmp_path, objects=Bucket("shop-objects", "a")))
-    assert error.value.message == (
-        "IMGSEARCH_OBJECTS is gs://shop-objects/a: install the client of Google Cloud Storage, the extra "
-        "`gcp`"
+WITHOUT_CLIENT = """
+import sys
+
+sys.modules["google.cloud.storage"] = None  # as where it is not installed
+
+from serving.errors import BadSettings
+from serving.location import open_store
+from serving.settings import read_settings
+
+try:
+    open_store(read_settings())
+except BadSettings as error:
+    print(error)
+"""
+
+
+def test_a_bucket_needs_its_client() -> None:
+    environment = os.environ | {"IMGSEARCH_OBJECTS": "gs://shop-objects/a"}
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CLIENT], cwd=ROOT, env=environment, capture_output=True, text=True
     )
+    assert said.stdout == (
+        "IMGSEARCH_OBJECTS is gs://shop-objects/a: install the client of Google Cloud Storage, the extra "
+        "`gcp`\n"
+    ), said.stderr
