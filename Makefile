@@ -6,7 +6,7 @@ ARGS ?=
 TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 PROTOS := $(wildcard serving/proto/*.proto)
 
-.PHONY: help demo test check bench proto docs lock setup browser bigquery clean
+.PHONY: help demo test check bench proto docs lock setup programs bigquery clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -14,7 +14,7 @@ help:  ## show this list
 demo: setup  ## sample catalogue -> searchable, then page, API and Dagster UI stay up (ARGS="--products 300")
 	$(BIN)/imgsearch demo $(ARGS)
 
-test: setup browser bigquery  ## every test
+test: setup programs bigquery  ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
 check: setup  ## format, lint, types, import directions
@@ -52,11 +52,14 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-browser:
-	@command -v chromium >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
-	  else echo "The page is tested in Chromium; install it first (Debian: sudo apt-get install chromium)"; exit 1; fi; }
+# What tests run that no wheel has: the browser that shows the page, and what reads the rules of alerts. Nothing of it
+# is started: a runlevel of 1 says so to Debian's packages.
+programs:
+	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && RUNLEVEL=1 \
+	    apt-get install -y -qq --no-install-recommends chromium prometheus prometheus-alertmanager; \
+	  else echo "The tests need a browser, promtool and amtool; install them first (Debian: sudo apt-get install chromium" \
+	    "prometheus prometheus-alertmanager)"; exit 1; fi; }
 
 bigquery: .venv-bigquery/.ready
 
