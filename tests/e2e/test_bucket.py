@@ -9,7 +9,7 @@ import pytest
 from imgsearch_assets.catalogue.snapshot import live_products
 from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.refresh import run_refresh
-from imgsearch_assets.release import history
+from imgsearch_assets.release.publish import history
 from serving.bucket.store import BucketObjectStore
 from serving.proto import search_pb2, search_pb2_grpc
 from tests.gcs_process import BUCKET, EMULATOR, GcsProcess
