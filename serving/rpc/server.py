@@ -38,7 +38,7 @@ LIVE = "live"
 # refused with our own words, three times capacity would leave no time for any answer. Fewer would not
 # outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long: ADR 7.
 # Our clients take it for what it is: ``errors.from_status``.
-_PENDING, _MOST_PENDING = 48, 64
+_PENDING, _MOST_PENDING = 64, 96
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 
