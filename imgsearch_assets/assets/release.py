@@ -103,6 +103,7 @@ def staging_release(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
         waivers = in_force(store, environment.pointer)
+        changed = newest_change(store, snapshot)
         with newest(store, environment.pointer, snapshot):
             released = release(
                 store,
@@ -114,7 +115,6 @@ def staging_release(
                 waive=frozenset(waivers),
             )
         use_up(store, environment.pointer, waivers, released.pointer.live.at)
-        changed = newest_change(store, snapshot)
         try:
             pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
         except Unverified as error:  # no reason to take back a release

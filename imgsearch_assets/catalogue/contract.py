@@ -19,6 +19,7 @@ from imgsearch_assets.catalogue.columns import (
     instants,
     integers,
     mask,
+    shown,
     text_lists,
     texts,
 )
@@ -133,7 +134,7 @@ class _Rows:
             else np.zeros(len(ids), bool),
             "missing_id": missing_id,
             "too_long": np.logical_or.reduce(list(self._too_long.values())),
-            "duplicate_id": (self._first_row < np.arange(len(ids))) & ~missing_id,
+            "duplicate_id": (self._first_row < np.arange(len(ids))) & mask(pc.is_valid(ids)) & ~missing_id,
             "bad_type": np.logical_or.reduce(list(self._bad_type.values())),
             "bad_price": self.bad["price"] | mask(pc.is_null(price)) | mask(pc.less(price, pa.scalar(0))),
             "no_picture": _count(urls) == 0,
@@ -168,7 +169,7 @@ class _Rows:
         """What about this row is wrong, for the person who has to mend it."""
         match reason:
             case "malformed_row":
-                return _shown(self.raw[MALFORMED][row].as_py())
+                return shown(self.raw[MALFORMED][row])
             case "missing_id":
                 return "product_id is empty"
             case "too_long":
@@ -177,14 +178,15 @@ class _Rows:
                 return f"product_id is that of row {self._first_row[row] + 1}"
             case "bad_type":
                 name = next(name for name, bad in self._bad_type.items() if bad[row])
-                return f"{name} is {_shown(self.raw[name][row].as_py())}"
+                return f"{name} is {shown(self.raw[name][row])}"
             case "bad_price":
-                return f"price is {_shown(self.raw['price'][row].as_py())}, not an integer of 0 or more"
+                return f"price is {shown(self.raw['price'][row])}, not an integer of 0 or more"
             case "no_picture":
                 return "image_urls is empty"
             case _:
                 wrong = next(url for url in self.read["image_urls"][row].as_py() if not _is_url(url))
-                return f"{_shown(wrong)} is not an http(s) URL of at most {MAX_URL_CHARACTERS} characters"
+                said = shown(pa.scalar(wrong, pa.string()))
+                return f"{said} is not an http(s) URL of at most {MAX_URL_CHARACTERS} characters"
 
 
 def _is_url(url: str | None) -> bool:
@@ -210,9 +212,3 @@ def _any(lists: Column, wrong: Callable[[Column], Column]) -> Mask:
     found = np.zeros(len(lists), bool)
     found[parents.to_numpy(zero_copy_only=False)[mask(pc.fill_null(wrong(flat), True))]] = True
     return found
-
-
-def _shown(value: object) -> str:
-    """A value for a person to read: short, and with nothing that breaks a line."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -105,10 +105,9 @@ def _read(store: ObjectStore, segment: Segment) -> pa.Table:
 
 def newest_change(store: ObjectStore, snapshot: str) -> float | None:
     """When the retailer last wrote a row of the snapshot, seconds since 1970; None if no row says."""
-    newest: datetime | None = pc.max(
-        read_parquet(store, products_key(snapshot), ["updated_at"])["updated_at"]
-    ).as_py()
-    return None if newest is None else newest.timestamp()
+    written = read_parquet(store, products_key(snapshot), ["updated_at"])["updated_at"]
+    newest: int | None = pc.max(written.cast(pa.int64())).as_py()
+    return None if newest is None else newest / 1_000_000
 
 
 def keep(store: ObjectStore, snapshot: str, name: str, table: pa.Table) -> str:

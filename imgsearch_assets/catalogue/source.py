@@ -76,6 +76,9 @@ def _demand_columns(there: Sequence[str], path: Path) -> None:
             f"the catalogue {path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; "
             f"the contract has {', '.join(COLUMNS)}: rename what is there, or make a view"
         )
+    twice = [name for name in COLUMNS if there.count(name) > 1]
+    if twice:
+        raise BadInput(f"the catalogue {path} has {', '.join(twice)} twice; leave one of them out")
 
 
 def _read_parquet(path: Path, _: str, columns: Sequence[str]) -> pa.Table:

@@ -155,4 +155,9 @@ def seen_at(facts: Facts) -> float | None:
 
 def moment(at: float | None) -> str:
     """Seconds since 1970 as people write them."""
-    return "an unknown time" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if at is None:
+        return "an unknown time"
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError):  # the last moment of the year 9999 is rounded up
+        return "the end of time"

@@ -1,6 +1,7 @@
 """Which rows a catalogue may have."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -124,7 +125,14 @@ def test_text_is_read_as_what_it_says() -> None:
         ({"price": "19.99"}, "bad_price", "price is '19.99', not an integer of 0 or more"),
         ({"price": "9" * 30}, "bad_price", f"price is '{'9' * 30}', not an integer of 0 or more"),
         ({"in_stock": "maybe"}, "bad_type", "in_stock is 'maybe'"),
+        ({"price": "1_000"}, "bad_price", "price is '1_000', not an integer of 0 or more"),
+        ({"price": "٣"}, "bad_price", "price is '٣', not an integer of 0 or more"),
         ({"updated_at": "yesterday"}, "bad_type", "updated_at is 'yesterday'"),
+        (
+            {"updated_at": "0001-01-01T00:00:00+01:00"},
+            "bad_type",
+            "updated_at is '0001-01-01T00:00:00+01:00'",
+        ),
         ({"image_urls": "see our website"}, "bad_url", None),
     ],
 )
@@ -144,6 +152,62 @@ def test_columns_of_other_types_are_read_where_they_can_be() -> None:
     assert check_rows(raw).products["price"].to_pylist() == [19]
     raw = table({}).set_column(1, "name", pa.array([["a", "list"]]))
     assert rejection(raw)[2:] == ("bad_type", "name is ['a', 'list']")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("far", [2**63 - 1, -(2**63 - 1)])  # the first is DuckDB's infinity
+def test_a_time_that_no_calendar_has_is_a_rejected_row(unit: Any, far: int) -> None:
+    kind = pa.timestamp(unit, "UTC")
+    times = pa.array([far, 0, None], pa.int64()).cast(kind)
+    raw = table({"product_id": "a"}, {"product_id": "b"}, {"product_id": "c"})
+    raw = raw.set_column(COLUMNS.index("updated_at"), "updated_at", times)
+    assert rejection(raw) == (1, "a", "bad_type", "updated_at is outside of the years 1 to 9999")
+    assert check_rows(raw).products["updated_at"].to_pylist() == [datetime(1970, 1, 1, tzinfo=UTC), None]
+
+
+def test_days_are_times_where_a_calendar_has_them() -> None:
+    days = pa.array([2**31 - 1, (date(2026, 1, 2) - date(1970, 1, 1)).days], pa.int32()).cast(pa.date32())
+    raw = table({"product_id": "a"}, {}).set_column(COLUMNS.index("updated_at"), "updated_at", days)
+    assert rejection(raw) == (1, "a", "bad_type", "updated_at is outside of the years 1 to 9999")
+    assert check_rows(raw).products["updated_at"].to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
+
+
+def latin_1(*values: str) -> pa.Array:
+    """Texts as a Parquet file may hold them, though it should not."""
+    encoded = pa.array([value.encode("latin-1") for value in values], pa.binary())
+    return pa.StringArray.from_buffers(len(encoded), *encoded.buffers()[1:])
+
+
+@pytest.mark.parametrize("name", ["product_id", "name", "currency", "price", "image_urls"])
+def test_a_text_that_is_no_utf_8_is_a_rejected_row(name: str) -> None:
+    raw = table({"product_id": "a"}, {"product_id": "b"}, {"product_id": "c"})
+    column = latin_1("Blåbär", "Möhre", "7")
+    if name == "image_urls":
+        column = pa.ListArray.from_arrays(
+            [0, 1, 2, 3], latin_1("http://å/", "http://ö/", "http://s.example/")
+        )
+    checked = check_rows(raw.set_column(COLUMNS.index(name), name, column))
+    assert checked.products[name].to_pylist() == [
+        {"price": 7, "image_urls": ["http://s.example/"]}.get(name, "7")
+    ]
+    reason = "bad_price" if name == "price" else "bad_type"
+    assert checked.rejections() == {reason: 2}
+    detail = checked.rejected["detail"].to_pylist()[0]
+    if name == "name":
+        assert detail == "name is b'Bl\\xe5b\\xe4r', which is no UTF-8"
+    assert "\\xe5" in detail
+
+
+def test_a_whole_number_is_a_price_however_it_is_written() -> None:
+    for prices, wanted in (
+        (pa.array([Decimal("2.00"), Decimal("2.50")]), [2]),
+        (pa.array([1e16, float("nan")]), [10**16]),
+        (pa.array(["+7.00", "7."]), [7]),
+    ):
+        raw = table({"product_id": "a"}, {"product_id": "b"}).set_column(5, "price", prices)
+        checked = check_rows(raw)
+        assert checked.products["price"].to_pylist() == wanted
+        assert checked.rejections() == {"bad_price": 1}
 
 
 def test_a_malformed_line_is_a_row() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from imgsearch_assets.catalogue.snapshot import (
     keep,
     live_manifest,
     live_products,
+    newest_change,
     pictures_of,
     products_key,
     rejected_key,
@@ -110,6 +112,22 @@ def test_a_catalogue_without_a_good_row_is_refused(store: LocalObjectStore, tmp_
         take_snapshot(store, FileWarehouse(str(file)))
     assert str(refused.value) == (f"none of the 3 rows of {file} can be used (no_picture 2, duplicate_id 1)")
     assert not list(store.list("snapshots"))
+
+
+def test_the_newest_change_is_of_those_that_a_calendar_has(store: LocalObjectStore, tmp_path: Path) -> None:
+    file = tmp_path / "c.duckdb"
+    rows = pa.Table.from_pylist(
+        [product("a", "http://s/1", updated_at=THEN), product("b", "http://s/2")], schema=PRODUCTS
+    )
+    with duckdb.connect(str(file)) as connection:
+        connection.register("rows", rows)
+        connection.execute("CREATE TABLE products AS SELECT * FROM rows")
+        connection.execute("UPDATE products SET updated_at = 'infinity' WHERE product_id = 'b'")
+    snapshot, taken = take_snapshot(store, FileWarehouse(str(file)))
+    assert taken.value.rejected.select(["product_id", "reason"]).to_pylist() == [
+        {"product_id": "b", "reason": "bad_type"}
+    ]
+    assert newest_change(store, snapshot) == THEN.timestamp()
 
 
 def test_a_table_is_kept_under_its_content(store: LocalObjectStore) -> None:

@@ -119,6 +119,18 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / f"c.{kind}"
+    if kind == "csv":
+        file.write_text(",".join([*COLUMNS, "name"]) + "\n")
+    else:
+        pq.write_table(pa.table([pa.array(["x"])] * 11, names=[*COLUMNS, "name"]), file)
+    with pytest.raises(BadInput) as refused:
+        read_catalogue(str(file))
+    assert str(refused.value) == f"the catalogue {file} has name twice; leave one of them out"
+
+
 def test_a_missing_table_is_named_with_those_there_are(tmp_path: Path) -> None:
     file = write_duckdb(tmp_path / "c.duckdb", name="garments")
     with pytest.raises(BadInput) as refused:
