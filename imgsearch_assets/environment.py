@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -10,6 +9,7 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -36,7 +36,7 @@ from serving.location import open_store
 from serving.object_store import ObjectStore
 from serving.redaction import Redaction
 from serving.rpc.client import Caller
-from serving.settings import ADDRESS, Settings, read, read_settings
+from serving.settings import Address, Settings, read, read_settings
 from serving.tls import channel_credentials
 
 # The environment that shoppers see; it gets what staging has.
@@ -59,7 +59,9 @@ _Webhook = Annotated[SecretStr, AfterValidator(_webhook)]
 class PipelineSettings(WarehouseSettings):
     """Settings of the pipeline alone; what it shares with the services is in ``serving.settings``."""
 
-    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="IMGSEARCH_", frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     catalogue: str | None = Field(
         None,
@@ -86,9 +88,8 @@ class PipelineSettings(WarehouseSettings):
         "approval",
         description="Whether somebody starts the job `promote`, or production follows staging by itself.",
     )
-    staging_search_address: str | None = Field(
+    staging_search_address: Address | None = Field(
         None,
-        pattern=ADDRESS,
         description="Search services of staging (of one machine: its own), as IMGSEARCH_SEARCH_ADDRESS "
         "names them: a release stays when each replica serves it. Without it nobody is asked.",
     )
@@ -98,8 +99,8 @@ class PipelineSettings(WarehouseSettings):
     staging_key: SecretStr | None = Field(
         None, description="API key (scope `search`) of whoever verifies a release there."
     )
-    production_search_address: str | None = Field(
-        None, pattern=ADDRESS, description="As IMGSEARCH_STAGING_SEARCH_ADDRESS, of production."
+    production_search_address: Address | None = Field(
+        None, description="As IMGSEARCH_STAGING_SEARCH_ADDRESS, of production."
     )
     production_api_url: AnyHttpUrl | None = Field(
         None, description="As IMGSEARCH_STAGING_API_URL, of production."
@@ -114,7 +115,7 @@ class PipelineSettings(WarehouseSettings):
         le=1,
         description="Least overlap@10 of the replay between what production has and what it would get.",
     )
-    replay_queries: Path | None = Field(
+    replay_queries: FilePath | None = Field(
         None, description="File with a product id a line, to be replayed beside the sample."
     )
     stock_max_lost: float = Field(

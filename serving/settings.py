@@ -4,10 +4,11 @@ Frozen and typed; a wrong value or half a configuration raises ``BadSettings`` t
 ``docs/settings.md`` lists every field; a test holds the two together.
 """
 
+import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import BadSettings
@@ -16,13 +17,25 @@ from serving.index.collapse import Collapse
 from serving.location import Location
 
 # A list is gRPC's own, of IP addresses alone.
-ADDRESS = r"^(ipv[46]:\S+|[^\s,]+):\d{1,5}$"
+_ADDRESS = re.compile(r"(ipv[46]:\S+|[^\s,]+):[0-9]{1,5}")
+
+
+def _address(text: str) -> str:
+    ports = map(int, re.findall(r":([0-9]+)(?=,|$)", text))
+    if not _ADDRESS.fullmatch(text) or not all(1 <= port <= 65535 for port in ports):
+        raise ValueError("HOST:PORT is wanted, or gRPC's list of IP addresses; a port is 1 to 65535")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class EngineSettings(BaseSettings):
     """How every process, the pipeline's too, runs its networks."""
 
-    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="IMGSEARCH_", frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto",
@@ -72,18 +85,13 @@ class Settings(EngineSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address every server of this process listens on.")
-    search_address: str = Field(
+    search_address: Address = Field(
         "127.0.0.1:50051",
-        pattern=ADDRESS,
         description="host:port of the search service. Of several replicas: `dns:///name:port` where the name "
         "has all their addresses, or `ipv4:host:port,host:port`; each call goes to one that serves.",
     )
-    detect_address: str = Field(
-        "127.0.0.1:50052", pattern=ADDRESS, description="The same of the detect service."
-    )
-    embed_address: str = Field(
-        "127.0.0.1:50053", pattern=ADDRESS, description="The same of the embed service."
-    )
+    detect_address: Address = Field("127.0.0.1:50052", description="The same of the detect service.")
+    embed_address: Address = Field("127.0.0.1:50053", description="The same of the embed service.")
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP API and the page.")
 
     open: bool | None = Field(

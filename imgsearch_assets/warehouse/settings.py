@@ -3,7 +3,7 @@
 from pydantic import AnyHttpUrl, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from serving.settings import ADDRESS
+from serving.settings import Address
 
 # Before the name of a table, where a file has its path.
 BIGQUERY = "bigquery:"
@@ -13,7 +13,9 @@ _PROJECT = r"[a-z0-9.:-]+"
 class WarehouseSettings(BaseSettings):
     """Settings of a catalogue in BigQuery; nothing of them is read for a file."""
 
-    model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="IMGSEARCH_", frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     bigquery_project: str | None = Field(
         None, description="Project that pays for jobs and reading; without it that of the catalogue."
@@ -41,8 +43,8 @@ class WarehouseSettings(BaseSettings):
         description="Another address of BigQuery's API (Private Service Connect). One of http:// is an "
         "emulator, and is shown no credentials.",
     )
-    bigquery_storage_endpoint: str | None = Field(
-        None, pattern=ADDRESS, description="The same of the Storage Read API, host:port."
+    bigquery_storage_endpoint: Address | None = Field(
+        None, description="The same of the Storage Read API, host:port."
     )
     pubsub_subscription: str | None = Field(
         None,

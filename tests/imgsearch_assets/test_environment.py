@@ -45,6 +45,34 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_environment()
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "RELEASE_DEADLINE_S",
+        "DOWNLOAD_TIMEOUT_S",
+        "DOWNLOAD_DELAY_S",
+        "NEW_TO_SEARCHABLE_S",
+        "BIGQUERY_DEADLINE_S",
+    ],
+)
+def test_no_time_is_without_an_end(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv(f"IMGSEARCH_{key}", "inf")
+    with pytest.raises(BadSettings) as refused:
+        read_environment()
+    assert str(refused.value) == f"IMGSEARCH_{key}: Input should be a finite number"
+
+
+def test_what_names_nothing_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IMGSEARCH_REPLAY_QUERIES", str(tmp_path / "queries.txt"))
+    monkeypatch.setenv("IMGSEARCH_STAGING_SEARCH_ADDRESS", "search:99999")
+    with pytest.raises(BadSettings) as refused:
+        read_environment()
+    assert str(refused.value) == (
+        "IMGSEARCH_STAGING_SEARCH_ADDRESS: Value error, HOST:PORT is wanted, or gRPC's list of IP addresses; "
+        "a port is 1 to 65535; IMGSEARCH_REPLAY_QUERIES: Path does not point to a file"
+    )
+
+
 @pytest.mark.parametrize("url", ["ftp://shop/secret-word", "secret-word", ""])
 def test_an_address_for_alerts_is_http_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("IMGSEARCH_ALERT_WEBHOOK", url)

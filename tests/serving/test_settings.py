@@ -3,7 +3,7 @@ import pytest
 from serving.errors import BadSettings
 from serving.settings import Settings, read_settings
 
-ADDRESS = r"String should match pattern '^(ipv[46]:\S+|[^\s,]+):\d{1,5}$'"
+ADDRESS = "Value error, HOST:PORT is wanted, or gRPC's list of IP addresses; a port is 1 to 65535"
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +134,10 @@ def test_secrets_are_not_shown() -> None:
         ("TRACE_SHARE", "1.5", "Input should be less than or equal to 1"),
         ("SEARCH_ADDRESS", "search", ADDRESS),
         ("SEARCH_ADDRESS", "10.0.0.1:50051,10.0.0.2:50051", ADDRESS),
+        ("SEARCH_ADDRESS", "search:99999", ADDRESS),
+        ("SEARCH_ADDRESS", "search:0", ADDRESS),
+        ("SEARCH_ADDRESS", "ipv4:10.0.0.1:99999,10.0.0.2:50051", ADDRESS),
+        ("REQUEST_TIMEOUT_S", "inf", "Input should be a finite number"),
     ],
 )
 def test_what_is_no_address_and_no_share_is_said(
