@@ -1,6 +1,10 @@
 """Figures as machines keep them and as people read them."""
 
+import unicodedata
 from collections.abc import Mapping
+
+# Control and format characters (of direction, too), and what ends a line.
+_UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 
 def rounded(figures: Mapping[str, float]) -> dict[str, float]:
@@ -20,3 +24,10 @@ def shown(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if name.endswith(("queries", "pictures")) else f"{value:.3f}"
+
+
+def visible(text: str) -> str:
+    """``text`` of anybody, whose control characters are written out: to a terminal they would be commands."""
+    return "".join(
+        it.encode("unicode_escape").decode() if unicodedata.category(it) in _UNSEEN else it for it in text
+    )

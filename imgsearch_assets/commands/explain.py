@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from imgsearch_assets.commands.terminal import one_sentence
+from imgsearch_assets.figures import visible
 from imgsearch_assets.local.installation import objects_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def _show(journey: "Journey") -> None:
         return "" if at is None else moment(at)
 
     console = Console()
-    console.print(journey.sentence, style="bold", soft_wrap=True, markup=False, highlight=False)
-    stages = Table("stage", "", "at", "what")
+    sentence = visible(journey.sentence)
+    console.print(sentence, style="bold", soft_wrap=True, markup=False, highlight=False)
+    stages = _table("stage", "", "at", "what")
     for stage in journey.stages:
         stages.add_row(
             stage.stage.replace("_", " "), _SIGNS[stage.state], time(stage.at), _plain(stage.detail)
@@ -63,26 +65,29 @@ def _show(journey: "Journey") -> None:
     if journey.updated_at is not None:
         console.print(f"The catalogue says that it was changed at {moment(journey.updated_at)}.")
     if journey.pictures:
-        pictures = Table("picture", "fetched", "why not", "next try", "items", "searchable")
-        for one in journey.pictures:
+        pictures = _table("picture", "fetched", "why not", "next try", "items", "searchable")
+        for number, one in enumerate(journey.pictures, 1):
             status = f"HTTP {one.http_status}" if one.reason and one.http_status else None
             said = [one.reason, status, one.detected_reason]
             pictures.add_row(
-                _plain(one.image_url),
+                str(number),
                 time(one.fetched_at) if one.fetched == "done" else _SIGNS[one.fetched],
-                ", ".join(str(what) for what in [*said, one.embedded_reason] if what),
+                _plain(", ".join(str(what) for what in [*said, one.embedded_reason] if what)),
                 time(one.retry_at),
                 str(one.items) if one.detected == "done" else _SIGNS[one.detected],
                 _SIGNS["done" if one.searchable else "failed"],
             )
         console.print(pictures)
+        for number, one in enumerate(journey.pictures, 1):  # whole, to be copied
+            url = visible(one.image_url)
+            console.print(f"{number}: {url}", soft_wrap=True, markup=False, highlight=False)
     if journey.rejected:
-        rejected = Table("row", "rejected as", "because")
+        rejected = _table("row", "rejected as", "because")
         for row in journey.rejected:
             rejected.add_row(str(row.row), row.reason, _plain(row.detail))
         console.print(rejected)
     if journey.places:
-        places = Table("environment", "generation", "released", "has it since")
+        places = _table("environment", "generation", "released", "has it since")
         for place in journey.places:
             places.add_row(
                 place.environment,
@@ -92,7 +97,7 @@ def _show(journey: "Journey") -> None:
             )
         console.print(places)
     if journey.history:
-        history = Table("at", "change", "what", "in")
+        history = _table("at", "change", "what", "in")
         for event in journey.history:
             history.add_row(
                 time(event.at), event.change, _plain(event.detail), event.generation or event.snapshot
@@ -100,6 +105,14 @@ def _show(journey: "Journey") -> None:
         console.print(history)
 
 
+def _table(*columns: str) -> Table:
+    """Whatever does not fit goes on below: nothing is cut."""
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
 def _plain(text: str) -> str:
-    """A text of the catalogue or of a host is no markup."""
-    return escape(text)
+    """A text of the catalogue or of a host is no markup, and steers no terminal."""
+    return escape(visible(text))

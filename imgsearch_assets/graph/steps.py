@@ -1,5 +1,6 @@
 """What every step of the pipeline does alike: tell what went wrong, how long it took, and show a table."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 import dagster as dg
 import pyarrow as pa
 
+from imgsearch_assets.figures import visible
 from serving.errors import ImgsearchError, Unavailable
 
 # The outside world may be back in a moment; nothing else gets better by trying again.
@@ -18,6 +20,10 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 CATALOGUE, DOWNLOADS, GPU, RELEASE = "catalogue", "downloads", "gpu", "release"
 
 _PREVIEW_ROWS = 10
+_CELL_CHARACTERS = 80
+# What Markdown reads as more than text: a product may be called anything, and a picture would be fetched.
+_MARKS = re.compile(r"[\\`*~\[\]<>!|&]|(?<!\w)_|_(?!\w)")
+_LINK = re.compile(r"https?://[^\s<>|\\`]+")
 
 
 @contextmanager
@@ -58,5 +64,18 @@ def reasons(failed: Mapping[str, int]) -> dg.MarkdownMetadataValue:
 
 
 def _cell(value: object) -> str:
-    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text[:80].replace("|", "\\|").replace("\n", " ")
+    text = _cut(visible(" ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return " ".join(
+        f"<{word}>" if _LINK.fullmatch(word) else _MARKS.sub(r"\\\g<0>", word) for word in text.split(" ")
+    )
+
+
+def _cut(text: str) -> str:
+    """Not within an address: one that is cut leads nowhere."""
+    if len(text) <= _CELL_CHARACTERS:
+        return text
+    begin = text.rfind(" ", 0, _CELL_CHARACTERS) + 1
+    word, _, more = text[begin:].partition(" ")
+    if "://" not in word:
+        return f"{text[:_CELL_CHARACTERS]} …"
+    return f"{text[:begin]}{word}{' …' if more else ''}"

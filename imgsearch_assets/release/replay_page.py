@@ -145,6 +145,8 @@ img { display: block; width: 100%; height: 7rem; object-fit: contain; border: 2p
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Replay: {title}</title><style>{style}</style></head><body>
 <h1>{title}</h1>

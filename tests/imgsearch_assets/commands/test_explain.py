@@ -22,9 +22,9 @@ def history(tmp_path: Path) -> History:
     return found
 
 
-def said(history: History, *arguments: str) -> tuple[int, str]:
-    command = ["explain", *arguments, "--home", str(history.store.root.parent)]
-    done = CliRunner().invoke(app, command, env={"COLUMNS": "240", "IMGSEARCH_REDIS_URL": ""})
+def said(history: History, *arguments: str, columns: int = 240) -> tuple[int, str]:
+    command = ["explain", "--home", str(history.store.root.parent), *arguments]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": str(columns), "IMGSEARCH_REDIS_URL": ""})
     return done.exit_code, done.output
 
 
@@ -39,6 +39,24 @@ def test_the_verdict_then_the_stages(history: History) -> None:
         assert any(stage in line for line in lines)
     assert "bad_price" in said(history, "bad")[1]
     assert "came" in said(history, "p003")[1]
+
+
+def test_an_id_steers_no_terminal(history: History) -> None:
+    history.sells("\x1b[31mred\nline", image_urls=[url("red")])
+    history.sees()
+    status, output = said(history, "--", "\x1b[31mred\nline")
+    assert (status, "\x1b" in output) == (0, False)
+    assert output.startswith(r"\x1b[31mred\nline is not searchable in local yet: ")
+
+
+def test_an_address_is_not_cut_where_the_terminal_is_narrow(history: History) -> None:
+    long = f"http://shop.example/{'x' * 100}.jpg"
+    history.sells("long", image_urls=[long])
+    history.sees()
+    output = said(history, "long", columns=80)[1]
+    assert f"\n1: {long}\n" in output
+    assert "…" not in output
+    assert "…" not in said(history, "bad", columns=80)[1]
 
 
 def test_as_json(history: History) -> None:

@@ -29,9 +29,32 @@ def test_an_error_we_do_not_know_stays_what_it_is() -> None:
 def test_a_preview_is_a_table_of_the_first_rows() -> None:
     table = pa.table({"a": ["x|y\nz", None, *["w" * 100] * 20], "b": [["u", "v"], *[[]] * 21]})
     lines = str(preview(table).value).splitlines()
-    assert lines[:4] == ["| a | b |", "|---|---|", "| x\\|y z | u v |", "| None |  |"]
+    assert lines[:4] == ["| a | b |", "|---|---|", "| x\\|y\\\\nz | u v |", "| None |  |"]
     assert len(lines) == 2 + 10
-    assert lines[4] == f"| {'w' * 80} |  |"
+    assert lines[4] == f"| {'w' * 80} … |  |"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("![x](http://evil.example/pixel.png)", "\\!\\[x\\](http://evil.example/pixel.png)"),
+        ("<img src=x>", "\\<img src=x\\>"),
+        ("a\r\n| b |", "a\\\\r\\\\n\\| b \\|"),
+        ("\\*so*_it_`is`", "\\\\\\*so\\*\\_it\\_\\`is\\`"),
+        ("\x1b]0;mine\x07", "\\\\x1b\\]0;mine\\\\x07"),
+        ("\u202eevil &lt;", "\\\\u202eevil \\&lt;"),
+        ("http://s.example/a_b.jpg", "<http://s.example/a_b.jpg>"),
+        ("javascript:alert(1)", "javascript:alert(1)"),
+    ],
+)
+def test_a_text_of_the_catalogue_is_text_and_no_markdown(text: str, cell: str) -> None:
+    assert str(preview(pa.table({"a": [text]})).value).splitlines()[2] == f"| {cell} |"
+
+
+def test_an_address_is_never_cut() -> None:
+    long = f"http://shop.example/{'x' * 100}.jpg"
+    lines = str(preview(pa.table({"a": [[long, long], [f"it is {long}"]]})).value).splitlines()
+    assert lines[2:] == [f"| <{long}> … |", f"| it is <{long}> |"]
 
 
 def test_reasons_are_a_table() -> None:

@@ -77,8 +77,10 @@ def test_names_are_text_and_the_page_has_an_end(shop, monkeypatch: pytest.Monkey
         setattr(shop, table, held.set_column(0, held.schema.field(0), [ids]))
     report = replay(shop.store, *turned(shop))
     assert report is not None
-    page = Page(shop.store.get(report.page_key).decode())
+    html = shop.store.get(report.page_key).decode()
+    page = Page(html)
     assert "script" not in page.tags
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in html
     assert "<script>p00000</script>&" in page.alts
 
     monkeypatch.setattr(replay_page, "MAX_BYTES", 200_000)
