@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from serving.cache.stock import UNKNOWN
 from serving.cache.stock_log import StockLog
 from serving.ledger.facts import Facts, Row, gather, seconds
 from serving.ledger.journey import Event, Journey, PictureState, Refused, Stage, StageName, State
-from serving.ledger.verdict import in_stock, judge, moment, seen_at
+from serving.ledger.verdict import in_stock, judge, moment, seen_at, taken_out
 from serving.object_store import ObjectStore
 
 MOST_EVENTS = 50
@@ -57,8 +58,11 @@ def _stages(facts: Facts) -> list[Stage]:
 def _seen(facts: Facts) -> Stage:
     at = seen_at(facts)
     if facts.row is not None:
-        change = facts.sightings[-1]["change"] if facts.sightings else "there"
-        return Stage(stage="seen", state="done", at=at, detail=f"{change} in snapshot {facts.snapshot}")
+        last = facts.sightings[-1] if facts.sightings else {"change": "there", "snapshot": facts.snapshot}
+        detail = f"{last['change']} in snapshot {last['snapshot']}"
+        if last["snapshot"] != facts.snapshot:
+            detail += f", the same in the newest, {facts.snapshot}"
+        return Stage(stage="seen", state="done", at=at, detail=detail)
     if facts.rejected:
         first = facts.rejected[0]
         return Stage(stage="seen", state="failed", at=at, detail=f"{first['reason']}: {first['detail']}")
@@ -104,16 +108,24 @@ def _released(facts: Facts) -> Stage:
         return Stage(
             stage="live", state="failed", at=back.at, detail=f"rolled back by {back.who}: {back.why}"
         )
+    if (out := taken_out(facts)) is not None:
+        detail = f"until then; generation {out['generation']} has it no more"
+        return Stage(stage="live", state="failed", at=seconds(out["at"]), detail=detail)
     return Stage(stage="live", state="waiting", at=None, detail="not released")
 
 
 def _stock(facts: Facts) -> Stage:
-    at = facts.stock.at if facts.stock else None
-    state: State = "done" if in_stock(facts) else "failed"
-    detail = "in stock" if state == "done" else "sold out, and hidden"
+    there = in_stock(facts)
+    if there is None:
+        detail = f"not known: {facts.stock_unknown}"
+        return Stage(stage="in_stock", state="waiting", at=None, detail=detail)
+    detail = "in stock" if there else "sold out, and hidden"
     if facts.stock is None:
-        detail += ", as the generation has it: " + (facts.stock_unknown or "no Redis is named")
-    return Stage(stage="in_stock", state=state, at=at, detail=detail)
+        detail += ", as the generation has it: no Redis is named"
+    elif facts.stock.value == UNKNOWN:
+        detail += f", as the generation has it: Redis has no stock of it for {facts.environment}"
+    at = facts.stock.at if facts.stock else None
+    return Stage(stage="in_stock", state="done" if there else "failed", at=at, detail=detail)
 
 
 def _history(facts: Facts) -> list[Event]:

@@ -9,6 +9,7 @@ Verdict = Literal[
     "outdated",  # live, but as it was before its last change
     "leaving",  # live, but no longer in the catalogue, or refused there
     "sold_out",
+    "stock_unknown",  # live, but Redis is away
     "removed",
     "rejected",
     "no_picture",  # none could be had
@@ -93,7 +94,9 @@ class Journey(_Told):
 
     product_id: str
     environment: str
-    searchable: bool = Field(description="Whether a shopper finds it: live, and not sold out.")
+    searchable: bool | None = Field(
+        description="Whether a shopper finds it: live, and not sold out; null while that is not known."
+    )
     verdict: Verdict
     sentence: str = Field(description="The verdict for a person, with its reason.")
     seen_at: float | None = Field(description=AT)

@@ -19,7 +19,9 @@ class Judged(NamedTuple):
     sentence: str
 
     @property
-    def searchable(self) -> bool:
+    def searchable(self) -> bool | None:
+        if self.verdict == "stock_unknown":
+            return None
         return self.verdict in ("live", "outdated", "leaving")
 
 
@@ -45,7 +47,14 @@ def _of_now(facts: Facts, made: Manifest) -> bool:
 def _live(facts: Facts, live: Row) -> Judged:
     name, environment = facts.product_id, facts.environment
     generation = facts.release.generation if facts.release else ""
-    if not in_stock(facts):
+    there = in_stock(facts)
+    if there is None:
+        return Judged(
+            "stock_unknown",
+            f"{name} is live in {environment} since {moment(facts.since)} (generation {generation}), but its "
+            f"stock is not known: {facts.stock_unknown}; it is searchable unless it is sold out",
+        )
+    if not there:
         at = facts.stock.at if facts.stock else None
         since = f" since {moment(at)}" if at else ""
         return Judged(
@@ -57,12 +66,12 @@ def _live(facts: Facts, live: Row) -> Judged:
     row = facts.row if facts.snapshot else live
     if row is None:
         _, why = _gone(facts)
-        return Judged("leaving", f"{is_live}, but not for long{why}; the next release takes it out")
+        return Judged("leaving", f"{is_live}, as no release took it out so far{why}")
     if any(row[column] != live[column] for column in _SHOWN):
         return Judged(
             "outdated",
             f"{is_live}, but as it was before its last change, which was seen at {moment(seen_at(facts))}; "
-            "the next release brings it",
+            "no release brought it so far",
         )
     lacking = [one for one in facts.pictures if not one.searchable]
     if lacking:
@@ -73,13 +82,15 @@ def _live(facts: Facts, live: Row) -> Judged:
 
 def _gone(facts: Facts) -> tuple[Verdict, str]:
     """Of what the newest snapshot does not have."""
+    out = taken_out(facts)
+    was = f"; it was live until {moment(seconds(out['at']))}" if out else ""
     if facts.rejected:
         first = facts.rejected[0]
         return "rejected", (
             f": row {first['row']} of the catalogue, which is this product, was rejected as "
-            f"{first['reason']} ({first['detail']})"
+            f"{first['reason']} ({first['detail']}){was}"
         )
-    return "removed", f": it is no longer in the catalogue, as was seen at {moment(seen_at(facts))}"
+    return "removed", f": it is no longer in the catalogue, as was seen at {moment(seen_at(facts))}{was}"
 
 
 def _elsewhere(facts: Facts, made: Manifest) -> tuple[Verdict, str]:
@@ -141,11 +152,19 @@ def _counted(said: Sequence[str]) -> str:
     return ", ".join(f"{what} {count}" for what, count in Counter(said).most_common())
 
 
-def in_stock(facts: Facts) -> bool:
-    """As shoppers are shown: by Redis, else as the live generation has it."""
+def in_stock(facts: Facts) -> bool | None:
+    """As shoppers are shown: by Redis, or as the live generation has it; None while Redis is away."""
+    if facts.stock_unknown is not None:
+        return None
     if facts.stock is not None and facts.stock.value in (IN_STOCK, SOLD_OUT):
         return facts.stock.value == IN_STOCK
     return facts.live is None or bool(facts.live["in_stock"])
+
+
+def taken_out(facts: Facts) -> Row | None:
+    """The release that took it out of what was live, if that is the last that the ledger knows of it."""
+    last = facts.passages[-1] if facts.passages and facts.live is None else None
+    return last if last is not None and last["change"] == "went" else None
 
 
 def seen_at(facts: Facts) -> float | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -175,13 +176,21 @@ def test_removed_and_leaving(history: History) -> None:
     found = history.explain("p003")
     assert (found.verdict, found.searchable) == ("leaving", True)
     assert said(found) == (
-        "p003 is searchable in local since TIME (generation GENERATION), but not for long: it is no longer "
-        "in the catalogue, as was seen at TIME; the next release takes it out"
+        "p003 is searchable in local since TIME (generation GENERATION), as no release took it out so far: "
+        "it is no longer in the catalogue, as was seen at TIME"
     )
-    history.releases(history.builds())
+    out = history.releases(history.builds())
     assert history.notes() == {"p003": "went"}
     found = history.explain("p003")
     assert (found.verdict, found.searchable) == ("removed", False)
+    assert said(found) == (
+        "p003 is not searchable in local: it is no longer in the catalogue, as was seen at TIME; "
+        "it was live until TIME"
+    )
+    assert found.sentence.endswith(moment(out.at))
+    live = found.stages[-2]
+    assert (live.stage, live.state, live.at) == ("live", "failed", pytest.approx(out.at, abs=1e-5))
+    assert live.detail == f"until then; generation {out.generation} has it no more"
     assert {event.change for event in found.history} == {"went", "removed", "came", "new"}
 
 
@@ -192,7 +201,7 @@ def test_live_as_it_was(history: History) -> None:
     assert (found.verdict, found.searchable) == ("outdated", True)
     assert said(found) == (
         "p003 is searchable in local since TIME (generation GENERATION), but as it was before its last "
-        "change, which was seen at TIME; the next release brings it"
+        "change, which was seen at TIME; no release brought it so far"
     )
     history.releases(history.builds())
     assert history.notes()["p003"] == "changed"
@@ -232,10 +241,40 @@ def test_sold_out(history: History, stock_log: StockLog, redis_process: Any) -> 
 
     redis_process.kill()
     found = history.explain("p003", stock_log=stock_log)
-    assert found.verdict == "live"
-    assert found.stages[-1].detail == (
-        "in stock, as the generation has it: the stock in Redis cannot be reached: ConnectionError"
+    assert (found.verdict, found.searchable) == ("stock_unknown", None)
+    assert said(found) == (
+        "p003 is live in local since TIME (generation GENERATION), but its stock is not known: the stock in "
+        "Redis cannot be reached: ConnectionError; it is searchable unless it is sold out"
     )
+    assert (found.stages[-1].state, found.stages[-1].detail) == (
+        "waiting",
+        "not known: the stock in Redis cannot be reached: ConnectionError",
+    )
+
+
+def test_the_stock_is_of_an_environment(history: History, stock_log: StockLog, redis_process: Any) -> None:
+    stock_log.write_whole(None, {"p003": SOLD_OUT})
+    history.releases(history.live(), "production")
+    with closing(StockLog(redis_process.url, "production")) as other:
+        found = history.explain("p003", "production", stock_log=other)
+    assert (found.verdict, found.stages[-1].detail) == (
+        "live",
+        "in stock, as the generation has it: Redis has no stock of it for production",
+    )
+
+
+def test_what_did_not_change_since_names_the_snapshot_that_it_came_with(history: History) -> None:
+    first = history.explain("p003").history[-1].snapshot
+    assert first != history.snapshot
+    assert history.explain("p003").stages[0].detail == (
+        f"new in snapshot {first}, the same in the newest, {history.snapshot}"
+    )
+    assert history.explain("new").stages[0].detail == f"new in snapshot {history.snapshot}"
+
+
+def test_the_last_moment_of_all_is_said_too() -> None:
+    assert moment(253402300799.0) == "9999-12-31 23:59:59 UTC"
+    assert moment(253402300800.0) == "the end of time"
 
 
 def test_it_ends_in_time(history: History) -> None:
