@@ -13,7 +13,8 @@ from serving.models.detection import Detection
 TILE = 128  # pixels a side
 _GAP = 4
 _PAPER = (250, 250, 249)
-_MAIN, _OTHER = (214, 40, 57), (69, 104, 220)
+_MAIN, _OTHER, _NEW = (214, 40, 57), (69, 104, 220), (46, 168, 98)
+_LABEL = (60, 60, 60)
 
 Picture = NDArray[np.uint8]
 
@@ -41,15 +42,17 @@ def neighbours(rows: Sequence[tuple[Picture, Box, Sequence[Picture]]]) -> bytes:
 def before_and_after(
     rows: Sequence[tuple[Picture, Box, Sequence[Picture], Sequence[tuple[Picture, bool]]]],
 ) -> bytes:
-    """A JPEG with two rows a query: its neighbours before, and below them those of now, framed where new."""
+    """A JPEG with two rows a query: its neighbours before, and those of now, green where they came in."""
     width = 1 + max((len(answers) for _, _, *both in rows for answers in both), default=0)
     tiles: list[Image.Image] = []
     for query, box, before, after in rows:
-        whole = [Detection(Box.whole(), "", 1.0)]
         first = [_marked(query, [Detection(box, "", 1.0)]), *map(_tile, before)]
-        second = [_blank(), *(_marked(picture, whole if new else []) for picture, new in after)]
-        for row in (first, second):
-            tiles += row + [_blank() for _ in range(width - len(row))]
+        second = [_blank(), *(_framed(picture) if new else _tile(picture) for picture, new in after)]
+        for said, row in (("before", first), ("now", second)):
+            row += [_blank() for _ in range(width - len(row))]
+            for tile in row[1:2]:
+                _say(ImageDraw.Draw(tile), (3, 2), said, _LABEL)
+            tiles += row
     return _jpeg(_grid(tiles, width))
 
 
@@ -70,6 +73,18 @@ def _tile(picture: Picture) -> Image.Image:
     return tile
 
 
+def _framed(picture: Picture) -> Image.Image:
+    tile = _tile(picture)
+    ImageDraw.Draw(tile).rectangle((0, 0, TILE - 1, TILE - 1), outline=_NEW, width=3)
+    return tile
+
+
+def _say(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+    font = ImageFont.load_default(10)
+    draw.rectangle(draw.textbbox(at, text, font=font), fill=colour)
+    draw.text(at, text, fill="white", font=font)
+
+
 def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
     image, at = _fitted(picture)
     draw = ImageDraw.Draw(image)
@@ -84,10 +99,7 @@ def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
         )
         draw.rectangle(corners, outline=colour, width=1 if number else 2)
         if item.category and not number:
-            text, font = f"{item.category} {item.score:.2f}", ImageFont.load_default(10)
-            ground = draw.textbbox((corners[0] + 3, corners[1] + 2), text, font=font)
-            draw.rectangle(ground, fill=colour)
-            draw.text((corners[0] + 3, corners[1] + 2), text, fill="white", font=font)
+            _say(draw, (corners[0] + 3, corners[1] + 2), f"{item.category} {item.score:.2f}", colour)
     tile = _blank()
     tile.paste(image, at)
     return tile

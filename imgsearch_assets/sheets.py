@@ -88,7 +88,7 @@ def neighbours_of(store: ObjectStore, generation: Generation, before: Generation
     ]
     wanted = sum(len(then[name]) for name in golden)
     kept = sum(len(then[name].keys() & now[name].keys()) for name in golden)
-    title = f"neighbours before ({before.manifest.id}), and below them now"
+    title = f"neighbours before ({before.manifest.id}) and now, green what came in"
     return Neighbours(inline(title, before_and_after(pairs)), kept / wanted if wanted else None)
 
 

@@ -19,7 +19,7 @@ from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import enough_rows, few_rejected, of_difference
 from imgsearch_assets.gates.waivers import in_force
-from imgsearch_assets.graph.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, step
+from imgsearch_assets.graph.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, sample, step
 from imgsearch_assets.references import Change, Snapshot
 from imgsearch_assets.tables import read_parquet
 from imgsearch_assets.watch.freshness import DAILY
@@ -111,7 +111,7 @@ def catalogue_diff(
         metadata={
             "dagster/row_count": changes.num_rows,
             **change.counts,
-            "changes": preview(changes),
+            "changes": sample(changes, "change"),
             "new_products": preview(pa.table(change.new)),
             **found.metadata,
             "seconds": watch.seconds,

@@ -61,7 +61,7 @@ def item_detections(
         )
         items = items_of(pictures, detections)
         key = keep(store, product_images.snapshot, "items", items)
-        drawn = boxes_of(store, detections)
+        drawn = boxes_of(store, _new(detections, work))
     return dg.MaterializeResult(
         value=Items(snapshot=product_images.snapshot, key=key, detector=detector.version),
         data_version=dg.DataVersion(key),
@@ -69,7 +69,7 @@ def item_detections(
             "dagster/row_count": items.num_rows,
             "detected": work.made,
             "detector": detector.version,
-            "items": preview(items),
+            "items": preview(_new(items, work)),
             "boxes": drawn,
             **_figures(work, len(shas)),
             **budget.figures,
@@ -118,7 +118,7 @@ def item_embeddings(
             "embedded": work.made,
             "embedder": embedder.version,
             "dim": embedder.dim,
-            "items": preview(pa.table(embedded)),
+            "items": preview(_new(embedded, work)),
             **_figures(work, boxes.num_rows),
             **budget.figures,
             "seconds": watch.seconds,
@@ -151,6 +151,12 @@ class _Told:
             if said.get(name) == self._model.version and said.get(made, 0) >= WORTH_MEASURING:
                 return float(said["per_second"]) or None
         return None
+
+
+def _new(rows: pa.Table, work: Work) -> pa.Table:
+    """Those of ``rows`` whose pictures were new to the run, or all where none was."""
+    new = rows.filter(pc.is_in(rows["sha256"], value_set=pa.array(work.shas, pa.string())))
+    return new if new.num_rows else rows
 
 
 def _figures(work: Work, wanted: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What became of every product: when its change was seen, when it was searchable, and how long that took."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -12,13 +12,13 @@ import pyarrow as pa
 from imgsearch_assets.automation import ON_CHANGE, PRODUCTS, SNAPSHOT, data_version
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import texts
-from imgsearch_assets.graph.steps import RETRY, Stopwatch, preview, step
+from imgsearch_assets.graph.steps import RETRY, Stopwatch, sample, step
 from imgsearch_assets.ledger.delays import Delay, new_to_searchable, sold_to_hidden
 from imgsearch_assets.ledger.notes import note_releases, note_sightings
 from imgsearch_assets.references import Built, Snapshot
 from serving.errors import BadSettings, Unavailable, Unverified
 from serving.index.store import environments
-from serving.ledger.events import SIGHTINGS, sightings
+from serving.ledger.events import PASSED, SEEN, SIGHTINGS, sightings
 from serving.ledger.log import Fragment
 from serving.object_store import ObjectStore
 
@@ -26,6 +26,7 @@ _WHAT = {
     "new_to_searchable": "New products are searchable soon after they were seen (95 of 100, in a day).",
     "sold_to_hidden": "What is sold out is hidden soon (95 of 100, in a day).",
 }
+_SHOWN = ["product_id", "change", "at", "generation", "seen_as", "seen_at", "by"]
 
 
 @dg.asset(
@@ -53,9 +54,9 @@ def product_sightings(
         data_version=dg.DataVersion(product_snapshot.id),
         metadata={
             "dagster/row_count": rows.num_rows,
-            **_counts(rows),
+            **_counts(rows, SEEN),
             "seen_at": dg.MetadataValue.timestamp(at),
-            "changes": preview(rows.select(["product_id", "change", "reason", "updated_at"])),
+            "changes": sample(rows.select(["product_id", "change", "reason", "updated_at"]), "change"),
             "seconds": watch.seconds,
         },
     )
@@ -71,8 +72,10 @@ def _seen_at(instance: dg.DagsterInstance, noted: Fragment | None) -> datetime:
     return min(times, default=datetime.now(UTC))
 
 
-def _counts(rows: pa.Table, prefix: str = "") -> dict[str, int]:
-    return {f"{prefix}{change}": count for change, count in Counter(texts(rows, "change")).items()}
+def _counts(rows: pa.Table, changes: Sequence[str], prefix: str = "") -> dict[str, int]:
+    """Of every change, 0 too: a plot of them has no gaps."""
+    found = Counter(texts(rows, "change"))
+    return {f"{prefix}{change}": found[change] for change in changes}
 
 
 @dg.asset(
@@ -97,7 +100,10 @@ def product_ledger(
     with step():
         for name in environments(store):
             try:
-                noted |= _counts(note_releases(store, name), f"{name}_")
+                rows = note_releases(store, name)
+                noted |= _counts(rows, PASSED, f"{name}_")
+                if name == environment.pointer:
+                    noted["changes"] = sample(rows.select(_SHOWN), "change")
             except Unverified as error:  # of another environment than what this run released, perhaps
                 noted[f"not_noted_{name}"] = str(error)
         delays = _delays(store, environment)

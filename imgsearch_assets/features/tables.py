@@ -73,12 +73,16 @@ def embeddings_table(store: ObjectStore, version: str, dim: int) -> GrowingTable
 
 @dataclass(frozen=True)
 class Work:
-    """What a run did: rows made anew and found already there, failures among the new by reason."""
+    """What a run did: rows made anew and found already there, failures among the new by reason.
+
+    ``shas`` are the pictures of the new.
+    """
 
     made: int
     reused: int
     failed: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    shas: frozenset[str] = frozenset()
 
     @property
     def per_second(self) -> float:
@@ -219,6 +223,7 @@ def _run(
     started = time.monotonic()
     runtime.tune(threads=1)
     failed: Counter[str] = Counter()
+    shas: set[str] = set()
     made = 0
     per_shard = max(1, SHARD // max(map(len, chunks), default=1))
     pool = ThreadPoolExecutor(runtime.cores(), thread_name_prefix="features")
@@ -230,10 +235,11 @@ def _run(
                 advance(len(some))
             table.append(pa.Table.from_pylist(written, schema=table.schema))
             made += len(written)
+            shas.update(row["sha256"] for row in written)
             failed.update(row["reason"] for row in written if row["status"] == "failed")
     finally:
         pool.shutdown(cancel_futures=True)
-    return Work(made, reused, dict(failed), time.monotonic() - started)
+    return Work(made, reused, dict(failed), time.monotonic() - started, frozenset(shas))
 
 
 def _ahead(

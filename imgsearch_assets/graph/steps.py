@@ -2,11 +2,13 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imgsearch_assets.figures import visible
 from serving.errors import ImgsearchError, Unavailable
@@ -20,6 +22,7 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
 CATALOGUE, DOWNLOADS, GPU, RELEASE = "catalogue", "downloads", "gpu", "release"
 
 _PREVIEW_ROWS = 10
+_SAMPLE_ROWS = 5
 _CELL_CHARACTERS = 80
 # What Markdown reads as more than text: a product may be called anything, and a picture would be fetched.
 _MARKS = re.compile(r"[\\`*~\[\]<>!|&]|(?<!\w)_|_(?!\w)")
@@ -54,6 +57,17 @@ def preview(table: pa.Table, rows: int = _PREVIEW_ROWS) -> dg.MarkdownMetadataVa
         f"| {' | '.join(_cell(row[name]) for name in names)} |" for row in table.slice(0, rows).to_pylist()
     ]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def sample(table: pa.Table, kind: str) -> dg.MarkdownMetadataValue:
+    """How many rows have each value of the column ``kind``, and the first few of each as a table to read."""
+    counts = Counter(map(str, table[kind].to_pylist()))
+    if not counts:
+        return preview(table)
+    some = [table.filter(pc.equal(table[kind], pa.scalar(name))).slice(0, _SAMPLE_ROWS) for name in counts]
+    said = ", ".join(f"{name} {count}" for name, count in counts.items())
+    shown = preview(pa.concat_tables(some), _SAMPLE_ROWS * len(counts))
+    return dg.MetadataValue.md(f"{said}\n\n{shown.value}")
 
 
 def reasons(failed: Mapping[str, int]) -> dg.MarkdownMetadataValue:

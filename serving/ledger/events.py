@@ -8,10 +8,12 @@ from serving.ledger.log import EventLog
 from serving.ledger.rows import AT
 from serving.object_store import ObjectStore
 
+SEEN = ("new", "removed", "repictured", "touched", "reattributed", "rejected")
+PASSED = ("came", "changed", "went")
+
 _SIGHTINGS: "list[pa.Field[Any]]" = [
     pa.field("product_id", pa.string()),
-    # new | repictured | touched | reattributed | removed | rejected: against the snapshot before.
-    pa.field("change", pa.string()),
+    pa.field("change", pa.string()),  # of SEEN, against the snapshot before
     pa.field("reason", pa.string()),  # of a rejected row; ``detail`` too
     pa.field("detail", pa.string()),
     pa.field("at", AT),  # when the platform noticed
@@ -23,7 +25,7 @@ SIGHTINGS = pa.schema(_SIGHTINGS)
 
 _PASSAGES: "list[pa.Field[Any]]" = [
     pa.field("product_id", pa.string()),
-    pa.field("change", pa.string()),  # came | changed | went: against what was live before
+    pa.field("change", pa.string()),  # of PASSED, against what was live before
     pa.field("at", AT),  # of the release
     pa.field("generation", pa.string()),
     pa.field("by", pa.string()),  # who released, and why

@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,8 +49,18 @@ def test_what_is_new_below_what_was_is_framed() -> None:
     assert image.height == 2 * TILE + 3 * 4
     pixels = np.asarray(image).astype(int)
     red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
-    tiles = [red[TILE + 8 :, 4 + n * (TILE + 4) :][:TILE, :TILE].sum() for n in range(3)]
-    assert tiles[0] == tiles[1] == 0 < tiles[2]
+    green = (pixels[..., 1] > 130) & (pixels[..., 0] < 120) & (pixels[..., 2] < 160)
+    label = pixels.max(axis=2) < 120
+
+    def in_tiles(mask: Any, row: int) -> list[int]:
+        part = mask[4 + row * (TILE + 4) :][:TILE]
+        return [int(part[:, 4 + n * (TILE + 4) :][:, :TILE].sum()) for n in range(3)]
+
+    assert (np.array(in_tiles(red, 0)) > 0).tolist() == [True, False, False], "the query's box"
+    assert in_tiles(red, 1) == [0, 0, 0]
+    assert (np.array(in_tiles(green, 1)) > 0).tolist() == [False, False, True], "what came in"
+    assert in_tiles(green, 0) == [0, 0, 0]
+    assert (np.array(in_tiles(label, 1)) > 50).tolist() == [False, True, False], "now"
 
 
 def test_neighbours_are_a_row_a_query() -> None:

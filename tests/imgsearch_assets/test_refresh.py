@@ -132,6 +132,11 @@ def test_a_change_moves_only_what_changed(shop: Shop, first: Refreshed) -> None:
     assert (diff["new"], diff["removed"]) == (2, 1)
     assert (diff["repictured"], diff["touched"]) == (len(change.new_url), len(change.same_url))
     assert diff["unchanged"] == SHOP - 1 - 2
+    said, _, table = diff["changes"].partition("\n")
+    assert said == "new 2, removed 1, " + ", ".join(
+        f"{name} {diff[name]}" for name in ("repictured", "touched") if diff[name]
+    )
+    assert all(name in table for name in (*change.added, *change.removed))
     # Two new products; one picture at a new URL; one behind an old URL, whose neighbours are asked for too.
     images = shop.metadata("product_images")
     assert images["downloaded"] == 2 * VIEWS + len(change.new_url) + len(change.same_url)
@@ -140,6 +145,10 @@ def test_a_change_moves_only_what_changed(shop: Shop, first: Refreshed) -> None:
     assert asked.total() == images["downloaded"] + images["not_modified"]
     assert shop.metadata("item_detections")["detected"] == images["downloaded"]
     assert images["downloaded"] <= shop.metadata("item_embeddings")["embedded"] <= 2 * images["downloaded"]
+    for name in ("item_detections", "item_embeddings"):
+        rows = shop.metadata(name)["items"].splitlines()[2:]
+        shown = {row.split(" ")[1] for row in rows}
+        assert shown <= {*change.added, *change.new_url, *change.same_url}, "what is new"
     assert shop.metadata("feature_store")["written"] == images["downloaded"]
 
     live = live_products(shop.store, "local")
@@ -151,6 +160,8 @@ def test_a_change_moves_only_what_changed(shop: Shop, first: Refreshed) -> None:
     sighted, ledger = shop.metadata("product_sightings"), shop.metadata("product_ledger")
     assert (sighted["new"], sighted["removed"], ledger["local_came"], ledger["local_went"]) == (2, 1, 2, 1)
     assert ledger["local_changed"] == len(change.new_url) + len(change.same_url)
+    assert (sighted["rejected"], sighted["reattributed"]) == (0, 0), "no gap in a plot"
+    assert {"came 2", "went 1"} <= set(ledger["changes"].splitlines()[0].split(", "))
     assert ledger["new_to_searchable_count"] == SHOP + 2
     assert 0 < ledger["new_to_searchable_p50_s"] <= ledger["new_to_searchable_p95_s"]
     told = [explain(shop.store, "local", name) for name in (*change.added, *change.removed)]

@@ -131,7 +131,7 @@ def test_neighbours_of_before_stand_above_those_of_now(store: LocalObjectStore, 
     now = neighbours_of(store, built(store, two), before)
     assert now.kept == 0.5, "of a and b, each other stays and c is gone"
     assert str(now.shown.value).startswith(
-        f"![neighbours before ({before.manifest.id}), and below them now]("
+        f"![neighbours before ({before.manifest.id}) and now, green what came in]("
     )
     assert has(shown(now.shown), "c"), "what was there before"
 

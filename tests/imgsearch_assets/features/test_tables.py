@@ -71,9 +71,10 @@ def test_every_picture_is_looked_at_once(store, models, pictures) -> None:
     work = detect_pictures(store, detector, [*shas, shas[0]], counted.append)
     assert (work.made, work.reused, work.failed) == (4, 0, {"not_an_image": 1})
     assert sum(counted) == 5
+    assert work.shas == set(shas)
 
     again = detect_pictures(store, detector, shas)
-    assert (again.made, again.reused, again.failed) == (0, 4, {})
+    assert (again.made, again.reused, again.failed, again.shas) == (0, 4, {}, frozenset())
 
     rows = {row["sha256"]: row for row in detections_table(store, detector.version).read().to_pylist()}
     assert rows[shas[3]]["status"] == "failed"
@@ -92,8 +93,9 @@ def test_every_box_is_embedded_once_by_the_code_that_serves(store, models, pictu
     wanted = boxes(*((sha, box.key) for sha in shas for box in (part, Box.whole())))
     work = embed_boxes(store, embedder, wanted)
     assert (work.made, work.reused, work.failed) == (6, 0, {"not_an_image": 2})
+    assert work.shas == set(shas)
     again = embed_boxes(store, embedder, wanted)
-    assert (again.made, again.reused) == (0, 6)
+    assert (again.made, again.reused, again.shas) == (0, 6, frozenset())
 
     rows = embeddings_table(store, embedder.version, embedder.dim).read()
     assert rows.filter(pa.compute.is_null(rows["vector"]))["status"].to_pylist() == ["failed", "failed"]

@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from imgsearch_assets.graph.steps import preview, reasons, step
+from imgsearch_assets.graph.steps import preview, reasons, sample, step
 from serving.errors import BadInput, Unavailable
 
 
@@ -55,6 +55,14 @@ def test_an_address_is_never_cut() -> None:
     long = f"http://shop.example/{'x' * 100}.jpg"
     lines = str(preview(pa.table({"a": [[long, long], [f"it is {long}"]]})).value).splitlines()
     assert lines[2:] == [f"| <{long}> … |", f"| it is <{long}> |"]
+
+
+def test_a_sample_has_some_of_every_kind_and_how_many_there_are() -> None:
+    table = pa.table({"id": [str(number) for number in range(32)], "change": ["new"] * 30 + ["removed"] * 2})
+    said, _, head, _, *rows = str(sample(table, "change").value).splitlines()
+    assert (said, head) == ("new 30, removed 2", "| id | change |")
+    assert rows == [f"| {one} | new |" for one in range(5)] + ["| 30 | removed |", "| 31 | removed |"]
+    assert sample(table.slice(0, 0), "change").value == "| id | change |\n|---|---|"
 
 
 def test_reasons_are_a_table() -> None:
