@@ -51,7 +51,7 @@ def before_and_after(
         for said, row in (("before", first), ("now", second)):
             row += [_blank() for _ in range(width - len(row))]
             for tile in row[1:2]:
-                _say(ImageDraw.Draw(tile), (3, 2), said, _LABEL)
+                _say(ImageDraw.Draw(tile), (6, 5), said, _LABEL)
             tiles += row
     return _jpeg(_grid(tiles, width))
 
