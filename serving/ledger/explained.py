@@ -117,7 +117,7 @@ def _released(facts: Facts) -> Stage:
 def _stock(facts: Facts) -> Stage:
     there = in_stock(facts)
     if there is None:
-        detail = f"not known: {facts.stock_unknown}"
+        detail = f"not known: {facts.stock_unknown or 'what is live does not have it'}"
         return Stage(stage="in_stock", state="waiting", at=None, detail=detail)
     detail = "in stock" if there else "sold out, and hidden"
     if facts.stock is None:

@@ -153,12 +153,12 @@ def _counted(said: Sequence[str]) -> str:
 
 
 def in_stock(facts: Facts) -> bool | None:
-    """As shoppers are shown: by Redis, or as the live generation has it; None while Redis is away."""
+    """As shoppers are shown: by Redis, or as the live generation has it; None where neither tells."""
     if facts.stock_unknown is not None:
         return None
     if facts.stock is not None and facts.stock.value in (IN_STOCK, SOLD_OUT):
         return facts.stock.value == IN_STOCK
-    return facts.live is None or bool(facts.live["in_stock"])
+    return None if facts.live is None else bool(facts.live["in_stock"])
 
 
 def taken_out(facts: Facts) -> Row | None:

@@ -190,6 +190,8 @@ def test_removed_and_leaving(history: History) -> None:
     assert found.sentence.endswith(moment(out.at))
     live = found.stages[-2]
     assert (live.stage, live.state, live.at) == ("live", "failed", pytest.approx(out.at, abs=1e-5))
+    stock = found.stages[-1]
+    assert (stock.state, stock.detail) == ("waiting", "not known: what is live does not have it")
     assert live.detail == f"until then; generation {out.generation} has it no more"
     assert {event.change for event in found.history} == {"went", "removed", "came", "new"}
 
