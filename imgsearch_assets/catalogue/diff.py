@@ -13,8 +13,9 @@ from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
 class Difference:
     """Every changed product once: tables of ``PRODUCTS``, but ``removed``, which holds ``product_id``.
 
-    ``repictured`` names other pictures; ``touched`` was written since, its pictures may differ under the
-    same URLs; ``reattributed`` differs otherwise. A product none of whose pictures could be fetched is not
+    ``repictured`` names other pictures; ``reattributed`` differs otherwise; of ``touched`` nothing differs
+    but when it was written. ``rewritten`` are all of these three that were written since, by ``product_id``:
+    their pictures may differ under the same URLs. A product none of whose pictures could be fetched is not
     live, so it is ``new`` again.
     """
 
@@ -23,6 +24,7 @@ class Difference:
     repictured: pa.Table
     touched: pa.Table
     reattributed: pa.Table
+    rewritten: pa.Table
     unchanged: int
 
     @property
@@ -60,8 +62,9 @@ def difference(snapshot: pa.Table, live: pa.Table | None) -> Difference:
         new=snapshot.filter(pc.invert(known)),
         removed=live.filter(gone).select(["product_id"]).sort_by("product_id"),
         repictured=those(pc.invert(same_urls)),
-        touched=those(same_urls, pc.invert(same_time)),
-        reattributed=those(same_urls, same_time, pc.invert(same_rest)),
+        touched=those(same_urls, same_rest, pc.invert(same_time)),
+        reattributed=those(same_urls, pc.invert(same_rest)),
+        rewritten=those(pc.invert(same_time)).select(["product_id"]),
         unchanged=those(same_urls, same_time, same_rest).num_rows,
     )
 

@@ -24,7 +24,12 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-CHANGES = pa.schema([("product_id", pa.string()), ("change", pa.string())])
+_CHANGES: "list[pa.Field[Any]]" = [
+    pa.field("product_id", pa.string()),
+    pa.field("change", pa.string()),
+    pa.field("rewritten", pa.bool_()),
+]
+CHANGES = pa.schema(_CHANGES)
 PICTURES = pa.schema([(name, pa.string()) for name in ("product_id", "category", "image_url", "sha256")])
 
 
@@ -119,13 +124,12 @@ def keep(store: ObjectStore, snapshot: str, name: str, table: pa.Table) -> str:
 
 
 def changes_of(change: Difference) -> pa.Table:
-    """``CHANGES``: every changed product with the name of its change."""
+    """``CHANGES``: every changed product, the name of its change, and whether it was written again since."""
     tables = {name: getattr(change, name) for name in change.counts if name != "unchanged"}
-    parts = [
-        pa.table([table["product_id"], pa.array([name] * table.num_rows, pa.string())], schema=CHANGES)
-        for name, table in tables.items()
-    ]
-    return pa.concat_tables(parts)
+    ids: Any = pa.chunked_array([chunk for table in tables.values() for chunk in table["product_id"].chunks])
+    names = pa.array([name for name, table in tables.items() for _ in range(table.num_rows)], pa.string())
+    rewritten = pc.is_in(ids, value_set=change.rewritten["product_id"].combine_chunks())
+    return pa.table([ids, names, rewritten], schema=CHANGES)
 
 
 def urls_of(products: pa.Table) -> pa.Table:
@@ -175,11 +179,11 @@ def _pair(rows: pa.Table) -> Any:
 
 
 def touched_now(urls: pa.Table, changes: pa.Table, now: datetime) -> pa.Table:
-    """``urls_of`` with ``updated_at`` at ``now`` where the product is touched.
+    """``urls_of`` with ``updated_at`` at ``now`` where the product was written again.
 
     A catalogue may write days, or its clock may be wrong: that the column moved says more than what it says.
     """
-    touched = changes.filter(pc.equal(changes["change"], pa.scalar("touched")))["product_id"].combine_chunks()
+    touched = changes.filter(changes["rewritten"])["product_id"].combine_chunks()
     instant = pa.scalar(now, urls.schema.field("updated_at").type)
     updated_at = pc.if_else(pc.is_in(urls["product_id"], value_set=touched), instant, urls["updated_at"])
     return urls.set_column(urls.schema.get_field_index("updated_at"), "updated_at", updated_at)

@@ -29,6 +29,7 @@ MEANING: Mapping[str, str] = {
     "updated_at": "When the retailer last wrote the row, if it says.",
     "change": "new, removed, repictured, touched or reattributed (seen only: rejected); of a release: "
     "came, changed or went.",
+    "rewritten": "Whether it was written since: then its pictures are asked for again.",
     "reason": "Why the row was rejected.",
     "detail": "What about the row is wrong.",
     "at": "When it was seen, or released.",
@@ -109,13 +110,14 @@ SOURCES: Mapping[str, Sources] = {
     "catalogue_diff": {
         "product_id": [("product_snapshot", "product_id")],
         "change": _ROW,
+        "rewritten": [("product_snapshot", "updated_at")],
     },
     "product_images": {
         "product_id": [("product_snapshot", "product_id")],
         "category": [("product_snapshot", "category")],
         "image_url": [("product_snapshot", "image_urls")],
         # A picture that was touched is asked for again under the same URL.
-        "sha256": [("product_snapshot", "image_urls"), ("catalogue_diff", "change")],
+        "sha256": [("product_snapshot", "image_urls"), ("catalogue_diff", "rewritten")],
     },
     "item_detections": {
         **_as_is("product_images", pa.schema([ITEMS.field(name) for name in ITEMS.names if name != "box"])),

@@ -67,9 +67,8 @@ def _sighted(now: pa.Table, before: pa.Table | None, refused: pa.Table, refused_
     """product_id, change, reason, detail, updated_at: each product once."""
     # What was refused and is no longer in the table left it, too; what is refused now did not leave it.
     left = _without(_without(refused_before, now), refused).select(["product_id"])
-    changes = pa.concat_tables(
-        [_without(changes_of(difference(now, before)), refused), _with(left, {"change": "removed"})]
-    )
+    seen = _without(changes_of(difference(now, before)), refused).select(["product_id", "change"])
+    changes = pa.concat_tables([seen, _with(left, {"change": "removed"})])
     place = pc.index_in(changes["product_id"], value_set=now["product_id"].combine_chunks())
     nothing = {"reason": pa.scalar(None, pa.string()), "detail": pa.scalar(None, pa.string())}
     changes = _with(changes, nothing).append_column("updated_at", now["updated_at"].take(place).cast(AT))

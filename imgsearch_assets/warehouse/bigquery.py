@@ -132,7 +132,7 @@ class BigQueryWarehouse:
             return Answer(diff.difference(snapshot, live), {"bytes_billed": 0})
         with self._told("comparing the catalogue with what is live", _WORK):
             job = self._query(difference_sql(self._kept(snapshot), self._kept(live)), "difference")
-            rows = self._answer(job, ("change", *COLUMNS))
+            rows = self._answer(job, ("change", "rewritten", *COLUMNS))
         metadata = {"read_by": rows.by, "bytes_billed": job.total_bytes_billed or 0, "job": job.job_id}
         return Answer(told_apart(rows.table, snapshot.num_rows), metadata)
 

@@ -121,9 +121,10 @@ SELECT * FROM (
       WHEN was.product_id IS NULL THEN 'new'
       WHEN now.product_id IS NULL THEN 'removed'
       WHEN NOT ({same_urls}) THEN 'repictured'
-      WHEN now.updated_at IS DISTINCT FROM was.updated_at THEN 'touched'
       WHEN {other_rest} THEN 'reattributed'
+      WHEN now.updated_at IS DISTINCT FROM was.updated_at THEN 'touched'
     END AS change,
+    now.updated_at IS DISTINCT FROM was.updated_at AS rewritten,
     COALESCE(now.product_id, was.product_id) AS product_id,
     {columns}
   FROM `{now}` AS now
@@ -142,5 +143,8 @@ def told_apart(rows: pa.Table, products: int) -> Difference:
 
     new, repictured, touched, other = map(those, ("new", "repictured", "touched", "reattributed"))
     changed = sum(table.num_rows for table in (new, repictured, touched, other))
-    removed = those("removed", pa.schema([PRODUCTS.field("product_id")]))
-    return Difference(new, removed, repictured, touched, other, products - changed)
+    ids = pa.schema([PRODUCTS.field("product_id")])
+    before = pc.invert(pc.is_in(rows["change"], pa.array(["new", "removed"])))
+    rewritten = rows.filter(pc.and_(rows["rewritten"], before)).select(ids.names).cast(ids)
+    removed = those("removed", ids)
+    return Difference(new, removed, repictured, touched, other, rewritten, products - changed)

@@ -65,7 +65,7 @@ def test_the_sheet_shows_what_changed_or_else_some_of_all(
         ],
         schema=PICTURES,
     )
-    new = pa.Table.from_pylist([{"product_id": "b", "change": "new"}], schema=CHANGES)
+    new = pa.Table.from_pylist([{"product_id": "b", "change": "new", "rewritten": False}], schema=CHANGES)
     sheet = shown(sheet_of(store, pictures, new))
     assert [has(sheet, name) for name in "abc"] == [False, True, False]
     sheet = shown(sheet_of(store, pictures, CHANGES.empty_table()))

@@ -71,14 +71,15 @@ def test_nothing_changes_nothing(now: dict[str, dict[str, Any]]) -> None:
 
 def test_each_kind_of_change() -> None:
     other = PRODUCT | {"updated_at": datetime(2026, 1, 2, tzinfo=UTC)}
-    live = table(dict.fromkeys(("gone", "pictures", "price", "same", "time"), PRODUCT))
+    live = table(dict.fromkeys(("both", "gone", "pictures", "price", "same", "time"), PRODUCT))
     snapshot = table(
         {
+            "both": other | {"price": 2},
             "new": PRODUCT,
             "pictures": other | {"image_urls": ["http://shop.example/2.jpg"], "price": 2},
             "price": PRODUCT | {"price": 2},
             "same": PRODUCT,
-            "time": other | {"price": 2},
+            "time": other,
         }
     )
     change = difference(snapshot, live)
@@ -87,14 +88,15 @@ def test_each_kind_of_change() -> None:
         "removed": 1,
         "repictured": 1,
         "touched": 1,
-        "reattributed": 1,
+        "reattributed": 2,
         "unchanged": 1,
     }
     assert change.new["product_id"].to_pylist() == ["new"]
     assert change.removed["product_id"].to_pylist() == ["gone"]
     assert change.repictured["product_id"].to_pylist() == ["pictures"]
     assert change.touched["product_id"].to_pylist() == ["time"]
-    assert change.reattributed["product_id"].to_pylist() == ["price"]
+    assert change.reattributed["product_id"].to_pylist() == ["both", "price"]
+    assert change.rewritten["product_id"].to_pylist() == ["both", "pictures", "time"]
 
 
 def test_other_columns_of_what_is_live_do_not_matter() -> None:

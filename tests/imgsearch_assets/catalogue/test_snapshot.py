@@ -150,12 +150,21 @@ def test_a_picture_counts_once_a_product() -> None:
 
 
 def test_touched_products_count_as_touched_now() -> None:
-    rows = products(product("a", "1"), product("b", "2"))
-    moved = products(product("a", "1", updated_at=None), product("b", "2"))
+    rows = products(*(product(name, name) for name in "abcd"))
+    moved = products(
+        product("a", "a", updated_at=None),
+        product("b", "b", updated_at=None, price=7),
+        product("c", "c", price=7),
+        product("d", "d"),
+    )
     changes = changes_of(difference(rows, moved))
-    assert changes.to_pylist() == [{"product_id": "a", "change": "touched"}]
+    assert changes.sort_by("product_id").to_pylist() == [
+        {"product_id": "a", "change": "touched", "rewritten": True},
+        {"product_id": "b", "change": "reattributed", "rewritten": True},
+        {"product_id": "c", "change": "reattributed", "rewritten": False},
+    ]
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    assert touched_now(urls_of(rows), changes, now)["updated_at"].to_pylist() == [now, THEN]
+    assert touched_now(urls_of(rows), changes, now)["updated_at"].to_pylist() == [now, now, THEN, THEN]
 
 
 def test_pictures_and_failures() -> None:

@@ -1,8 +1,11 @@
+from datetime import UTC, datetime
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
-from imgsearch_assets.catalogue.diff import Difference
+from imgsearch_assets.catalogue.diff import difference
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.gates.generation import Gate
 from imgsearch_assets.gates.sanity import (
@@ -47,19 +50,54 @@ def test_a_gate_says_what_it_measured_and_what_it_wants() -> None:
     assert not few_not_downloaded(21, 100, STRICT).passed
 
 
-def rows(count: int) -> pa.Table:
-    return pa.Table.from_pylist([dict.fromkeys(PRODUCTS.names)] * count)
+ROW: dict[str, Any] = {
+    **dict.fromkeys(("name", "brand", "category", "colour", "currency"), ""),
+    "price": 1,
+    "in_stock": True,
+    "image_urls": ["http://shop.example/1.jpg"],
+    "updated_at": datetime(2026, 1, 1, tzinfo=UTC),
+}
+WRITTEN = {"updated_at": datetime(2026, 1, 2, tzinfo=UTC)}
+
+
+def rows(numbers: range, **other: Any) -> pa.Table:
+    return pa.Table.from_pylist(
+        [{"product_id": f"p{number:03}"} | ROW | other for number in numbers], schema=PRODUCTS
+    )
+
+
+def gates_of(*snapshot: pa.Table) -> list[Gate]:
+    """Of a snapshot of these tables, where a hundred products are live."""
+    return of_difference(difference(pa.concat_tables(snapshot), rows(range(100))), STRICT)
 
 
 def test_new_products_and_rows_written_again_are_no_absurd_difference() -> None:
-    change = Difference(rows(900), rows(20), rows(25), rows(30), rows(25), unchanged=0)
-    removed, changed = of_difference(change, STRICT)
+    removed, changed = gates_of(
+        rows(range(20, 45), image_urls=["http://shop.example/2.jpg"]),
+        rows(range(45, 70), price=2),
+        rows(range(70, 100), **WRITTEN),
+        rows(range(100, 999)),
+    )
     assert removed == Gate("few_removed", True, 20, 20, "20 of 100 live products removed, at most 20 allowed")
     assert changed == Gate("few_changed", True, 50, 50, "50 of 100 live products changed, at most 50 allowed")
-    worse = Difference(rows(0), rows(21), rows(51), rows(0), rows(28), unchanged=0)
-    assert [gate.passed for gate in of_difference(worse, STRICT)] == [False, False]
-    first = Difference(rows(900), rows(0), rows(0), rows(0), rows(0), unchanged=0)
+    worse = gates_of(rows(range(21, 72), image_urls=["http://shop.example/2.jpg"]), rows(range(72, 100)))
+    assert [gate.passed for gate in worse] == [False, False]
+    first = difference(rows(range(900)), None)
     assert [gate.passed for gate in of_difference(first, STRICT)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "other", [{"price": 0}, {"name": "rubbish"}, {"category": "x"}, {"image_urls": ["http://a.example/"]}]
+)
+@pytest.mark.parametrize("written", [{}, WRITTEN, {"updated_at": None}])
+def test_what_differs_counts_whatever_the_feed_says_of_when_it_wrote_it(
+    other: dict[str, Any], written: dict[str, Any]
+) -> None:
+    few, many = (
+        gates_of(rows(range(count), **other, **written), rows(range(count, 100), **written))[1]
+        for count in (50, 51)
+    )
+    assert (few.passed, many.passed, many.measured) == (True, False, 51)
 
 
 def test_what_is_sold_out_need_not_be_searchable(shop) -> None:
