@@ -1,11 +1,13 @@
 """What one asset hands to the next: small frozen values, kept as JSON, that name immutable objects.
 
-Each names the snapshot it belongs to, so that one run never mixes two.
+Each names the snapshot it belongs to, so that one run never mixes two. On the way to a release they gather
+the waivers without which a gate would have stopped it (``waived``).
 """
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imgsearch_assets.gates.waivers import Waiver
 from serving.errors import Conflict, NotFound, Unverified
 from serving.object_store import ObjectStore
 
@@ -38,13 +40,15 @@ class Snapshot(Reference):
     id: str
     products: int
     rejected: int
+    waived: tuple[Waiver, ...] = ()
 
 
 class Change(Reference):
-    """How a snapshot differs from what is live. ``key``: product_id and change of each that does."""
+    """How a snapshot differs from what is live. ``key``: ``CHANGES`` of each product that does."""
 
     snapshot: str
     key: str
+    waived: tuple[Waiver, ...] = ()
 
 
 class Pictures(Reference):
@@ -54,6 +58,7 @@ class Pictures(Reference):
     key: str
     pictures: int
     failed: int
+    waived: tuple[Waiver, ...] = ()
 
 
 class Items(Reference):
@@ -62,6 +67,7 @@ class Items(Reference):
     snapshot: str
     key: str
     detector: str
+    waived: tuple[Waiver, ...] = ()
 
 
 class EmbeddedItems(Items):
@@ -75,6 +81,7 @@ class Built(Reference):
 
     snapshot: str
     generation: str
+    waived: tuple[Waiver, ...] = ()
 
 
 def of_one_snapshot(*references: Change | Pictures | Items | Built) -> str:

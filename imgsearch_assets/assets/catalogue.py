@@ -18,7 +18,7 @@ from imgsearch_assets.catalogue.snapshot import (
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import enough_rows, few_rejected, of_difference
-from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.gates.waivers import in_force, needed
 from imgsearch_assets.graph.steps import CATALOGUE, RETRY, Stopwatch, preview, reasons, sample, step
 from imgsearch_assets.references import Change, Snapshot
 from imgsearch_assets.tables import read_parquet
@@ -63,11 +63,12 @@ def product_snapshot(
         checked = taken.value
         live = if_readable(lambda: live_manifest(store, environment.pointer))
         waivers = in_force(store, environment.pointer)
-    found = Snapshot(id=snapshot, products=checked.products.num_rows, rejected=checked.rejected.num_rows)
+    products, rejected = checked.products.num_rows, checked.rejected.num_rows
     gates = [
-        enough_rows(found.products, live.products if live else None, environment.bounds),
-        few_rejected(found.products, found.rejected, environment.bounds),
+        enough_rows(products, live.products if live else None, environment.bounds),
+        few_rejected(products, rejected, environment.bounds),
     ]
+    found = Snapshot(id=snapshot, products=products, rejected=rejected, waived=needed(gates, waivers))
     yield dg.MaterializeResult(
         value=found,
         data_version=dg.DataVersion(snapshot),
@@ -105,8 +106,10 @@ def catalogue_diff(
         changes = changes_of(change)
         key = keep(store, product_snapshot.id, "changes", changes)
         waivers = in_force(store, environment.pointer)
+    gates = of_difference(change, environment.bounds)
+    waived = product_snapshot.waived + needed(gates, waivers)
     yield dg.MaterializeResult(
-        value=Change(snapshot=product_snapshot.id, key=key),
+        value=Change(snapshot=product_snapshot.id, key=key, waived=waived),
         data_version=dg.DataVersion(key),
         metadata={
             "dagster/row_count": changes.num_rows,
@@ -116,5 +119,5 @@ def catalogue_diff(
             **found.metadata,
             "seconds": watch.seconds,
         },
-        check_results=results(of_difference(change, environment.bounds), waivers),
+        check_results=results(gates, waivers),
     )

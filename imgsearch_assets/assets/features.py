@@ -63,7 +63,12 @@ def item_detections(
         key = keep(store, product_images.snapshot, "items", items)
         drawn = boxes_of(store, _new(detections, work))
     return dg.MaterializeResult(
-        value=Items(snapshot=product_images.snapshot, key=key, detector=detector.version),
+        value=Items(
+            snapshot=product_images.snapshot,
+            key=key,
+            detector=detector.version,
+            waived=product_images.waived,
+        ),
         data_version=dg.DataVersion(key),
         metadata={
             "dagster/row_count": items.num_rows,
@@ -111,6 +116,7 @@ def item_embeddings(
             key=key,
             detector=item_detections.detector,
             embedder=embedder.version,
+            waived=item_detections.waived,
         ),
         data_version=dg.DataVersion(f"{embedder.version}/{key}"),
         metadata={

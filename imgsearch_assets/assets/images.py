@@ -21,7 +21,7 @@ from imgsearch_assets.catalogue.snapshot import (
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import few_not_downloaded
-from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.gates.waivers import in_force, needed
 from imgsearch_assets.graph.steps import DOWNLOADS, RETRY, Stopwatch, preview, reasons, step
 from imgsearch_assets.images.download import download
 from imgsearch_assets.images.plan import plan_downloads
@@ -86,6 +86,7 @@ def product_images(
             key=key,
             pictures=taken,
             failed=failures.num_rows,
+            waived=catalogue_diff.waived + needed([gate], waivers),
         ),
         data_version=dg.DataVersion(key),
         metadata={

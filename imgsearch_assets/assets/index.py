@@ -12,7 +12,7 @@ from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.gates.parity import parity
 from imgsearch_assets.gates.sanity import coverage
-from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.gates.waivers import in_force, needed
 from imgsearch_assets.graph.steps import GPU, Stopwatch, step
 from imgsearch_assets.index.increment import Models, Wanted, build
 from imgsearch_assets.progress import stage
@@ -81,7 +81,11 @@ def ann_index(
         neighbours = neighbours_of(store, generation, _before(store, generation, live))
         groups = {f"{kind}_groups": groups_of(store, generation, kind) for kind in COLUMN}
     yield dg.MaterializeResult(
-        value=Built(snapshot=item_embeddings.snapshot, generation=manifest.id),
+        value=Built(
+            snapshot=item_embeddings.snapshot,
+            generation=manifest.id,
+            waived=item_embeddings.waived + needed(gates, waivers),
+        ),
         data_version=dg.DataVersion(manifest.id),
         metadata={
             "dagster/row_count": manifest.rows,

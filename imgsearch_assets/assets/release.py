@@ -14,7 +14,7 @@ from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
-from imgsearch_assets.gates.waivers import in_force, use_up
+from imgsearch_assets.gates.waivers import still_in_force
 from imgsearch_assets.graph.steps import RELEASE, RETRY, Stopwatch, preview, step
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
@@ -28,7 +28,7 @@ from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
-from serving.index.store import read_manifest
+from serving.index.store import read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 GROUP = "release"
@@ -102,19 +102,21 @@ def staging_release(
             raise Conflict(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
-        waivers = in_force(store, environment.pointer)
         changed = newest_change(store, snapshot)
         with newest(store, environment.pointer, snapshot):
+            seen = read_pointer(store, environment.pointer)
+            if seen.pointer is None or seen.pointer.live.generation != ann_index.generation:
+                still_in_force(ann_index.waived, environment.pointer, seen.pointer)
             released = release(
                 store,
                 environment,
                 environment.pointer,
                 ann_index.generation,
                 who="dagster",
-                why="; ".join([f"snapshot {snapshot}", *map(str, waivers.values())]),
-                waive=frozenset(waivers),
+                why="; ".join([f"snapshot {snapshot}", *map(str, ann_index.waived)]),
+                waive=frozenset(waiver.gate for waiver in ann_index.waived),
+                seen=seen,
             )
-        use_up(store, environment.pointer, waivers, released.pointer.live.at)
         try:
             pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
         except Unverified as error:  # no reason to take back a release

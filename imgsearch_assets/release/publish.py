@@ -17,6 +17,7 @@ from serving.index.release import rollback as go_back
 from serving.index.store import (
     NewerFormat,
     Pointer,
+    PointerAt,
     Release,
     changing,
     environments,
@@ -43,16 +44,18 @@ def publish(
     why: str,
     waive: frozenset[str] = frozenset(),
     on_trial: bool = False,
+    seen: PointerAt | None = None,
 ) -> Pointer:
     """Make a generation live in ``environment``; the pointer as it is then.
 
     One that is live already is left as it is, unless it was written anew since. Of one that differs from
     what is live by its deltas alone these are loaded and gated, not its base. ``waive`` names gates whose
     verdict does not matter this time (a shop that really drops half its products). ``on_trial`` is noted
-    with the release, see ``rollout``. Raises ``NotFound``, ``Unverified`` (the pointer
+    with the release, see ``rollout``. ``seen`` is the state that may change, the present one if it is not
+    given. Raises ``NotFound``, ``Unverified`` (the pointer
     stays) or ``Conflict`` (another publisher was first).
     """
-    seen = read_pointer(store, environment)
+    seen = seen or read_pointer(store, environment)
     manifest = read_manifest(store, manifest_id)
     live = None
     if seen.pointer is not None:

@@ -13,7 +13,7 @@ from imgsearch_assets.release.replay_report import Report, recorded_queries, rep
 from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
 from serving.errors import Conflict, NotFound, Unverified
-from serving.index.store import Pointer, Release, end_trial, read_manifest, read_pointer
+from serving.index.store import Pointer, PointerAt, Release, end_trial, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 # The gate of a promotion, as a waiver names it.
@@ -48,6 +48,7 @@ def release(
     who: str,
     why: str,
     waive: frozenset[str] = frozenset(),
+    seen: PointerAt | None = None,
 ) -> Released:
     """Make a generation live in the environment ``name``, and leave it so if its witnesses agree.
 
@@ -56,8 +57,9 @@ def release(
     """
     witnesses = environment.witnesses(name)
     on_trial = witnesses.search_address is not None
-    before = read_pointer(store, name).pointer
-    pointer = publish(store, name, generation, who, why, waive, on_trial)
+    seen = seen or read_pointer(store, name)
+    before = seen.pointer
+    pointer = publish(store, name, generation, who, why, waive, on_trial, seen)
     _follow(store, environment, name)
     live = pointer.live
     if not live.on_trial:

@@ -16,7 +16,7 @@ from imgsearch_assets.assets import catalogue, images, index, release
 from imgsearch_assets.catalogue.snapshot import live_products, products_key
 from imgsearch_assets.cli import app
 from imgsearch_assets.gates import generation as gates
-from imgsearch_assets.gates.waivers import in_force
+from imgsearch_assets.gates.waivers import in_force, waive
 from imgsearch_assets.graph.lineage import SCHEMAS
 from imgsearch_assets.refresh import Refreshed, RefreshFailed, run_refresh
 from imgsearch_assets.release.publish import status
@@ -256,13 +256,15 @@ def test_a_person_lets_a_gate_pass_once_with_who_and_why(
         "If it is meant: imgsearch release waive few_removed --why ..., then start the job refresh"
     )
     home = ["--home", str(shop.home)]
-    said = CliRunner().invoke(app, ["release", "waive", "few_removed", *home, "--why", "end of season"])
-    assert said.output == "the next release in local may fail few_removed; start the job refresh\n"
+    waiving = ["release", "waive", "few_removed", "coverage", *home, "--why", "end of season"]
+    said = CliRunner().invoke(app, waiving)
+    assert said.output == "the next release in local may fail few_removed, coverage; start the job refresh\n"
 
     assert run_refresh().indexed == 4
     released = status(shop.store, "local")
     assert released is not None
-    assert released.why.endswith("; few_removed waived by ada: end of season")
+    snapshot = shop.data_version("product_snapshot")
+    assert released.why == f"snapshot {snapshot}; few_removed waived by ada: end of season", "as was needed"
     newest = max(
         read_parquet(shop.store, products_key(shop.data_version("product_snapshot")))[
             "updated_at"
@@ -281,4 +283,24 @@ def test_a_person_lets_a_gate_pass_once_with_who_and_why(
 
     change(shop, DELETE, 2)
     with pytest.raises(RefreshFailed, match="gate few_removed failed: 2 of 4 live products removed"):
+        run_refresh()
+
+
+def test_a_waiver_does_not_outlive_a_release_that_died_once_it_was_made(
+    shop: Shop, first: Refreshed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = shop.metadata("ann_index")["products"]
+    change(shop, DELETE, PRODUCTS - live + 2)
+    waive(shop.store, "local", ["few_removed"], "ada", "end of season")
+
+    def dies(*_: object) -> None:
+        raise KeyError("dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "tidy", dies)
+        with pytest.raises(RefreshFailed, match="staging_release failed: KeyError: 'dead'"):
+            run_refresh()
+    assert in_force(shop.store, "local") == {}
+    change(shop, DELETE, 1)
+    with pytest.raises(RefreshFailed, match=f"few_removed failed: 1 of {live - 2} live products removed"):
         run_refresh()

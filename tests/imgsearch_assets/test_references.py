@@ -29,7 +29,7 @@ def test_a_reference_reaches_the_next_asset_as_json(store: LocalObjectStore) -> 
     resources = {"io_manager": ReferenceIOManager(store)}
     first = dg.materialize([one, two], resources=resources)
     assert first.output_for_node("two") == Change(snapshot="s1", key="k")
-    assert store.get("references/two/latest.json") == b'{\n "snapshot": "s1",\n "key": "k"\n}'
+    assert store.get("references/two/latest.json") == b'{\n "snapshot": "s1",\n "key": "k",\n "waived": []\n}'
     # Of another run, the latest.
     second = dg.materialize([one, two], selection=[two], resources=resources)
     assert second.output_for_node("two") == Change(snapshot="s1", key="k")

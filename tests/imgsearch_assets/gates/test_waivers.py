@@ -1,9 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from imgsearch_assets.gates.waivers import in_force, use_up, waive
-from serving.errors import BadInput, Unverified
+from imgsearch_assets.gates.generation import Gate
+from imgsearch_assets.gates.waivers import in_force, needed, still_in_force, waive
+from imgsearch_assets.release.publish import publish, rollback
+from serving.errors import BadInput, Conflict, Unverified
+from serving.index.store import end_trial, read_pointer
 from serving.object_store import LocalObjectStore
 
 
@@ -12,7 +16,7 @@ def store(tmp_path: Path) -> LocalObjectStore:
     return LocalObjectStore(tmp_path)
 
 
-def test_a_waiver_is_of_one_environment_and_used_once(store: LocalObjectStore) -> None:
+def test_a_waiver_is_of_one_environment_and_says_who_and_why(store: LocalObjectStore) -> None:
     assert in_force(store, "local") == {}
     waive(store, "local", ["few_removed", "coverage"], "ada", " end of season ")
     held = in_force(store, "local")
@@ -21,11 +25,51 @@ def test_a_waiver_is_of_one_environment_and_used_once(store: LocalObjectStore) -
         "coverage waived by ada: end of season",
     ]
     assert in_force(store, "staging") == {}
-    at = held["few_removed"].at
-    use_up(store, "local", {"few_removed": held["few_removed"]}, at - 1)
-    assert in_force(store, "local") == held, "a release of before it uses up none"
-    use_up(store, "local", held, at + 1)
+
+
+def test_the_next_release_ends_it_whatever_the_clock_says(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now = shop.store, 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    first, second, third = (shop.build(f"s{number}").id for number in range(3))
+    waive(store, "local", ["few_removed"], "ada", "all of it is new")
+    (before,) = in_force(store, "local").values()
+    publish(store, "local", first, "test", "test", on_trial=True)
     assert in_force(store, "local") == {}
+
+    now += 3_600  # ahead
+    waive(store, "local", ["few_removed"], "ada", "end of season")
+    (held,) = in_force(store, "local").values()
+    now -= 3_600
+    live = read_pointer(store, "local").pointer
+    assert live is not None
+    end_trial(store, "local", live.live)
+    assert in_force(store, "local") == {"few_removed": held}, "the release is the same"
+    still_in_force([held], "local", read_pointer(store, "local").pointer)
+    publish(store, "local", second, "test", "test")
+    assert in_force(store, "local") == {}
+
+    waive(store, "local", ["few_removed"], "ada", "end of season")
+    publish(store, "local", third, "test", "test")
+    rollback(store, "local", "ada", "the wrong season", second)
+    assert in_force(store, "local") == {}, "going back makes another release of it"
+    for over in (before, held):
+        with pytest.raises(Conflict) as refused:
+            still_in_force([over], "local", read_pointer(store, "local").pointer)
+    assert str(refused.value) == (
+        "few_removed waived by ada: end of season, and that was for the next release in local, which another "
+        "run made meanwhile; if it is still meant, waive it again, then start the job refresh"
+    )
+
+
+def test_that_alone_is_used_without_which_a_gate_had_failed(store: LocalObjectStore) -> None:
+    waive(store, "local", ["few_removed", "coverage"], "ada", "end of season")
+    held = in_force(store, "local")
+    gates = [
+        Gate("few_removed", False, 2, 1, ""),
+        Gate("coverage", True, 1, 1, ""),
+        Gate("few", False, 1, 0, ""),
+    ]
+    assert needed(gates, held) == (held["few_removed"],)
 
 
 def test_a_waiver_holds_for_a_day(store: LocalObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
