@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, AUTOMATION_CONDITION_TAG, WILL_RETRY_TAG
 
 from imgsearch_assets.catalogue.warehouse import Warehouse
 from imgsearch_assets.environment import Environment
@@ -33,10 +33,16 @@ KIND_TAG = "imgsearch/kind"
 # A run that died is started again from the catalogue: what it had seen of it may be of yesterday.
 RUN_TAGS = {"dagster/retry_strategy": "ALL_STEPS", KIND_TAG: "catalogue"}
 
-# An asset whose upstream changed runs, unless the run that changed it runs this one as well. Not on what a
-# gate refused, whichever run made that: within one the gate itself stops what follows.
+# An asset whose upstream changed runs, unless the run that changed it runs this one as well. What was made
+# anew and is the same is no change: of a run that names no assets (a job launched by the command line)
+# nobody can say what it was to run. Not on what a gate refused, whichever run made that: within one the
+# gate itself stops what follows.
+_NEW_DATA: Any = (
+    dg.AutomationCondition.data_version_changed() & ~dg.AutomationCondition.executed_with_root_target()
+).with_label("new_data_without_root")
 ON_CHANGE = (
-    dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    dg.AutomationCondition.eager().replace("newly_updated_without_root", _NEW_DATA)
+    & dg.AutomationCondition.all_deps_blocking_checks_passed()
 ).with_label("eager_past_gates")
 _CODE_CHANGED: Any = dg.AutomationCondition.code_version_changed()  # typed for assets, used for any
 # Where nothing was ever registered, and where this code ships another model than the one that was.
@@ -48,6 +54,11 @@ ON_NEW_CODE = (dg.AutomationCondition.missing().newly_true() | _CODE_CHANGED.sin
 def whole(assets: Sequence[dg.AssetKey]) -> dg.RunRequest:
     """Of a job with these assets, which are named: else conditions take what fails in it as not asked for."""
     return dg.RunRequest(asset_selection=list(assets), tags=RUN_TAGS)
+
+
+def started_by_condition(run: dg.DagsterRun) -> bool:
+    """Whether a condition on an asset started it: not a change of the catalogue, the clock or a person."""
+    return AUTOMATION_CONDITION_TAG in run.tags
 
 
 def sighting(version: str) -> dg.AssetMaterialization:

@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.automation import ON_CHANGE, started_by_condition
 from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.environment import PRODUCTION, Environment, Policy
 from imgsearch_assets.features.rows import fill_feature_store
@@ -28,7 +28,7 @@ from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
-from serving.index.store import read_manifest, read_pointer
+from serving.index.store import left, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 GROUP = "release"
@@ -90,6 +90,7 @@ def feature_store(
     description="The generation that the search services serve.",
 )
 def staging_release(
+    context: dg.AssetExecutionContext,
     ann_index: Built,
     feature_store: Built,
     environment: dg.ResourceParam[Environment],
@@ -105,6 +106,11 @@ def staging_release(
         changed = newest_change(store, snapshot)
         with newest(store, environment.pointer, snapshot):
             seen = read_pointer(store, environment.pointer)
+            if started_by_condition(context.run) and left(seen.pointer, ann_index.generation):
+                raise Conflict(
+                    f"generation {ann_index.generation} was gone back from in {environment.pointer}, so no run that "
+                    "starts by itself without a new catalogue releases it again; if it is good, start the job refresh"
+                )
             if seen.pointer is None or seen.pointer.live.generation != ann_index.generation:
                 still_in_force(ann_index.waived, environment.pointer, seen.pointer)
             released = release(

@@ -107,6 +107,16 @@ def to_go_back_to(releases: Sequence[Release], keep: int) -> list[str]:
     return found
 
 
+def left(pointer: Pointer | None, generation: str) -> bool:
+    """Whether somebody went back from ``generation`` since it was last made live, as far as is remembered."""
+    for release in pointer.history if pointer else ():
+        if release.generation == generation:
+            return False
+        if release.rolled_back_from == generation:
+            return True
+    return False
+
+
 def changing(store: ObjectStore) -> AbstractContextManager[None]:
     """Around a change of which generations there are, or are live; short, for all others wait."""
     return store.exclusive("generations")

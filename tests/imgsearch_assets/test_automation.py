@@ -256,9 +256,15 @@ def test_a_broken_catalogue_fails_the_tick_and_is_looked_at_again(environment: E
     assert watch.tick() == "a run"
 
 
-def made(instance: dg.DagsterInstance, definitions: dg.Definitions, asset: str, passed: bool = True) -> None:
+def made(
+    instance: dg.DagsterInstance,
+    definitions: dg.Definitions,
+    asset: str,
+    passed: bool = True,
+    version: str = "another",
+) -> None:
     """An asset was materialized alone, and its gates passed or not."""
-    instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    instance.report_runless_asset_event(dg.AssetMaterialization(asset, tags={DATA_VERSION_TAG: version}))
     for key in definitions.resolve_asset_graph().get_check_keys_for_assets({dg.AssetKey(asset)}):
         evaluation = dg.AssetCheckEvaluation(key.asset_key, key.name, passed=passed, metadata={})
         instance.report_runless_asset_event(evaluation)
@@ -289,6 +295,24 @@ def test_a_change_runs_the_whole_chain_and_no_condition_runs_it_again(environmen
     assert requested(evaluate(second.cursor)) == set(), "a sensor starts that"
     chain = defs.resolve_job_def(CHANGE).asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in chain} == CHAIN
+
+
+def test_what_is_made_anew_and_is_the_same_starts_nothing(environment: Environment) -> None:
+    """As a gate leaves a refresh that was launched by the command line: its run names no assets."""
+    instance, defs = dg.DagsterInstance.ephemeral(), build_definitions(environment)
+    everything = dg.AssetSelection.all()
+    for name in CHAIN | MODELS:
+        made(instance, defs, name, version="one")
+    before = dg.evaluate_automation_conditions(defs, instance, everything)
+    for name in (*MODELS, "product_snapshot"):
+        made(instance, defs, name, version="one")
+    made(instance, defs, "catalogue_diff", passed=False, version="two")
+    after = dg.evaluate_automation_conditions(defs, instance, everything, cursor=before.cursor)
+    assert requested(after) == set()
+
+    made(instance, defs, "item_embedder", version="two")
+    last = dg.evaluate_automation_conditions(defs, instance, everything, cursor=after.cursor)
+    assert "item_embeddings" in requested(last)
 
 
 def test_production_follows_by_itself_only_where_the_policy_says_so(environment: Environment) -> None:
@@ -433,7 +457,7 @@ def test_what_a_gate_refused_in_one_run_is_taken_up_by_no_other(environment: Env
         ("feature_store", {"staging_release", "release_replay", "product_ledger"}),
     ):
         for passed in (False, True):
-            made(instance, definitions, asset, passed)
+            made(instance, definitions, asset, passed, version="newer")  # at first refused, then waived
             result = dg.evaluate_automation_conditions(
                 definitions, instance, everything, cursor=result.cursor
             )
