@@ -105,19 +105,19 @@ def staging_release(
             )
         changed = newest_change(store, snapshot)
         with newest(store, environment.pointer, snapshot):
-            seen = read_pointer(store, environment.pointer)
-            if started_by_condition(context.run) and left(seen.pointer, ann_index.generation):
+            seen, generation = read_pointer(store, environment.pointer), ann_index.generation
+            if started_by_condition(context.run) and left(seen.pointer, generation):
                 raise Conflict(
-                    f"generation {ann_index.generation} was gone back from in {environment.pointer}, so no run that "
-                    "starts by itself without a new catalogue releases it again; if it is good, start the job refresh"
+                    f"somebody went back from generation {generation} in {environment.pointer}, so no run that "
+                    "an upstream asset starts releases it again; is it good after all, start the job refresh"
                 )
-            if seen.pointer is None or seen.pointer.live.generation != ann_index.generation:
+            if seen.pointer is None or seen.pointer.live.generation != generation:
                 still_in_force(ann_index.waived, environment.pointer, seen.pointer)
             released = release(
                 store,
                 environment,
                 environment.pointer,
-                ann_index.generation,
+                generation,
                 who="dagster",
                 why="; ".join([f"snapshot {snapshot}", *map(str, ann_index.waived)]),
                 waive=frozenset(waiver.gate for waiver in ann_index.waived),

@@ -6,11 +6,15 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pytest
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
+from imgsearch_assets.catalogue.contract import PRODUCTS
+from imgsearch_assets.catalogue.snapshot import products_key
 from imgsearch_assets.definitions import PROMOTE, build_definitions
 from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
 from imgsearch_assets.references import Built
 from imgsearch_assets.release.publish import publish, rollback, status
+from imgsearch_assets.tables import parquet_bytes
 from tests.conftest import Shop
 
 APPROVED = {"who": "anna", "why": "looks good"}
@@ -160,3 +164,33 @@ def test_under_the_policy_too_much_churn_stops_the_run(shop: Shop, environment: 
     assert check.severity is dg.AssetCheckSeverity.ERROR
     # Nobody has to say who and why; what is too much is refused all the same.
     assert "replay_overlap: overlap@10 with" in failure(promoted(automatic))
+
+
+def test_what_somebody_went_back_from_is_released_by_no_condition(
+    shop: Shop, environment: Environment
+) -> None:
+    good, bad = staged(shop), staged(shop)
+    rollback(shop.store, "local", "anna", "hats everywhere", good)
+    shop.store.put(products_key("snapshot-1"), parquet_bytes(PRODUCTS.empty_table()))
+    built = Built(snapshot="snapshot-1", generation=bad).model_dump_json().encode()
+    for asset in ("ann_index", "feature_store"):
+        shop.store.put(f"references/{asset}/latest.json", built)
+    job = dg.define_asset_job("stage", dg.AssetSelection.assets("staging_release"))
+    definitions = dg.Definitions.merge(build_definitions(environment), dg.Definitions(jobs=[job]))
+    stage = definitions.resolve_job_def("stage")
+
+    by_itself = stage.execute_in_process(tags={AUTOMATION_CONDITION_TAG: "true"}, raise_on_error=False)
+    assert failure(by_itself) == (
+        f"somebody went back from generation {bad} in local, so no run that an upstream asset "
+        "starts releases it again; is it good after all, start the job refresh"
+    )
+    assert live_generation(shop) == good
+    assert stage.execute_in_process(raise_on_error=False).success, "a person may"
+    assert live_generation(shop) == bad
+    assert stage.execute_in_process(tags={AUTOMATION_CONDITION_TAG: "true"}, raise_on_error=False).success
+
+
+def live_generation(shop: Shop) -> str:
+    live = status(shop.store, "local")
+    assert live is not None
+    return live.generation
