@@ -104,12 +104,14 @@ def staging_release(
                 f"the feature store holds generation {feature_store.generation}, not {ann_index.generation}"
             )
         changed = newest_change(store, snapshot)
-        with newest(store, environment.pointer, snapshot):
-            seen, generation = read_pointer(store, environment.pointer), ann_index.generation
+        generation = ann_index.generation
+        manifest = read_manifest(store, generation)
+        with newest(store, environment.pointer, snapshot, manifest):
+            seen = read_pointer(store, environment.pointer)
             if started_by_condition(context.run) and left(seen.pointer, generation):
                 raise Conflict(
-                    f"somebody went back from generation {generation} in {environment.pointer}, so no run that "
-                    "an upstream asset starts releases it again; is it good after all, start the job refresh"
+                    f"somebody went back from generation {generation} in {environment.pointer}, so no run "
+                    "that an upstream asset starts releases it again; is it good after all, start the job refresh"
                 )
             if seen.pointer is None or seen.pointer.live.generation != generation:
                 still_in_force(ann_index.waived, environment.pointer, seen.pointer)

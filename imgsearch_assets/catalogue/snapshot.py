@@ -30,6 +30,8 @@ _CHANGES: "list[pa.Field[Any]]" = [
     pa.field("rewritten", pa.bool_()),
 ]
 CHANGES = pa.schema(_CHANGES)
+# How many looks there were.
+_LOOKS = "snapshots/looks"
 PICTURES = pa.schema([(name, pa.string()) for name in ("product_id", "category", "image_url", "sha256")])
 
 
@@ -41,10 +43,27 @@ def rejected_key(snapshot: str) -> str:
     return f"snapshots/{snapshot}/rejected.parquet"
 
 
+def look_of(store: ObjectStore, snapshot: str) -> int:
+    """The number of the last look that saw the catalogue with this content: 1 is the first, 0 is unknown."""
+    return _number(store, f"snapshots/{snapshot}/look")
+
+
+def number_look(store: ObjectStore, snapshot: str) -> None:
+    """Note that the last look at the catalogue saw this content. By one at a time."""
+    look = _number(store, _LOOKS) + 1
+    store.put(_LOOKS, str(look).encode())
+    store.put(f"snapshots/{snapshot}/look", str(look).encode())
+
+
+def _number(store: ObjectStore, key: str) -> int:
+    return int(store.get(key)) if store.exists(key) else 0
+
+
 def take_snapshot(store: ObjectStore, warehouse: Warehouse) -> tuple[str, Answer[Checked]]:
     """Read, check and keep the catalogue; the snapshot's id and content, and what reading it cost.
 
-    One at a time: ``imgsearch_assets.release.order`` goes by the last kept, so that has to be the last read.
+    One at a time: ``imgsearch_assets.release.order`` goes by its number, so that of the last read is the
+    highest. No clock has a part in it.
     Raises as ``Warehouse.snapshot``, and ``BadInput`` when no row can be used.
     """
     with store.exclusive("snapshots"):
@@ -58,6 +77,7 @@ def take_snapshot(store: ObjectStore, warehouse: Warehouse) -> tuple[str, Answer
         snapshot = content_version(checked.products, checked.rejected)
         store.put(rejected_key(snapshot), parquet_bytes(checked.rejected))
         store.put(products_key(snapshot), parquet_bytes(checked.products))
+        number_look(store, snapshot)
     return snapshot, Answer(checked, read.metadata)
 
 

@@ -21,6 +21,7 @@ from imgsearch_assets.catalogue.snapshot import (
     keep,
     live_manifest,
     live_products,
+    look_of,
     newest_change,
     pictures_of,
     products_key,
@@ -75,6 +76,7 @@ def test_a_snapshot_is_named_by_its_content(store: LocalObjectStore, tmp_path: P
     warehouse = FileWarehouse(str(file))
     found, taken = take_snapshot(store, warehouse)
     assert take_snapshot(store, warehouse)[0] == found
+    assert look_of(store, found) == 2, "whatever the clock says"
     assert read_parquet(store, products_key(found)).equals(taken.value.products)
     assert read_parquet(store, rejected_key(found)).equals(taken.value.rejected)
     assert taken.value.rejected.schema == REJECTED
