@@ -111,7 +111,8 @@ def staging_release(
             if started_by_condition(context.run) and left(seen.pointer, generation):
                 raise Conflict(
                     f"somebody went back from generation {generation} in {environment.pointer}, so no run "
-                    "that an upstream asset starts releases it again; is it good after all, start the job refresh"
+                    "that an upstream asset starts releases it again; is it good after all, start the job "
+                    "refresh"
                 )
             if seen.pointer is None or seen.pointer.live.generation != generation:
                 still_in_force(ann_index.waived, environment.pointer, seen.pointer)

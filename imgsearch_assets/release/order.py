@@ -33,8 +33,8 @@ def newest(store: ObjectStore, environment: str, snapshot: str, manifest: Manife
             ):
                 if made != other and other == _in_use(store, name):
                     raise Conflict(
-                        f"what is live is of {name} {other}, which took the place of {made}: an overlapping run "
-                        "was faster, and this one releases nothing; start the job refresh"
+                        f"what is live is of {name} {other}, which took the place of {made}: an overlapping "
+                        "run was faster, and this one releases nothing; start the job refresh"
                     )
         yield
 

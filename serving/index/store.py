@@ -23,6 +23,9 @@ from serving.object_store import ObjectStore
 # Releases a pointer remembers: what `release status` shows and a roll-back can go back to.
 REMEMBERED = 20
 
+# Between two releases, at least.
+_APART_S = 0.001
+
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -161,7 +164,8 @@ def point(
             manifest_sha256=manifest_sha256(store, manifest.id),
             who=who,
             why=why,
-            at=time.time(),
+            # A clock that went back makes none earlier than the one before: the ledger goes by it.
+            at=max(time.time(), earlier[0].at + _APART_S if earlier else 0.0),
             rolled_back_from=rolled_back_from,
             on_trial=on_trial,
         )

@@ -120,6 +120,22 @@ def test_killed_between_release_and_ledger(history: History) -> None:
     assert first["generation"] != second["generation"]
 
 
+def test_a_release_while_the_clock_is_back_is_noted(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.runs()
+    real = time.time
+    history.sells("p060")
+    with monkeypatch.context() as back:
+        back.setattr("time.time", lambda: real() - 3600)
+        history.runs("run-2")
+    (noted,) = passages(history.store, "local").about(["p060"]).to_pylist()
+    assert noted["change"] == "came"
+    history.sells("p061")
+    history.runs("run-3")
+    assert len(passages(history.store, "local").about(["p060", "p061"])) == 2
+
+
 def test_killed_between_sighting_and_release(history: History) -> None:
     """However many runs it took, it counts from when it was first seen."""
     history.runs()
