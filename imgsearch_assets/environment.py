@@ -1,5 +1,6 @@
 """Which environment this is, and what differs between them: the only file that knows."""
 
+import shlex
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -293,6 +294,13 @@ class Environment:
     def pointer(self) -> str:
         """The environment whose pointer a release moves: on one machine its own, else staging's first."""
         return "local" if self.serving.environment == "local" else "staging"
+
+    def command(self, words: str) -> str:
+        """A command of ours on what this process works on, to be typed into any shell."""
+        objects, home = self.serving.objects, shlex.quote(str(self.serving.home.absolute()))
+        where = objects.absolute() if isinstance(objects, Path) else objects
+        told = "" if where is None else f"IMGSEARCH_OBJECTS={shlex.quote(str(where))} "
+        return f"{told}imgsearch {words} --home {home} --environment {self.pointer}"
 
     def witnesses(self, name: str) -> Witnesses:
         """Who verifies a release in the environment ``name``. Raises ``BadSettings``."""

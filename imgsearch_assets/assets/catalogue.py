@@ -80,7 +80,7 @@ def product_snapshot(
             **taken.metadata,
             "seconds": watch.seconds,
         },
-        check_results=results(gates, waivers),
+        check_results=results(gates, waivers, environment.command),
     )
 
 
@@ -116,5 +116,5 @@ def catalogue_diff(
             **found.metadata,
             "seconds": watch.seconds,
         },
-        check_results=results(of_difference(change, environment.bounds), waivers),
+        check_results=results(of_difference(change, environment.bounds), waivers, environment.command),
     )

@@ -76,7 +76,7 @@ def feature_store(
             "lacking": filled.lacking,
             "seconds": watch.seconds,
         },
-        check_results=results([complete(filled.wanted, filled.lacking)], {}),
+        check_results=results([complete(filled.wanted, filled.lacking)], {}, environment.command),
     )
 
 

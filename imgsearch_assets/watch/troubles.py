@@ -111,7 +111,7 @@ def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=done)
         for tick in ticks:
             if tick.status is TickStatus.FAILURE:
-                facts = {"reason": _why(tick), "effect": "new items and stock wait, what is live stays"}
+                facts = {"reason": _why(tick), "effect": "new items and stock wait"}
                 yield Trouble(Kind.CATALOGUE, "the catalogue", "the catalogue cannot be read", facts)
 
 
