@@ -204,6 +204,11 @@ class PipelineSettings(WarehouseSettings):
     dagster_url: AnyHttpUrl | None = Field(
         None, description="Where people open the Dagster UI; alerts then link to the run."
     )
+    runbook_url: AnyHttpUrl | None = Field(
+        None,
+        description="Where people read `operations.md`, as https://git.example/operations.md; alerts then "
+        "link to what to do.",
+    )
 
 
 @dataclass(frozen=True)
@@ -289,6 +294,11 @@ class Environment:
     def dagster_url(self) -> str | None:
         url = self.pipeline.dagster_url
         return None if url is None else str(url).rstrip("/")
+
+    @property
+    def runbook_url(self) -> str | None:
+        url = self.pipeline.runbook_url
+        return None if url is None else str(url)
 
     @property
     def pointer(self) -> str:
