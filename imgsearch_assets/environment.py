@@ -32,6 +32,7 @@ from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
 from serving.identity.keys import is_key
+from serving.index import replays
 from serving.index.generation import FACTORY, GRAPH
 from serving.location import open_store
 from serving.object_store import ObjectStore
@@ -204,6 +205,11 @@ class PipelineSettings(WarehouseSettings):
     dagster_url: AnyHttpUrl | None = Field(
         None, description="Where people open the Dagster UI; alerts then link to the run."
     )
+    admin_url: AnyHttpUrl | None = Field(
+        None,
+        description="Where people reach the front's IMGSEARCH_ADMIN_PORT; `release_replay` then links to its "
+        "page, which a browser opens with an API key of scope `admin` as the password.",
+    )
     runbook_url: AnyHttpUrl | None = Field(
         None,
         description="Where people read `operations.md`, as https://git.example/operations.md; alerts then "
@@ -294,6 +300,11 @@ class Environment:
     def dagster_url(self) -> str | None:
         url = self.pipeline.dagster_url
         return None if url is None else str(url).rstrip("/")
+
+    def replay_url(self, before: str, after: str) -> str | None:
+        """Where people open the page of a replay; None where nobody said."""
+        url = self.pipeline.admin_url
+        return None if url is None else f"{str(url).rstrip('/')}{replays.PATH}{after}/{before}"
 
     @property
     def runbook_url(self) -> str | None:

@@ -172,7 +172,7 @@ def release_replay(policy: Policy) -> dg.AssetsDefinition:
             metadata={
                 "generation": staging_release.generation,
                 "compared_with": "nothing" if report is None else report.before,
-                **({} if report is None else _replayed(store, report)),
+                **({} if report is None else _replayed(store, environment, report)),
                 "seconds": watch.seconds,
             },
             check_results=[
@@ -230,7 +230,7 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
                 **_released(released, PRODUCTION),
                 "promoted_from": found.source,
                 "waived": ", ".join(config["waive"]) or "nothing",
-                **({} if found.report is None else _replayed(store, found.report)),
+                **({} if found.report is None else _replayed(store, environment, found.report)),
                 "seconds": watch.seconds,
             },
         )
@@ -283,7 +283,7 @@ def _age(released: Released, changed: float | None) -> Metadata:
     return {"change_age_s": max(0.0, released.pointer.live.at - changed)}
 
 
-def _replayed(store: ObjectStore, report: Report) -> Metadata:
+def _replayed(store: ObjectStore, environment: Environment, report: Report) -> Metadata:
     """The report's figures, its page, and its sheet to look at right here."""
     metadata: dict[str, Any] = {
         "replay_queries": report.queries,
@@ -294,6 +294,8 @@ def _replayed(store: ObjectStore, report: Report) -> Metadata:
         "products_new": report.new,
         "report": dg.MetadataValue.path(store.where(report.page_key)),
     }
+    if (url := environment.replay_url(report.before, report.after)) is not None:
+        metadata["page"] = dg.MetadataValue.url(url)
     if (jpeg := report.sheet(store)) is not None:
         metadata["what_changes_most"] = inline("before, and after below it", jpeg)
     return metadata
