@@ -1,7 +1,9 @@
 """Which environment this is, and what differs between them: the only file that knows."""
 
+import shlex
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -31,6 +33,7 @@ from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
 from serving.errors import BadSettings
 from serving.identity.keys import is_key
+from serving.index import replays
 from serving.index.generation import FACTORY, GRAPH
 from serving.location import open_store
 from serving.object_store import ObjectStore
@@ -204,6 +207,16 @@ class PipelineSettings(WarehouseSettings):
     dagster_url: AnyHttpUrl | None = Field(
         None, description="Where people open the Dagster UI; alerts then link to the run."
     )
+    admin_url: AnyHttpUrl | None = Field(
+        None,
+        description="Where people reach the front's IMGSEARCH_ADMIN_PORT; `release_replay` then links to its "
+        "page, which a browser opens with an API key of scope `admin` as the password.",
+    )
+    runbook_url: AnyHttpUrl | None = Field(
+        None,
+        description="Where people read `operations.md`, as https://git.example/operations.md; alerts then "
+        "link to what to do.",
+    )
 
 
 @dataclass(frozen=True)
@@ -290,10 +303,27 @@ class Environment:
         url = self.pipeline.dagster_url
         return None if url is None else str(url).rstrip("/")
 
+    def replay_url(self, before: str, after: str) -> str | None:
+        """Where people open the page of a replay; None where nobody said."""
+        url = self.pipeline.admin_url
+        return None if url is None else f"{str(url).rstrip('/')}{replays.PATH}{after}/{before}"
+
+    @property
+    def runbook_url(self) -> str | None:
+        url = self.pipeline.runbook_url
+        return None if url is None else str(url)
+
     @property
     def pointer(self) -> str:
         """The environment whose pointer a release moves: on one machine its own, else staging's first."""
         return "local" if self.serving.environment == "local" else "staging"
+
+    def command(self, words: str) -> str:
+        """A command of ours on what this process works on, to be typed into any shell."""
+        objects, home = self.serving.objects, shlex.quote(str(self.serving.home.absolute()))
+        where = objects.absolute() if isinstance(objects, Path) else objects
+        told = "" if where is None else f"IMGSEARCH_OBJECTS={shlex.quote(str(where))} "
+        return f"{told}imgsearch {words} --home {home} --environment {self.pointer}"
 
     def witnesses(self, name: str) -> Witnesses:
         """Who verifies a release in the environment ``name``. Raises ``BadSettings``."""

@@ -29,12 +29,17 @@ def boxes_drawn(found: Sequence[tuple[Picture, Sequence[Detection]]], columns: i
     return _jpeg(_grid([_marked(picture, items) for picture, items in found], columns))
 
 
-def neighbours(rows: Sequence[tuple[Picture, Box, Sequence[Picture]]]) -> bytes:
-    """A JPEG with a row a query: the query with its box, then what is most like it, the nearest first."""
+def neighbours(rows: Sequence[tuple[Picture, Box, Sequence[Picture]]], labels: Sequence[str] = ()) -> bytes:
+    """A JPEG with a row a query: the query with its box, then what is most like it, the nearest first.
+
+    ``labels`` are written on the queries, one for each row, where there are any.
+    """
     width = 1 + max((len(answers) for _, _, answers in rows), default=0)
     tiles: list[Image.Image] = []
-    for query, box, answers in rows:
+    for number, (query, box, answers) in enumerate(rows):
         row = [_marked(query, [Detection(box, "", 1.0)]), *map(_tile, answers)]
+        if labels:
+            _label(row[0], labels[number])
         tiles += row + [_blank() for _ in range(width - len(row))]
     return _jpeg(_grid(tiles, width))
 
@@ -103,6 +108,13 @@ def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
     tile = _blank()
     tile.paste(image, at)
     return tile
+
+
+def _label(tile: Image.Image, text: str) -> None:
+    """Along the lower edge, cut where the tile ends."""
+    draw = ImageDraw.Draw(tile)
+    draw.rectangle((0, TILE - 15, TILE, TILE), fill=_PAPER)
+    draw.text((3, TILE - 13), text, fill=_MAIN, font=ImageFont.load_default(10))
 
 
 def _grid(tiles: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What operators are told: a trouble when it begins, and once more when it is over."""
+"""What operators are told: a trouble when it begins, when it has another cause, and when it is over."""
 
 import re
 from collections.abc import Mapping
@@ -60,6 +60,7 @@ class Trouble:
     """Something that is wrong now. ``facts`` are in the order in which they are read; ``run`` is an id.
 
     ``began`` is when, in seconds since 1970, where the records say so; else it began when it was first seen.
+    ``cause`` is the same while the trouble has the same cause; no figure of its reason is in it.
     """
 
     kind: Kind
@@ -68,6 +69,7 @@ class Trouble:
     facts: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
     began: float | None = None
+    cause: str = ""
 
     @property
     def key(self) -> str:
@@ -77,14 +79,24 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Alert:
-    """One message. ``since`` and ``at`` are seconds since 1970: when the trouble began, and now."""
+    """One message. ``since`` and ``at`` are seconds since 1970: when the trouble began, and now; of
+    ``changed``, when it got its present cause. ``runbook_url`` is where people read ``RUNBOOK``.
+    """
 
-    event: Literal["begun", "over"]
+    event: Literal["begun", "changed", "over"]
     trouble: Trouble
     since: float
     at: float
     environment: str
     dagster_url: str | None = None
+    runbook_url: str | None = None
+
+    @classmethod
+    def changed(cls, trouble: Trouble, since: float, at: float, *where: Any) -> "Alert":
+        """That it has another cause than was told."""
+        return cls(
+            "changed", replace(trouble, title=f"{trouble.title}, now for another reason"), since, at, *where
+        )
 
     @classmethod
     def over(cls, key: str, run: str | None, since: float, at: float, *where: Any) -> "Alert":
@@ -97,7 +109,8 @@ class Alert:
     @property
     def id(self) -> str:
         """Of this message: by it a receiver knows one that it is sent again."""
-        return f"{self.trouble.key}@{self.since:.3f}/{self.event}"
+        which = f"@{self.at:.3f}" if self.event == "changed" else ""
+        return f"{self.trouble.key}@{self.since:.3f}/{self.event}{which}"
 
     @property
     def run_url(self) -> str | None:
@@ -106,7 +119,8 @@ class Alert:
 
     @property
     def runbook(self) -> str:
-        return f"{RUNBOOK}#{anchor(section(self.trouble.kind, self.trouble.subject))}"
+        """What to do: a link where it is known where the page is read, else the page's name."""
+        return f"{self.runbook_url or RUNBOOK}#{anchor(section(self.trouble.kind, self.trouble.subject))}"
 
     def without(self, redaction: Redaction) -> "Alert":
         """The same, with nothing in it that must not leave: reasons may be in a library's words."""
@@ -144,16 +158,17 @@ class Alert:
 
     def slack(self) -> dict[str, Any]:
         """As Slack's incoming webhook wants it: ``text`` for the notification, ``blocks`` to read."""
-        sign = ":rotating_light:" if self.event == "begun" else ":white_check_mark:"
+        sign = ":white_check_mark:" if self.event == "over" else ":rotating_light:"
         title = f"[{self.environment}] {_escaped(self.trouble.title)}"
         facts = [f"*{name.replace('_', ' ')}*  {_escaped(text)}" for name, text in self._facts.items()]
         run = self.trouble.run
         links = [f"<{self.run_url}|run {run[:8]}>" if self.run_url else f"run {run}"] if run else []
+        links.append(f"<{self.runbook}|what to do>" if self.runbook_url else self.runbook)
         return {
             "text": title,
             "blocks": [
                 _block("section", text=_mrkdwn("\n".join([f"{sign} *{title}*", *facts]))),
-                _block("context", elements=[_mrkdwn("  ·  ".join([*links, self.runbook]))]),
+                _block("context", elements=[_mrkdwn("  ·  ".join(links))]),
             ],
         }
 

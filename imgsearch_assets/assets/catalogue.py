@@ -81,7 +81,7 @@ def product_snapshot(
             **taken.metadata,
             "seconds": watch.seconds,
         },
-        check_results=results(gates, waivers),
+        check_results=results(gates, waivers, environment.command),
     )
 
 
@@ -119,5 +119,5 @@ def catalogue_diff(
             **found.metadata,
             "seconds": watch.seconds,
         },
-        check_results=results(gates, waivers),
+        check_results=results(gates, waivers, environment.command),
     )

@@ -106,7 +106,7 @@ def product_images(
             "new_pictures": sheet,
             "seconds": watch.seconds,
         },
-        check_results=results([gate], waivers),
+        check_results=results([gate], waivers, environment.command),
     )
 
 

@@ -106,7 +106,7 @@ def ann_index(
             "grouping_seconds": built.grouping_seconds,
             "seconds": watch.seconds,
         },
-        check_results=results(gates, waivers),
+        check_results=results(gates, waivers, environment.command),
     )
 
 

@@ -28,7 +28,7 @@ from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified
 from serving.index.artifact import load
 from serving.index.part import rows_in
-from serving.index.store import left, read_manifest, read_pointer
+from serving.index.store import left_by, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 GROUP = "release"
@@ -76,7 +76,7 @@ def feature_store(
             "lacking": filled.lacking,
             "seconds": watch.seconds,
         },
-        check_results=results([complete(filled.wanted, filled.lacking)], {}),
+        check_results=results([complete(filled.wanted, filled.lacking)], {}, environment.command),
     )
 
 
@@ -108,7 +108,8 @@ def staging_release(
         manifest = read_manifest(store, generation)
         with newest(store, environment.pointer, snapshot, manifest):
             seen = read_pointer(store, environment.pointer)
-            if started_by_condition(context.run) and left(seen.pointer, generation):
+            releases = seen.pointer.history if seen.pointer else ()
+            if started_by_condition(context.run) and left_by(releases, generation):
                 raise Conflict(
                     f"somebody went back from generation {generation} in {environment.pointer}, so no run "
                     "that an upstream asset starts releases it again; is it good after all, start the job "
@@ -183,7 +184,7 @@ def release_replay(policy: Policy) -> dg.AssetsDefinition:
             metadata={
                 "generation": staging_release.generation,
                 "compared_with": "nothing" if report is None else report.before,
-                **({} if report is None else _replayed(store, report)),
+                **({} if report is None else _replayed(store, environment, report)),
                 "seconds": watch.seconds,
             },
             check_results=[
@@ -241,7 +242,7 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
                 **_released(released, PRODUCTION),
                 "promoted_from": found.source,
                 "waived": ", ".join(config["waive"]) or "nothing",
-                **({} if found.report is None else _replayed(store, found.report)),
+                **({} if found.report is None else _replayed(store, environment, found.report)),
                 "seconds": watch.seconds,
             },
         )
@@ -294,7 +295,7 @@ def _age(released: Released, changed: float | None) -> Metadata:
     return {"change_age_s": max(0.0, released.pointer.live.at - changed)}
 
 
-def _replayed(store: ObjectStore, report: Report) -> Metadata:
+def _replayed(store: ObjectStore, environment: Environment, report: Report) -> Metadata:
     """The report's figures, its page, and its sheet to look at right here."""
     metadata: dict[str, Any] = {
         "replay_queries": report.queries,
@@ -305,6 +306,8 @@ def _replayed(store: ObjectStore, report: Report) -> Metadata:
         "products_new": report.new,
         "report": dg.MetadataValue.path(store.where(report.page_key)),
     }
+    if (url := environment.replay_url(report.before, report.after)) is not None:
+        metadata["page"] = dg.MetadataValue.url(url)
     if (jpeg := report.sheet(store)) is not None:
         metadata["what_changes_most"] = inline("before, and after below it", jpeg)
     return metadata

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from imgsearch_assets import progress
 from imgsearch_assets.evaluation.measure import recall_through_api
 from imgsearch_assets.local.installation import Ports, check_home, only_one
 from imgsearch_assets.local.processes import ProcessGroup
+from imgsearch_assets.local.redis_server import redis_command
 from imgsearch_assets.local.services import Services, dagster_home
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
@@ -33,9 +35,9 @@ QUERIES_STAYING = 40
 
 _REDIS = "IMGSEARCH_REDIS_URL"
 
-# What search can do without, and what that means; start again to have it back.
+# What search can do without, and what that means.
 _SPARE = {
-    "redis": "without stored features",
+    "redis": "without stored features, with the stock as it was",
     "pictures": "without the sample's pictures",
     "detect": "by product, not by picture",
     "embed": "by product, not by picture",
@@ -260,4 +262,13 @@ def _stay(
         if ended not in _SPARE:
             raise Unavailable(said)
         services.group.forget(ended)
-        console.print(f"{said}. Search goes on {_SPARE[ended]}.")
+        console.print(f"{said}. Search goes on {_SPARE[ended]}. {_again(ended, redis_url)}")
+
+
+def _again(ended: str, redis_url: str) -> str:
+    """How to have it back. A Redis is found where it was; what else ended has to be waited for."""
+    whole = "Ctrl-C and the same command start all of it again"
+    if ended != "redis":
+        return f"{whole}."
+    port = int(redis_url.rpartition(":")[2].partition("/")[0])
+    return f"Start it again with: {shlex.join(redis_command(port))} (or: {whole})."

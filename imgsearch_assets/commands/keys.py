@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
+
+if TYPE_CHECKING:
+    from serving.identity.keys import Key
 
 app = typer.Typer(help="API keys of an environment.", no_args_is_help=True)
 
@@ -61,8 +64,7 @@ def list_(home: Home, environment: Environment = "local") -> None:
         for key in known:
             rate = "default" if key.rate is None else "no limit" if key.rate == "0" else key.rate
             expires = "" if key.expires_at is None else _day(key.expires_at)
-            state = key.state(time.time())
-            row = (key.name, ", ".join(sorted(key.scopes)), rate, _day(key.created_at), expires, state)
+            row = (key.name, ", ".join(sorted(key.scopes)), rate, _day(key.created_at), expires, _state(key))
             table.add_row(key.id, *row)
         Console().print(table if known else f"there is no API key in {environment} yet")
 
@@ -99,6 +101,16 @@ def _tell(key_id: str, told: str) -> None:
     """The key alone on standard output, for a script to keep."""
     typer.echo(f"API key {key_id}; keep it now, it is not shown again:", err=True)
     typer.echo(told)
+
+
+def _state(key: "Key") -> str:
+    """With the secret of before a rotation, while that works too."""
+    now = time.time()
+    state, earlier = key.state(now), key.earlier
+    if state != "active" or earlier is None or earlier.until <= now:
+        return state
+    until = datetime.fromtimestamp(earlier.until, UTC)
+    return f"{state}; the old secret too, until {until:%Y-%m-%d %H:%M:%S UTC}"
 
 
 def _day(at: float) -> str:

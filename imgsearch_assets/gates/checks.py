@@ -1,6 +1,6 @@
 """Gates as the blocking checks of an asset: one that fails stops what is downstream, and tells the way on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import dagster as dg
 
@@ -15,20 +15,25 @@ def blocking(asset: str, gates: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def results(gates: Iterable[Gate], waivers: Mapping[str, Waiver]) -> list[dg.AssetCheckResult]:
-    """What came of them; one that failed and is waived passes, and says by whom."""
-    return [_result(gate, waivers.get(gate.name)) for gate in gates]
+def results(
+    gates: Iterable[Gate], waivers: Mapping[str, Waiver], command: Callable[[str], str]
+) -> list[dg.AssetCheckResult]:
+    """What came of them; one that failed and is waived passes, and says by whom.
+
+    ``command`` as ``Environment.command``: how a person waives the others.
+    """
+    return [_result(gate, waivers.get(gate.name), command) for gate in gates]
 
 
-def _result(gate: Gate, waiver: Waiver | None) -> dg.AssetCheckResult:
+def _result(gate: Gate, waiver: Waiver | None, command: Callable[[str], str]) -> dg.AssetCheckResult:
     said, metadata = gate.message, {"measured": float(gate.measured), "wanted": float(gate.wanted)}
     waived = not gate.passed and waiver is not None
     if waived:
         said = f"{said}; {waiver}"
     elif not gate.passed and gate.name in WAIVABLE:
         said = (
-            f"{said}; what is live stays. If it is meant: "
-            f"imgsearch release waive {gate.name} --why ..., then start the job refresh"
+            f"{said}; if it is meant: {command(f'release waive {gate.name}')} --why ..., "
+            "then start the job refresh"
         )
     return dg.AssetCheckResult(
         check_name=gate.name,

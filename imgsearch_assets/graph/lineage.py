@@ -159,7 +159,10 @@ def table_metadata(asset: str) -> dict[str, Any]:
     """Column schema and column lineage of an asset that is a table; nothing of one that is none."""
     found: dict[str, Any] = {}
     if schema := SCHEMAS.get(asset):
-        found["dagster/column_schema"] = dg.TableSchema([_column(field) for field in schema])
+        of_column = SOURCES.get(asset, {})
+        found["dagster/column_schema"] = dg.TableSchema(
+            [_column(field, of_column.get(field.name, ())) for field in schema]
+        )
     if sources := SOURCES.get(asset):
         found["dagster/column_lineage"] = dg.TableColumnLineage(
             {
@@ -170,10 +173,23 @@ def table_metadata(asset: str) -> dict[str, Any]:
     return found
 
 
-def _column(field: Any) -> dg.TableColumn:
+def _column(field: Any, sources: Sequence[tuple[str, str]]) -> dg.TableColumn:
+    """Its sources are in the description as well: not every version of the UI shows the lineage."""
     return dg.TableColumn(
         field.name,
         type=str(field.type),
-        description=MEANING[field.name],
+        description=" ".join([MEANING[field.name], *_from(sources)]),
         constraints=dg.TableColumnConstraints(nullable=field.nullable),
     )
+
+
+def _from(sources: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence; none where nothing of the tables before is in it."""
+    columns: dict[str, list[str]] = {}
+    for asset, name in sources:
+        columns.setdefault(asset, []).append(name)
+    said = [
+        f"any column of {asset}" if names == SCHEMAS[asset].names else f"{asset}.{f', {asset}.'.join(names)}"
+        for asset, names in columns.items()
+    ]
+    return [f"From {', '.join(said)}."] if said else []

@@ -5,6 +5,7 @@ run the gates, and only then move the pointer, if nobody moved it meanwhile.
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 
 from imgsearch_assets.catalogue.snapshot import if_readable
@@ -45,15 +46,16 @@ def publish(
     waive: frozenset[str] = frozenset(),
     on_trial: bool = False,
     seen: PointerAt | None = None,
+    agree: Callable[[], object] = lambda: None,
 ) -> Pointer:
     """Make a generation live in ``environment``; the pointer as it is then.
 
     One that is live already is left as it is, unless it was written anew since. Of one that differs from
     what is live by its deltas alone these are loaded and gated, not its base. ``waive`` names gates whose
     verdict does not matter this time (a shop that really drops half its products). ``on_trial`` is noted
-    with the release, see ``rollout``. ``seen`` is the state that may change, the present one if it is not
-    given. Raises ``NotFound``, ``Unverified`` (the pointer
-    stays) or ``Conflict`` (another publisher was first).
+    with the release, see ``rollout``; ``seen`` is the state that may change, the present one if it is not
+    given; ``agree`` as ``point``'s. Raises ``NotFound``, ``Unverified`` (the pointer stays) or ``Conflict``
+    (another publisher was first).
     """
     seen = seen or read_pointer(store, environment)
     manifest = read_manifest(store, manifest_id)
@@ -72,7 +74,7 @@ def publish(
     if failed:
         reasons = "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
         raise Unverified(f"generation {manifest_id} stays out of {environment}: {reasons}")
-    return point(store, environment, manifest, who, why, seen, on_trial=on_trial)
+    return point(store, environment, manifest, who, why, seen, on_trial=on_trial, agree=agree)
 
 
 def rollback(

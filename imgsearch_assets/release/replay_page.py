@@ -16,9 +16,9 @@ from serving.errors import BadImage, NotFound
 from serving.images.box import Box
 from serving.images.decode import decode
 from serving.index.loaded import Generation
+from serving.index.replays import MAX_BYTES
 from serving.object_store import ObjectStore
 
-MAX_BYTES = 5 * 2**20
 _WORST, _ON_SHEET = 24, 3
 _SIDE = 112  # pixels of a thumbnail, shown at most so large
 _NAMED = 20  # products that came or went
@@ -72,13 +72,18 @@ def page(comparison: Comparison, album: Album) -> bytes:
 
 
 def sheet(comparison: Comparison, album: Album) -> bytes | None:
-    """A JPEG with two rows a query that changed much, as it was and as it will be; None without any."""
-    rows = []
+    """A JPEG with two rows a query that changed much, as it was and as it will be, each with a label.
+
+    None without any.
+    """
+    rows, labels = [], list[str]()
     for query in comparison.worst(_ON_SHEET):
-        for generation, shown in ((album.before, query.before), (album.after, query.after)):
+        answers = ("before", album.before, query.before), ("after", album.after, query.after)
+        for when, generation, shown in answers:
+            labels.append(f"{when}: {query.product_id}")
             asked = album.picture(generation, _place(generation, query))
             rows.append((asked, Box.whole(), [album.picture(generation, one.place) for one in shown[:6]]))
-    return neighbours(rows) if rows else None
+    return neighbours(rows, labels) if rows else None
 
 
 def _cards(comparison: Comparison, album: Album) -> Iterator[bytes]:

@@ -16,10 +16,9 @@ from imgsearch_assets.release.replay_page import Album, page, sheet
 from serving.errors import BadSettings, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import manifest_key
+from serving.index.replays import FOLDER, report_key
 from serving.index.store import Release, read_manifest, read_pointer
 from serving.object_store import ObjectStore
-
-_FOLDER = "reports/replay"
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +39,16 @@ class Report(BaseModel):
 
     @property
     def page_key(self) -> str:
-        return _key(self.before, self.after, "html")
+        return report_key(self.before, self.after, "html")
 
     def sheet(self, store: ObjectStore) -> bytes | None:
         """A JPEG of what changed most, None where nothing did."""
-        key = _key(self.before, self.after, "jpeg")
+        key = report_key(self.before, self.after, "jpeg")
         return store.get(key) if store.exists(key) else None
 
     @classmethod
     def kept(cls, store: ObjectStore, before: str, after: str) -> Self | None:
-        key = _key(before, after, "json")
+        key = report_key(before, after, "json")
         if not store.exists(key):
             return None
         try:
@@ -84,10 +83,10 @@ def replay(store: ObjectStore, before: str, after: str, recorded: Sequence[str] 
     )
     album = Album(store, old, new)
     if (jpeg := sheet(comparison, album)) is not None:
-        store.put(_key(before, after, "jpeg"), jpeg)
+        store.put(report_key(before, after, "jpeg"), jpeg)
     store.put(report.page_key, page(comparison, album))
     # Last: where it is, the others are.
-    store.put(_key(before, after, "json"), report.model_dump_json(indent=1).encode())
+    store.put(report_key(before, after, "json"), report.model_dump_json(indent=1).encode())
     return report
 
 
@@ -115,10 +114,6 @@ def recorded_queries(path: Path | None) -> list[str]:
 
 def tidy(store: ObjectStore) -> None:
     """Remove the reports of generations that are there no more."""
-    for key in list(store.list(_FOLDER)):
+    for key in list(store.list(FOLDER)):
         if not store.exists(manifest_key(key.split("/")[2])):
             store.delete(key)
-
-
-def _key(before: str, after: str, kind: str) -> str:
-    return f"{_FOLDER}/{after}/{before}.{kind}"

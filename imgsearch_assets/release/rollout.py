@@ -5,6 +5,7 @@ releases the same generation next goes on with it.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgsearch_assets.environment import PRODUCTION, Environment
@@ -13,7 +14,15 @@ from imgsearch_assets.release.replay_report import Report, recorded_queries, rep
 from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
 from serving.errors import Conflict, NotFound, Unverified
-from serving.index.store import Pointer, PointerAt, Release, end_trial, read_manifest, read_pointer
+from serving.index.store import (
+    Pointer,
+    PointerAt,
+    Release,
+    end_trial,
+    left_by,
+    read_manifest,
+    read_pointer,
+)
 from serving.object_store import ObjectStore
 
 # The gate of a promotion, as a waiver names it.
@@ -49,17 +58,19 @@ def release(
     why: str,
     waive: frozenset[str] = frozenset(),
     seen: PointerAt | None = None,
+    agree: Callable[[], object] = lambda: None,
 ) -> Released:
     """Make a generation live in the environment ``name``, and leave it so if its witnesses agree.
 
-    One that is live and on trial is verified, not published again. Raises as ``publish``; ``Unverified`` too
-    when it was taken back, ``Conflict`` when another publisher moved the pointer meanwhile, which is left.
+    One that is live and on trial is verified, not published again. ``agree`` as ``point``'s. Raises as
+    ``publish``; ``Unverified`` too when it was taken back, ``Conflict`` when another publisher moved the
+    pointer meanwhile, which is left.
     """
     witnesses = environment.witnesses(name)
     on_trial = witnesses.search_address is not None
     seen = seen or read_pointer(store, name)
     before = seen.pointer
-    pointer = publish(store, name, generation, who, why, waive, on_trial, seen)
+    pointer = publish(store, name, generation, who, why, waive, on_trial, seen, agree)
     _follow(store, environment, name)
     live = pointer.live
     if not live.on_trial:
@@ -85,7 +96,7 @@ def candidate(store: ObjectStore, environment: Environment, source: str, to: str
         raise NotFound(f"nothing was ever released in {source}")
     generation = staged.live.generation
     if staged.live.on_trial:
-        raise Conflict(f"generation {generation} is on trial in {source} still; promote it when that is over")
+        raise Conflict(_on_trial(generation, source))
     if live is None or live.live.generation == generation:
         return Candidate(source, generation, None)
     recorded = recorded_queries(environment.pipeline.replay_queries)
@@ -103,8 +114,10 @@ def promote(
 ) -> Released:
     """Make the very files of a candidate live in ``to``.
 
-    Raises as ``release``, and ``Unverified`` when too much of what is shown would change.
+    Raises as ``release``, ``Unverified`` when too much of what is shown would change, and ``Conflict`` when
+    the source has gone on, or back, since the candidate was looked up.
     """
+    _still_staged(store, found)
     wanted, report = environment.pipeline.replay_min_overlap, found.report
     if report is not None and report.overlap_at_10 < wanted and REPLAY not in waive:
         raise Unverified(
@@ -112,7 +125,31 @@ def promote(
             f"{report.overlap_at_10:.3f}, at least {wanted:g} wanted; look at {report.page_key}, and waive "
             f"{REPLAY} if that is meant"
         )
-    return release(store, environment, to, found.generation, who, why, waive)
+    return release(
+        store, environment, to, found.generation, who, why, waive, agree=lambda: _still_staged(store, found)
+    )
+
+
+def _still_staged(store: ObjectStore, found: Candidate) -> None:
+    """Raises ``Conflict`` when the source has something else live than the candidate, or has it on trial."""
+    pointer = read_pointer(store, found.source).pointer
+    if pointer is None:
+        raise NotFound(f"nothing is released in {found.source} any more")
+    live, wanted = pointer.live, found.generation
+    if live.generation == wanted:
+        if live.on_trial:
+            raise Conflict(_on_trial(wanted, found.source))
+        return
+    left = left_by(pointer.history, wanted)
+    how = "" if left is None else f" ({left.who} rolled back from {wanted}: {left.why})"
+    raise Conflict(
+        f"generation {wanted} is live in {found.source} no longer: {live.generation} is{how}; look at that "
+        f"one and promote it, or release {wanted} in {found.source} again first"
+    )
+
+
+def _on_trial(generation: str, source: str) -> str:
+    return f"generation {generation} is on trial in {source} still; promote it when that is over"
 
 
 def _said(heard: Heard) -> str:

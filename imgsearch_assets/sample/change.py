@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from imgsearch_assets.sample.evaluate import retaken
 from imgsearch_assets.sample.photos import PHOTOS_LINK
 from imgsearch_assets.sample.products import Product, number_of
 from imgsearch_assets.sample.scenes import PACKSHOTS
-from serving.errors import ImgsearchError, Unavailable
+from serving.errors import ImgsearchError, NotFound, Unavailable
 from serving.images.decode import decode
 
 # Whoever reads the catalogue holds its file for moments; this is long enough to get between them.
@@ -63,6 +64,18 @@ def change_catalogue(sample: Sample, add: int, remove: int, repicture: int, seed
         _insert(connection, new)
         connection.execute("COMMIT")
     return Change(tuple(row["product_id"] for row in new), removed, tuple(new_url), tuple(same_url))
+
+
+def sell_out(sample: Sample, product_ids: Sequence[str]) -> None:
+    """Mark products sold out, and change nothing else. Raises ``NotFound``, and then marks none."""
+    ids = list(product_ids)
+    with opened(sample.catalogue) as connection:
+        there = connection.execute("SELECT product_id FROM products").fetchall()
+        if lacking := sorted(set(ids) - {row[0] for row in there}):
+            raise NotFound(f"{sample.catalogue} has no product {', '.join(lacking)}")
+        connection.execute(
+            "UPDATE products SET in_stock = false WHERE product_id IN (SELECT unnest(?))", [ids]
+        )
 
 
 def add_bad_rows(sample: Sample) -> dict[str, str]:
@@ -172,10 +185,18 @@ def main(
     repicture: Annotated[int, typer.Option(min=0, help="Products to get a new first picture.")] = 2,
     bad_rows: Annotated[bool, typer.Option(help="Add rows that no shop should have.")] = False,
     seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    sold_out: Annotated[
+        list[str] | None,
+        typer.Option(help="Only mark this product sold out; once for each.", show_default=False),
+    ] = None,
 ) -> None:
     """Change a running demo's catalogue; search follows by itself."""
     try:
         sample = open_sample(folder)
+        if sold_out:
+            sell_out(sample, sold_out)
+            typer.echo(f"sold out: {', '.join(sold_out)}")
+            return
         change = change_catalogue(sample, add, remove, repicture, seed)
         wrong = add_bad_rows(sample) if bad_rows else {}
     except ImgsearchError as error:

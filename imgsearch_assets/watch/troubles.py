@@ -3,6 +3,7 @@
 So twenty failing runs are one trouble, and one that nobody could be told of is still there at the next look.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -97,9 +98,16 @@ def _gates(found: dict[str, Standing]) -> Iterator[Trouble]:
 def _failed(instance: dg.DagsterInstance, found: dict[str, Standing]) -> Iterator[Trouble]:
     for one in at_fault(found):
         if one.run is not None:
-            facts = {"reason": why_failed(instance, one.run.run_id)}
+            why, run = why_failed(instance, one.run.run_id), one.run.run_id
             title = f"a run failed at {one.name}, and is not tried again by itself"
-            yield Trouble(Kind.FAILED, one.name, title, facts, one.run.run_id, one.run_ended_at)
+            yield Trouble(
+                Kind.FAILED, one.name, title, {"reason": why}, run, one.run_ended_at, _without_figures(why)
+            )
+
+
+def _without_figures(reason: str) -> str:
+    """Its words: counts, times and ids are others every time, the cause is not."""
+    return re.sub(r"\S*\d\S*", "#", reason)
 
 
 def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
@@ -111,8 +119,15 @@ def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=done)
         for tick in ticks:
             if tick.status is TickStatus.FAILURE:
-                facts = {"reason": _why(tick), "effect": "new items and stock wait, what is live stays"}
-                yield Trouble(Kind.CATALOGUE, "the catalogue", "the catalogue cannot be read", facts)
+                why = _why(tick)
+                facts = {"reason": why, "effect": "new items and stock wait"}
+                yield Trouble(
+                    Kind.CATALOGUE,
+                    "the catalogue",
+                    "the catalogue cannot be read",
+                    facts,
+                    cause=_without_figures(why),
+                )
 
 
 def _why(tick: InstigatorTick) -> str:
@@ -123,19 +138,20 @@ def _stock(environment: Environment) -> Iterator[Trouble]:
     """The stock feed halted, does not look any more, or Redis is away. No trouble where it never ran."""
     if environment.serving.redis_url is None:
         return
-    facts = {}
+    facts, cause = dict[str, str](), ""
     with closing(environment.stock_log) as stock_log:
         try:
             compared_at, halted = stock_log.compared_at(), stock_log.halted()
         except Unavailable as error:
-            facts["reason"] = error.message
+            cause, facts["reason"] = "away", error.message
         else:
             age_s = time.time() - compared_at
             if halted is not None:
-                facts["reason"] = halted.why
+                cause, facts["reason"] = "halted", halted.why
             elif compared_at and age_s > _FEED_AWAY_S:
+                cause = "does not look"
                 facts["reason"] = "the feed does not look at the catalogue; does imgsearch stock feed run?"
             if compared_at:
                 facts["last_followed"] = f"{duration(age_s)} ago"
-    if "reason" in facts:
-        yield Trouble(Kind.STOCK, "the stock", "the stock is not followed", facts)
+    if cause:
+        yield Trouble(Kind.STOCK, "the stock", "the stock is not followed", facts, cause=cause)

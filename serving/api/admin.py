@@ -14,6 +14,7 @@ from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse
 
 from serving.api import errors
 from serving.api.identity import Gate, Identity, describe, key_of
@@ -27,7 +28,7 @@ from serving.cache.stock_log import StockLog
 from serving.errors import Unsupported, Unverified
 from serving.identity import store as stored_keys
 from serving.identity.keys import Key, Name, Rate, Scope, Scopes
-from serving.index import release
+from serving.index import release, replays
 from serving.index.store import Pointer, Release, environments, generations, read_pointer
 from serving.ledger.explained import explain
 from serving.ledger.journey import Journey
@@ -209,6 +210,20 @@ async def journey(product_id: ProductIdOf, admin: AdminOf) -> Journey:
     return await admin.call(_explained, admin.settings, product_id)
 
 
+GenerationOf = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
+
+
+@router.get(
+    "/replays/{after}/{before}",
+    summary="The page of what generation `after` changes in what is shown by `before`",
+    response_class=HTMLResponse,
+    responses={200: {"description": "A page that needs nothing else, of 5 MiB at most."}},
+)
+async def replay(after: GenerationOf, before: GenerationOf, admin: AdminOf) -> HTMLResponse:
+    """For whoever approves a release. A browser asks for the API key: as the password, under any name."""
+    return HTMLResponse(await admin.call(replays.read_page, before, after))
+
+
 def _explained(store: ObjectStore, settings: Settings, product_id: str) -> Journey:
     with ExitStack() as stack:
         stock = None
@@ -289,7 +304,13 @@ def create_admin(settings: Settings, metrics: Metrics) -> FastAPI:
         middleware=[  # outermost first
             Middleware(Telemetry, metrics=metrics),
             Middleware(SafeHeaders),
-            Middleware(Identity, gate=gate, scope="admin", guards=_guards),
+            Middleware(
+                Identity,
+                gate=gate,
+                scope="admin",
+                guards=_guards,
+                pages=lambda path: path.startswith(replays.PATH),
+            ),
             Middleware(BodyLimit, max_picture_bytes=0, timeout_s=_BODY_TIMEOUT_S),
         ],
     )

@@ -1,5 +1,7 @@
 """Who asks: the API key of a request, before anything of the request is read or counted."""
 
+import base64
+import binascii
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +21,9 @@ from serving.telemetry import caller
 # Where the middleware leaves the key that it found.
 KEY = "imgsearch.key"
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READING = frozenset({"GET", "HEAD"})
+_BODILESS = _READING | {"OPTIONS"}
+_ASK = 'Basic realm="imgsearch: an API key as the password", charset="UTF-8"'
 
 
 class Gate:
@@ -45,9 +49,21 @@ class Gate:
 
 
 class Identity:
-    """Middleware: what ``guards`` says of a path needs a key with ``scope``, and counts towards its rate."""
+    """Middleware: what ``guards`` says of a path needs a key with ``scope``, and counts towards its rate.
 
-    def __init__(self, app: ASGIApp, gate: Gate, scope: keys.Scope, guards: Callable[[str], bool]) -> None:
+    Of ``pages`` people open the address in a browser, which asks them for the key: as the password of RFC
+    7617. Nothing but pages may take it so, as a browser sends it along with what any site has it ask for.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        scope: keys.Scope,
+        guards: Callable[[str], bool],
+        pages: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._pages = pages
         self._app = app
         self._gate = gate
         self._scope = scope
@@ -56,10 +72,14 @@ class Identity:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._guards(scope["path"]):
             return await self._app(scope, receive, send)
+        page = scope["method"] in _READING and self._pages(scope["path"])
         try:
-            scope[KEY] = await self._gate.passed(_sent(scope), self._scope)
+            sent = _sent(scope) or (_password(scope) if page else None)
+            scope[KEY] = await self._gate.passed(sent, self._scope)
         except ImgsearchError as error:
             response = told(error)
+            if page and "WWW-Authenticate" in response.headers:
+                response.headers["WWW-Authenticate"] = _ASK
             if scope["method"] not in _BODILESS:
                 response.headers["Connection"] = "close"  # the body is not read
             return await response(scope, receive, send)
@@ -86,6 +106,17 @@ def _sent(scope: Scope) -> str | None:
         if name == b"x-api-key":
             found = str(value.strip(), "latin-1")
     return found
+
+
+def _password(scope: Scope) -> str | None:
+    """Of RFC 7617's header; who has no such thing sent nothing."""
+    sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    if sent[:6].lower() != b"basic ":
+        return None
+    try:
+        return base64.b64decode(sent[6:].strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
 
 
 def describe(app: FastAPI, guards: Callable[[str], bool]) -> None:

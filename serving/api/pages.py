@@ -8,6 +8,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from swagger_ui_bundle import swagger_ui_path
 
+from serving.index import replays
+
 FOLDER = Path(__file__).parent / "page"
 _FILES = StaticFiles(directory=FOLDER)
 
@@ -24,6 +26,15 @@ _POLICY = {
     "frame-ancestors": "'none'",
 }
 _DOCS_POLICY = {**_POLICY, "style-src": "'self' 'unsafe-inline'"}  # Swagger UI styles its own elements
+# A page of the pipeline's, which is whole in one file.
+_REPORT_POLICY = {
+    "default-src": "'none'",
+    "style-src": "'unsafe-inline'",
+    "img-src": "data:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
 
 
 def _policy(rules: dict[str, str]) -> str:
@@ -51,15 +62,17 @@ class SafeHeaders:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._usual, self._docs = (
+        self._usual, self._docs, self._reports = (
             [(b"content-security-policy", _policy(rules).encode()), *_SAFE]
-            for rules in (_POLICY, _DOCS_POLICY)
+            for rules in (_POLICY, _DOCS_POLICY, _REPORT_POLICY)
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         added = self._docs if scope["path"].startswith("/docs") else self._usual
+        if scope["path"].startswith(replays.PATH):
+            added = self._reports
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -5,11 +5,20 @@ them.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.generation import Manifest
-from serving.index.store import Pointer, Release, environments, point, read_manifest, read_pointer, verify
+from serving.index.store import (
+    Pointer,
+    Release,
+    environments,
+    left_by,
+    point,
+    read_manifest,
+    read_pointer,
+    verify,
+)
 from serving.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -64,18 +73,27 @@ def promote(store: ObjectStore, environment: str, generation: str, who: str, why
     """Make a generation live that was live here or in another environment, its files verified before.
 
     One that is live already is left as it is. Raises ``BadInput`` for one that passed no gates, ``NotFound``,
-    ``Unverified`` or ``Conflict``.
+    ``Unverified`` or ``Conflict``, this also for one that another environment rolled back from.
     """
     seen = read_pointer(store, environment)
     manifest = read_manifest(store, generation)
     if seen.pointer is not None and seen.pointer.live.generation == generation:
         return seen.pointer
-    if generation not in _released(store):
+    elsewhere = _elsewhere(store, environment)
+    here = seen.pointer.history if seen.pointer is not None else ()
+    if generation not in {
+        release.generation for history in (here, *elsewhere.values()) for release in history
+    }:
         raise BadInput(
             f"generation {generation} was never live, so it passed no gates; the pipeline releases it"
         )
+    _refuse_left(elsewhere, generation)
     verify_files(store, manifest)
-    return point(store, environment, manifest, who, why, seen)
+
+    def agree() -> None:
+        _refuse_left(_elsewhere(store, environment), generation)
+
+    return point(store, environment, manifest, who, why, seen, agree=agree)
 
 
 def verify_files(store: ObjectStore, manifest: Manifest) -> None:
@@ -84,14 +102,27 @@ def verify_files(store: ObjectStore, manifest: Manifest) -> None:
         verify(store, segment)
 
 
-def _released(store: ObjectStore) -> set[str]:
-    """What is remembered to have been live anywhere; nothing of an environment that cannot be read."""
-    found: set[str] = set()
-    for environment in environments(store):
+def _elsewhere(store: ObjectStore, environment: str) -> dict[str, tuple[Release, ...]]:
+    """The releases that every other environment remembers, by its name; none of one that cannot be read."""
+    found: dict[str, tuple[Release, ...]] = {}
+    for other in environments(store):
+        if other == environment:
+            continue
         try:
-            pointer = read_pointer(store, environment).pointer
+            pointer = read_pointer(store, other).pointer
         except Unverified as error:
             log.warning("%s", error)
             continue
-        found |= {release.generation for release in pointer.history} if pointer else set()
+        if pointer is not None:
+            found[other] = pointer.history
     return found
+
+
+def _refuse_left(elsewhere: Mapping[str, Sequence[Release]], generation: str) -> None:
+    """Raises ``Conflict`` for one that was rolled back from, and is not live there again since."""
+    for environment, history in elsewhere.items():
+        if (left := left_by(history, generation)) is not None:
+            raise Conflict(
+                f"{left.who} rolled {environment} back from generation {generation}: {left.why}; promote "
+                f"{history[0].generation}, which is live there, or release {generation} there again first"
+            )

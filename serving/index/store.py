@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -110,14 +110,17 @@ def to_go_back_to(releases: Sequence[Release], keep: int) -> list[str]:
     return found
 
 
-def left(pointer: Pointer | None, generation: str) -> bool:
-    """Whether somebody went back from ``generation`` since it was last made live, as far as is remembered."""
-    for release in pointer.history if pointer else ():
+def left_by(releases: Sequence[Release], generation: str) -> Release | None:
+    """The roll-back by which ``generation`` was left last; None where it was made live again since.
+
+    ``releases`` are those of one environment, the latest first.
+    """
+    for release in releases:
         if release.generation == generation:
-            return False
+            return None
         if release.rolled_back_from == generation:
-            return True
-    return False
+            return release
+    return None
 
 
 def changing(store: ObjectStore) -> AbstractContextManager[None]:
@@ -149,16 +152,19 @@ def point(
     seen: PointerAt,
     rolled_back_from: str | None = None,
     on_trial: bool = False,
+    agree: Callable[[], object] = lambda: None,
 ) -> Pointer:
     """Make ``manifest`` live if ``seen`` is still the state of ``environment``; the new pointer.
 
-    Verifies nothing: ``imgsearch_assets.release.publish`` does. Raises ``NotFound`` when it was pruned,
+    Verifies nothing: ``imgsearch_assets.release.publish`` does. ``agree`` is called while no pointer of any
+    environment can be moved; nothing is made live when it raises. Raises ``NotFound`` when it was pruned,
     ``Conflict`` when another publisher was first.
     """
-    if not who or not why:
+    if not who.strip() or not why.strip():
         raise BadInput("a release says who makes it and why")
     earlier = seen.pointer.history if seen.pointer else ()
     with changing(store):
+        agree()
         release = Release(
             generation=manifest.id,
             manifest_sha256=manifest_sha256(store, manifest.id),

@@ -1,8 +1,11 @@
 """Whatever operators can be told has its section in docs/operations.md, and its links lead somewhere."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import typer
 
@@ -58,6 +61,18 @@ def test_its_commands_and_their_options_exist() -> None:
             command = command.commands[left.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"imgsearch {words}{rest}"
+
+
+def test_the_home_of_dagster_is_made_as_it_says(tmp_path: Path) -> None:
+    section = PAGE.partition("\n## Rebuild from nothing\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```sh\n(.+?)```", section, re.DOTALL)
+    made, last = block.rsplit("\n", 2)[:2]
+    assert last == "dagster dev -w workspace.yaml"
+    told = os.environ | {"HOME_DIR": str(tmp_path / "new")}
+    subprocess.run(["bash", "-euc", made], cwd=ROOT, env=told, check=True)
+    home = tmp_path / "new" / "dagster"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert type(instance.run_launcher).__name__ == "LocalRunLauncher"
 
 
 def _commands() -> str:

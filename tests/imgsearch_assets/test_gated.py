@@ -252,8 +252,9 @@ def test_a_person_lets_a_gate_pass_once_with_who_and_why(
     with pytest.raises(RefreshFailed) as failed:
         run_refresh()
     assert str(failed.value) == (
-        "gate few_removed failed: 2 of 6 live products removed, at most 1 allowed; what is live stays. "
-        "If it is meant: imgsearch release waive few_removed --why ..., then start the job refresh"
+        "gate few_removed failed: 2 of 6 live products removed, at most 1 allowed; if it is meant: "
+        f"imgsearch release waive few_removed --home {shop.home} --environment local --why ..., then start "
+        "the job refresh"
     )
     home = ["--home", str(shop.home)]
     waiving = ["release", "waive", "few_removed", "coverage", *home, "--why", "end of season"]

@@ -67,3 +67,15 @@ def test_neighbours_are_a_row_a_query() -> None:
     image = opened(neighbours([(BLACK, Box.whole(), [BLACK, BLACK]), (BLACK, Box.whole(), [])]))
     assert image.width == 3 * TILE + 4 * 4
     assert image.height == 2 * TILE + 3 * 4
+
+
+def test_a_query_has_its_label() -> None:
+    rows = [(BLACK, Box.whole(), [BLACK]), (BLACK, Box.whole(), [BLACK])]
+    plain, labelled = (
+        np.asarray(opened(neighbours(rows, said))) for said in ((), ("before: p1", "after: p1"))
+    )
+    below = [(4 + TILE * (row + 1) + 4 * row - 15, 4 + TILE * (row + 1) + 4 * row) for row in (0, 1)]
+    for top, bottom in below:
+        edge = (slice(top, bottom), slice(4, 4 + TILE))
+        assert labelled[edge].mean() > plain[edge].mean() + 20
+    assert np.array_equal(labelled[:, 4 + TILE + 4 :], plain[:, 4 + TILE + 4 :])

@@ -124,6 +124,10 @@ def test_too_much_churn_is_seen_and_needs_a_waiver(shop: Shop, environment: Envi
     )
     assert said["report"] == str(shop.store.local_path(f"reports/replay/{second}/{first}.html"))
     assert "](data:image/jpeg;base64,/9j/" in said["what_changes_most"]
+    assert "page" not in said
+    address = {"admin_url": "https://admin.example/"}
+    told = Environment(PipelineSettings.model_validate(address), environment.serving)
+    assert metadata(replayed(told))["page"] == f"https://admin.example/v1/admin/replays/{second}/{first}"
 
     refused = promoted(environment, **APPROVED)
     assert f"generation {second} stays out of production: replay_overlap: overlap@10" in failure(refused)

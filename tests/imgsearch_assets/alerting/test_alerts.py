@@ -68,6 +68,26 @@ def test_for_slack() -> None:
     }
 
 
+def test_the_runbook_is_a_link_where_it_is_known_where_people_read_it() -> None:
+    page = "https://git.example/docs/operations.md"
+    alert = Alert("begun", LATE, 0, 0, *HERE, page)
+    assert alert.json()["runbook"] == f"{page}#late-ann_index"
+    (said,) = alert.slack()["blocks"][1]["elements"]
+    assert said["text"] == (
+        f"<http://dagster/runs/0a1b2c3d-run|run 0a1b2c3d>  ·  <{page}#late-ann_index|what to do>"
+    )
+
+
+def test_another_cause_is_a_message_of_its_own() -> None:
+    changed = Alert.changed(LATE, 1.0, 2.5, *HERE)
+    assert changed.json() | {"facts": {}} == Alert("begun", LATE, 1.0, 2.5, *HERE).json() | {
+        "facts": {},
+        "id": "late/ann_index@1.000/changed@2.500",
+        "event": "changed",
+        "title": "ann_index is late, now for another reason",
+    }
+
+
 def test_a_long_reason_is_cut_to_what_slack_takes() -> None:
     trouble = Trouble(
         Kind.FAILED, "ann_index", "a run failed", dict.fromkeys(("reason", "effect"), "<" * 5_000)

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
 from serving.errors import Unauthenticated
+from serving.identity.keys import Key
 from serving.identity.store import read_keys
 from serving.object_store import LocalObjectStore
 
@@ -21,6 +22,10 @@ def home(tmp_path: Path) -> list[str]:
 def holder(home: list[str], told: str, scope: str, environment: str = "local") -> str:
     known = read_keys(LocalObjectStore(Path(home[1]) / "objects"), environment)
     return known.holder(told, scope, time.time()).id
+
+
+def keys(home: list[str]) -> tuple[Key, ...]:
+    return read_keys(LocalObjectStore(Path(home[1]) / "objects"), "local").keys
 
 
 def test_a_key_from_the_first_day_to_the_last(home: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +48,12 @@ def test_a_key_from_the_first_day_to_the_last(home: list[str], monkeypatch: pyte
     turned = run(app, ["keys", "rotate", key_id, *home, "--grace-s", "60"])
     assert holder(home, turned.stdout.strip(), "search") == holder(home, told, "search") == key_id
     assert turned.stderr.endswith("the old secret works for 60 s more\n")
+    (earlier,) = [key.earlier for key in keys(home) if key.id == key_id]
+    assert earlier is not None
+    until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(earlier.until))
+    monkeypatch.setenv("COLUMNS", "250")
+    assert f"│ active; the old secret too, until {until} │" in run(app, ["keys", "list", *home]).output
+    monkeypatch.setenv("COLUMNS", "160")
     gone = run(app, ["keys", "revoke", key_id, *home])
     assert (gone.exit_code, gone.output) == (0, f"{key_id} is revoked in local\n")
     with pytest.raises(Unauthenticated, match="was revoked"):

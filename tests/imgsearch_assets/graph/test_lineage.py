@@ -40,5 +40,23 @@ def test_a_column_is_followed_to_the_table_of_the_retailer() -> None:
     assert lineage.deps_by_column["vectors"] == [dg.TableColumnDep("ann_index", "vector")]
 
 
+def test_a_column_says_in_words_what_it_is_made_from() -> None:
+    said = {
+        (asset, column.name): column.description
+        for asset in SCHEMAS
+        for column in table_metadata(asset)["dagster/column_schema"].columns
+    }
+    assert said["ann_index", "price"] == "In the smallest unit of the currency. From product_snapshot.price."
+    assert said["ann_index", "picture_group"] == (
+        "Products that have a picture in common, named by one of them. From item_embeddings.sha256, "
+        "item_embeddings.vector."
+    )
+    assert said["product_sightings", "detail"] == (
+        "What about the row is wrong. From any column of product_snapshot."
+    )
+    assert said["product_sightings", "run"] == "The run that saw it."
+    assert said["products", "price"] == "In the smallest unit of the currency."
+
+
 def test_a_model_is_no_table() -> None:
     assert table_metadata("item_detector") == {}

@@ -16,9 +16,10 @@ import pytest
 
 from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
 from imgsearch_assets.features.rows import fill_feature_store
+from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.local.installation import python_module
 from imgsearch_assets.local.processes import ProcessGroup, free_port
-from imgsearch_assets.release.publish import history, publish, status
+from imgsearch_assets.release.publish import history, publish, rollback, status
 from imgsearch_assets.release.rollout import Candidate, Released, candidate, promote, release
 from serving.cache.features import FeatureStore
 from serving.errors import BadInput, Conflict, NotFound, Unverified
@@ -329,6 +330,38 @@ def test_production_gets_the_very_files_of_staging(site: Site, production: Envir
     assert done.heard is not None
     assert keys(site) == before
     assert store.get(found.report.page_key) == page
+
+
+@pytest.mark.parametrize("when", ["before", "while it is gated"])
+def test_what_staging_went_back_from_meanwhile_is_not_promoted(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    store, told = shop.store, Environment(PipelineSettings(), read_environment().serving)
+    first, second = shop.several(2)
+    for manifest in (first, second):
+        publish(store, "local", manifest.id, "test", "test")
+    found = candidate(store, told, "local", "production")
+
+    def back() -> None:
+        rollback(store, "local", "op", "its shoes are wrong")
+
+    if when == "before":
+        back()
+    else:
+        monkeypatch.setattr(
+            "imgsearch_assets.release.publish.run_gates", lambda *of: (run_gates(*of), back())[0]
+        )
+    with pytest.raises(Conflict) as error:
+        promote(store, told, found, "production", "anna", "looks good")
+    assert str(error.value) == (
+        f"generation {second.id} is live in local no longer: {first.id} is (op rolled back from {second.id}: "
+        f"its shoes are wrong); look at that one and promote it, or release {second.id} in local again first"
+    )
+    assert status(store, "production") is None
+
+    monkeypatch.undo()
+    publish(store, "local", second.id, "test", "mended")
+    assert promote(store, told, found, "production", "anna", "good").pointer.live.generation == second.id
 
 
 def test_a_key_that_is_not_taken_is_told(site: Site, production: Environment) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from imgsearch_assets.sample import change as module
 from imgsearch_assets.sample.catalogue import Sample, open_sample, photos_sample
-from imgsearch_assets.sample.change import add_bad_rows, change_catalogue, huge_png
-from serving.errors import BadImage, Unavailable
+from imgsearch_assets.sample.change import add_bad_rows, change_catalogue, huge_png, sell_out
+from serving.errors import BadImage, NotFound, Unavailable
 from serving.images.decode import inspect
 
 PRODUCTS, PORT = 6, 8123  # of the sample in conftest.py
@@ -50,6 +50,18 @@ def test_products_are_added_removed_and_photographed_anew(sample: Sample) -> Non
             key: value for key, value in after[product_id].items() if key not in ("image_urls", "updated_at")
         }
         assert same.items() <= before[product_id].items()
+
+
+def test_products_are_sold_out_and_nothing_else_changes(sample: Sample) -> None:
+    before = rows_of(sample)
+    name = before[0]["product_id"]
+    with pytest.raises(NotFound, match=r"catalogue.duckdb has no product P999999$"):
+        sell_out(sample, [name, "P999999"])
+    assert rows_of(sample) == before
+    sell_out(sample, [name])
+    assert rows_of(sample) == [
+        row | {"in_stock": row["in_stock"] and row["product_id"] != name} for row in before
+    ]
 
 
 def test_added_products_are_new_ones_every_time(sample: Sample) -> None:

@@ -237,7 +237,13 @@ async def test_a_catalogue_that_cannot_be_read_is_told_when_it_stays_so(
         f"the catalogue {platform.catalogue} cannot be read as Parquet"
     )
     assert webhook.taken[0]["runbook"] == "docs/operations.md#catalogue-unreadable"
+    platform.catalogue.unlink()
+    for _ in range(5):
+        await platform.look()
+    assert webhook.titles[1:] == ["the catalogue cannot be read, now for another reason"]
+    assert webhook.taken[1]["facts"]["reason"].startswith(f"there is no catalogue {platform.catalogue}")
+    assert [webhook.taken[1][name] for name in ("event", "since")] == ["changed", webhook.taken[0]["since"]]
     platform.write()
     for _ in range(2):
         await platform.look()
-    assert webhook.titles[1:] == ["the catalogue can be read again"]
+    assert webhook.titles[2:] == ["the catalogue can be read again"]

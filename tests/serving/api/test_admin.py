@@ -162,6 +162,55 @@ def test_milvus_is_released_by_hand(shop: Any, tmp_path: Path, key: tuple[str, s
         )
 
 
+BEFORE, AFTER = "a" * 16, "b" * 16
+REPLAY = f"/v1/admin/replays/{AFTER}/{BEFORE}"
+
+
+def test_a_browser_opens_the_page_of_a_replay_with_the_key_as_a_password(
+    shop: Any, tmp_path: Path, key: tuple[str, str]
+) -> None:
+    shop.store.put(f"reports/replay/{AFTER}/{BEFORE}.html", b"<!doctype html><title>Replay</title>")
+    with TestClient(create_admin(Settings(home=tmp_path), Metrics())) as browser:
+        asked = browser.get(REPLAY)
+        assert told(asked)[:2] == (401, "unauthenticated")
+        assert asked.headers["www-authenticate"] == (
+            'Basic realm="imgsearch: an API key as the password", charset="UTF-8"'
+        )
+        page = browser.get(REPLAY, auth=("anna", key[1]))
+        assert (page.status_code, page.text) == (200, "<!doctype html><title>Replay</title>")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["content-security-policy"] == (
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+            "form-action 'none'; frame-ancestors 'none'"
+        )
+        for wrong in ("Basic ?", "Basic /w==", "Digest x"):
+            assert browser.get(REPLAY, headers={"Authorization": wrong}).status_code == 401
+        _, searcher = create(shop.store, "local", "app", ["search"])
+        assert browser.get(REPLAY, auth=("app", searcher)).status_code in (401, 403)
+        # What changes something is not done with what a browser sends by itself.
+        for other in (
+            browser.get("/v1/admin/keys", auth=("anna", key[1])),
+            browser.post(REPLAY, auth=("", key[1])),
+        ):
+            assert other.status_code == 401
+            assert other.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_page_of_a_replay_that_is_not_there_or_none_of_ours(admin: TestClient, shop: Any) -> None:
+    assert told(admin.get(REPLAY)) == (
+        404,
+        "not_found",
+        f"nobody compared generation {AFTER} with {BEFORE}, or its page is pruned",
+    )
+    assert told(admin.get(f"/v1/admin/replays/{AFTER}/..%2Fkeys"))[0] in (404, 422)
+    shop.store.put(f"reports/replay/{AFTER}/{BEFORE}.html", bytes(5 * 2**20 + 1))
+    assert told(admin.get(REPLAY)) == (
+        500,
+        "unverified",
+        f"reports/replay/{AFTER}/{BEFORE}.html has 5,242,881 bytes, at most 5,242,880 are shown; remove it",
+    )
+
+
 def test_a_body_is_small(admin: TestClient) -> None:
     reply = admin.post("/v1/admin/keys", content=b" " * 70_000)
     assert told(reply) == (400, "bad_input", "the body has more than 65,536 bytes")

@@ -109,7 +109,7 @@ def test_every_route_with_every_kind_of_key(
                     key_id = "" if key is None else key[5:17]
                     assert error_of(reply) == (status, code, said.format(id=key_id, scope=scope))
     assert free <= walked
-    assert len(walked) == len(free) + (6 if scope == "search" else 9)
+    assert len(walked) == len(free) + (6 if scope == "search" else 10)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from serving.errors import BadInput, NotFound, Unverified
+from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.index.release import promote, rollback, verify_files
 from serving.index.store import point, pointer_key, read_pointer
 
@@ -50,3 +50,19 @@ def test_a_damaged_generation_is_made_live_by_nobody(shop: Any) -> None:
     with pytest.raises(Unverified, match=f"generation {first.id} cannot be gone back to: segments/"):
         rollback(shop.store, "local", "me", "why", None, lambda found: verify_files(shop.store, found))
     assert live(shop, "local") == second.id
+
+
+def test_what_was_rolled_back_from_elsewhere_is_made_live_when_it_is_live_there_again(shop: Any) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    release(shop, "staging", first)
+    release(shop, "staging", second)
+    rollback(shop.store, "staging", "op", "wrong shoes", None, lambda _: None)
+    with pytest.raises(Conflict) as error:
+        promote(shop.store, "production", second.id, "me", "why")
+    assert str(error.value) == (
+        f"op rolled staging back from generation {second.id}: wrong shoes; promote {first.id}, which is live "
+        f"there, or release {second.id} there again first"
+    )
+    assert live(shop, "production") is None
+    release(shop, "staging", second)
+    assert promote(shop.store, "production", second.id, "me", "why").live.generation == second.id
