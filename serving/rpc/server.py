@@ -33,12 +33,12 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 # again.
 LIVE = "live"
 
-# Calls of a method that have come and that Python has not looked at yet. Of those beyond the first, gRPC
-# cancels some by itself, and beyond the second all, for far less than a refusal in Python takes: were each
-# refused with our own words, three times capacity would leave no time for any answer. Fewer would not
-# outlast a swap, when nothing is looked at for a moment; behind more, all would wait too long: ADR 7.
-# Our clients take it for what it is: ``errors.from_status``.
-_PENDING, _MOST_PENDING = 64, 96
+# Calls of a method that have come and that Python has not looked at yet. Those beyond are cancelled by gRPC itself,
+# for far less than a refusal in Python takes: were each refused with our own words, three times capacity would
+# leave no time for any answer. Fewer would not outlast a swap on a busy machine, when nothing is looked at for a
+# moment; behind more, all would wait too long: ADR 7. Our clients take it for what it is:
+# ``errors.from_status``.
+_MOST_PENDING = 96
 # Connections are closed after a while, politely, so that clients spread over new replicas.
 _MAX_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 600_000, 30_000
 
@@ -53,7 +53,7 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_permit_without_calls", 1),
         # Two processes on one port must be meant; by default the second would quietly take half the calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.server.max_pending_requests", _PENDING),
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
     )
 
