@@ -10,7 +10,7 @@ from pathlib import Path
 
 RUN_LIMIT_S = 120
 DEADLINE_S = 30  # of each call: a client of this platform always has one
-# Of the one connection of each process. Eight processes stay below what a server lets wait: ``_MOST_PENDING``.
+# Of the one connection of each process. Eight processes stay below what a server lets wait: it cancels more.
 STREAMS = 4
 
 _FINISHED = re.compile(r"finished in ([\d.]+)(us|ms|s),")
