@@ -35,8 +35,8 @@ LIVE = "live"
 
 # Calls of a method that have come and that Python has not looked at yet. Those beyond are cancelled by gRPC
 # itself, for far less than a refusal in Python takes: were each refused with our own words, three times
-# capacity would leave no time for any answer. Fewer would not outlast a swap on a busy machine, when nothing is
-# looked at for a moment; behind more, all would wait too long: ADR 7. Our clients take it for what it is:
+# capacity would leave no time for any answer. Fewer would not outlast a swap on a busy machine, when nothing
+# is looked at for a moment; behind more, all would wait too long: ADR 7. Our clients take it for what it is:
 # ``errors.from_status``.
 _MOST_PENDING = 96
 # Connections are closed after a while, politely, so that clients spread over new replicas.
