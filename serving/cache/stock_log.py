@@ -14,6 +14,7 @@ otherwise: so long, at most, a shopper was shown what was sold out.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import floor
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -121,7 +122,8 @@ class StockLog:
             for name, value in changes.items():
                 entry: dict[Any, Any] = {_PRODUCT: name, _VALUE: value}
                 if since is not None:
-                    entry[_SINCE] = f"{since:.3f}"
+                    # Whole milliseconds, as Redis's own times are: not later than what it is taken from.
+                    entry[_SINCE] = f"{floor(since * 1000) / 1000:.3f}"
                 pipe.xadd(self._log, entry, maxlen=KEPT)
             return _written(pipe)
 
