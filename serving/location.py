@@ -45,11 +45,17 @@ def parsed(text: object) -> object:
 Location = Annotated[Bucket | Path, NoDecode, BeforeValidator(parsed)]
 
 
+def place(settings: "Settings") -> Bucket | Path:
+    """Where the installation's objects are."""
+    return settings.objects or settings.home / "objects"
+
+
 def open_store(settings: "Settings") -> ObjectStore:
     """The installation's objects. Raises ``BadSettings`` where they cannot be there, saying the mend."""
-    if not isinstance(settings.objects, Bucket):
-        return LocalObjectStore(settings.objects or settings.home / "objects")
-    return _bucket(settings.objects, settings.home / "cache", settings.cache_bytes, os.getpid())
+    objects = place(settings)
+    if not isinstance(objects, Bucket):
+        return LocalObjectStore(objects)
+    return _bucket(objects, settings.home / "cache", settings.cache_bytes, os.getpid())
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from serving import tls
 from serving.errors import BadSettings, ImgsearchError
-from serving.location import open_store
+from serving.location import open_store, place
 from serving.object_store import ObjectStore
 from serving.rpc.client import Caller
 from serving.settings import Settings
@@ -87,8 +87,7 @@ def _held(service: Service, settings: Settings) -> Iterator[str]:
     except ImgsearchError as error:
         yield error.message
     except OSError as error:
-        place = settings.objects or settings.home / "objects"
-        yield f"the object store {place} cannot be read: {error.strerror or error}"
+        yield f"the object store {place(settings)} cannot be read: {error.strerror or error}"
 
 
 def _model(store: ObjectStore, name: str) -> None:
