@@ -69,22 +69,24 @@ def _parts(location: str) -> tuple[Path, str]:
     return path, table or DEFAULT_TABLE
 
 
-def _demand_columns(there: Sequence[str], path: Path) -> None:
+def demand_columns(there: Sequence[str], catalogue: object) -> None:
+    """Raise ``BadInput`` where ``catalogue`` lacks a column of the contract, or has one twice."""
     lacking = [name for name in COLUMNS if name not in there]
     if lacking:
         raise BadInput(
-            f"the catalogue {path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; "
-            f"the contract has {', '.join(COLUMNS)}: rename what is there, or make a view"
+            f"the catalogue {catalogue} lacks the column{'s' if len(lacking) > 1 else ''} "
+            f"{', '.join(lacking)}; the contract has {', '.join(COLUMNS)}: "
+            "rename what is there, or make a view"
         )
     twice = [name for name in COLUMNS if there.count(name) > 1]
     if twice:
-        raise BadInput(f"the catalogue {path} has {', '.join(twice)} twice; leave one of them out")
+        raise BadInput(f"the catalogue {catalogue} has {', '.join(twice)} twice; leave one of them out")
 
 
 def _read_parquet(path: Path, _: str, columns: Sequence[str]) -> pa.Table:
     try:
         file = pq.ParquetFile(path)
-        _demand_columns(file.schema_arrow.names, path)
+        demand_columns(file.schema_arrow.names, path)
         return file.read(list(columns))
     except pa.ArrowException as error:
         raise BadInput(f"the catalogue {path} cannot be read as Parquet: {error}") from error
@@ -99,7 +101,7 @@ def _read_csv(path: Path, _: str, columns: Sequence[str]) -> pa.Table:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file)
             header = next(lines, [])
-            _demand_columns(header, path)
+            demand_columns(header, path)
             places = [header.index(name) for name in columns]
             for fields in lines:
                 if not fields:  # an empty line
@@ -152,7 +154,7 @@ def _read_duckdb_once(path: Path, table: str, columns: Sequence[str]) -> pa.Tabl
                     f"name one with {path}::TABLE"
                 )
             relation = connection.table(f'"{table}"')
-            _demand_columns(relation.columns, path)
+            demand_columns(relation.columns, path)
             rows: pa.Table = relation.select(*columns).to_arrow_table()
             return rows
     except duckdb.IOException as error:

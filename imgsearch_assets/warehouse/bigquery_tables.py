@@ -11,6 +11,7 @@ from google.cloud.bigquery import SchemaField
 
 from imgsearch_assets.catalogue.contract import COLUMNS, PRODUCTS
 from imgsearch_assets.catalogue.diff import Difference
+from imgsearch_assets.catalogue.source import demand_columns
 from serving.errors import BadInput, BadSettings
 
 # A project of a domain is DOMAIN:PROJECT; a table of a partition or with blanks is none of ours.
@@ -52,12 +53,7 @@ class TableName:
 def check_columns(table: TableName, schema: Sequence[SchemaField]) -> None:
     """Raise ``BadInput`` for a column of the contract that lacks or has another type."""
     there = {field.name: field for field in schema}
-    lacking = [name for name in COLUMNS if name not in there]
-    if lacking:
-        raise BadInput(
-            f"the catalogue {table} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; "
-            f"the contract has {', '.join(COLUMNS)}: rename what is there, or make a view"
-        )
+    demand_columns(list(there), table)
     wrong = [
         f"{name} is {_type(there[name].field_type, there[name].mode)}, not {' or '.join(_wanted(name))}"
         for name in COLUMNS
