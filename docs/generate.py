@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from imgsearch_assets.environment import PipelineSettings
+from imgsearch_assets.settings import PipelineSettings
 from serving.settings import Settings
 
 DOCS = Path(__file__).parent

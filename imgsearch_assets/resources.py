@@ -13,10 +13,9 @@ def resources_of(environment: Environment) -> dict[str, object]:
     def io_manager(context: dg.InitResourceContext) -> ReferenceIOManager:
         return ReferenceIOManager(context.resources.store)
 
-    warehouse = environment.warehouse if environment.pipeline.catalogue else None
     return {
         "environment": environment,
-        **({} if warehouse is None else warehouse.resources),
+        **(environment.warehouse.resources if environment.pipeline.catalogue else {}),
         "store": dg.ResourceDefinition(lambda _: environment.store, description="The object store."),
         "io_manager": io_manager,
     }

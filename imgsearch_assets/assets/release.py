@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE, started_by_condition
 from imgsearch_assets.catalogue.snapshot import newest_change
-from imgsearch_assets.environment import PRODUCTION, Environment, Policy
+from imgsearch_assets.environment import PRODUCTION, Environment
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
@@ -23,6 +23,7 @@ from imgsearch_assets.release.order import newest
 from imgsearch_assets.release.publish import prune
 from imgsearch_assets.release.replay_report import Report, compared_with, recorded_queries, replay, tidy
 from imgsearch_assets.release.rollout import REPLAY, Released, candidate, promote, release
+from imgsearch_assets.settings import Policy
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified

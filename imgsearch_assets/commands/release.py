@@ -13,7 +13,6 @@ from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
 
 if TYPE_CHECKING:
-    from imgsearch_assets.environment import Environment as Told
     from imgsearch_assets.release.replay_report import Report
     from serving.object_store import ObjectStore
 
@@ -26,7 +25,9 @@ Why = Annotated[str, typer.Option(help="Kept with the release.", prompt=True)]
 
 def _kept() -> int:
     """Generations that an environment can go back to, as the pipeline is told."""
-    return _told().pipeline.keep_generations
+    from imgsearch_assets.environment import read_told
+
+    return read_told().pipeline.keep_generations
 
 
 @app.command()
@@ -93,25 +94,17 @@ def promote(
 
     Shows first what that changes; goes back by itself when those who serve it do not serve it well.
     """
+    from imgsearch_assets.environment import read_told
     from imgsearch_assets.release.rollout import candidate, promote
 
     with one_sentence():
-        store, told = objects_of(home), _told()
+        store, told = objects_of(home), read_told()
         found = candidate(store, told, source, to)
         typer.echo(_replayed(store, found.report))
         if not yes:
             typer.confirm(f"make {found.generation} live in {to}?", abort=True)
         released = promote(store, told, found, to, getpass.getuser(), why, frozenset(waive or ()))
         typer.echo(f"{released.pointer.live.generation} is live in {to}: {released.verified}")
-
-
-def _told() -> "Told":
-    """What the pipeline is told of environments; a catalogue is not needed here."""
-    from imgsearch_assets.environment import Environment as Told
-    from imgsearch_assets.environment import PipelineSettings
-    from serving.settings import read, read_settings
-
-    return Told(read(PipelineSettings), read_settings())
 
 
 def _replayed(store: "ObjectStore", report: "Report | None") -> str:

@@ -11,9 +11,10 @@ from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 from imgsearch_assets.catalogue.contract import PRODUCTS
 from imgsearch_assets.catalogue.snapshot import products_key
 from imgsearch_assets.definitions import PROMOTE, build_definitions
-from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
+from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.references import Built
 from imgsearch_assets.release.publish import publish, rollback, status
+from imgsearch_assets.settings import PipelineSettings
 from imgsearch_assets.tables import parquet_bytes
 from tests.conftest import Shop
 

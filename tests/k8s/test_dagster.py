@@ -14,7 +14,8 @@ from dagster import DagsterInstance
 from dagster._config import validate_config
 from dagster._config.field_utils import Shape
 
-from imgsearch_assets.environment import PipelineSettings, read_environment
+from imgsearch_assets.environment import read_environment
+from imgsearch_assets.settings import PipelineSettings
 from serving.identity.keys import made
 from serving.settings import Settings
 from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, rendered

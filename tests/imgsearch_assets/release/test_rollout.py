@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
+from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.gates.generation import run_gates
 from imgsearch_assets.local.installation import python_module
 from imgsearch_assets.local.processes import ProcessGroup, free_port
 from imgsearch_assets.release.publish import history, publish, rollback, status
 from imgsearch_assets.release.rollout import Candidate, Released, candidate, promote, release
+from imgsearch_assets.settings import PipelineSettings
 from serving.cache.features import FeatureStore
 from serving.errors import BadInput, Conflict, NotFound, Unverified
 from serving.identity.store import create
