@@ -16,13 +16,20 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
-from prometheus_client import CollectorRegistry, start_http_server
 
 from serving.errors import BadSettings
 from serving.location import open_store
 from serving.rpc.server import Server, until_told_to_stop
 from serving.settings import Settings
-from serving.telemetry import FolderMetrics, IndexMetrics, ModelMetrics, PassMetrics, RpcMetrics, StockMetrics
+from serving.telemetry import (
+    FolderMetrics,
+    IndexMetrics,
+    ModelMetrics,
+    PassMetrics,
+    RpcMetrics,
+    StockMetrics,
+    show,
+)
 from serving.tracing import Tracing
 
 Ready = Callable[[str], None]
@@ -173,7 +180,8 @@ async def api(settings: Settings, port: int, metrics_port: int | None, ready: Re
     _say_if_open(settings)
     public = create_app(settings)
     fronts = [Front(public, settings, port, ready)]
-    _show(public.state.metrics.registry, settings, metrics_port)
+    if metrics_port is not None:
+        show(public.state.metrics.registry, settings.host, metrics_port)
     if settings.admin_port is not None:
         from serving.api.admin import create_admin
 
@@ -202,22 +210,12 @@ async def _listen(
     address = await server.start(port)
     FolderMetrics(metrics.registry, settings.home.absolute())
     try:
-        _show(metrics.registry, settings, metrics_port)
+        if metrics_port is not None:
+            show(metrics.registry, settings.host, metrics_port)
     except BadSettings:
         await server.drain()
         raise
     return address
-
-
-def _show(registry: CollectorRegistry, settings: Settings, port: int | None) -> None:
-    """What ``registry`` counts, to Prometheus. Raises ``BadSettings`` where it cannot listen."""
-    if port is None:
-        return
-    try:
-        start_http_server(port, settings.host, registry)
-    except OSError as error:
-        where = f"{settings.host}:{port}"
-        raise BadSettings(f"cannot listen on {where} for metrics: {error.strerror}") from None
 
 
 async def _until_stopped(server: Server, follow: Coroutine[Any, Any, None]) -> None:

@@ -21,11 +21,20 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    start_http_server,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from serving.errors import BadSettings
 from serving.redaction import Redaction
 
 REQUEST_ID = "x-request-id"
@@ -191,6 +200,14 @@ def process_registry() -> CollectorRegistry:
     registry.register(RecordFigures())
     Info("imgsearch_build", "Which release this is.", registry=registry).info({"version": VERSION})
     return registry
+
+
+def show(registry: CollectorRegistry, host: str, port: int) -> None:
+    """What ``registry`` counts, to Prometheus. Raises ``BadSettings`` where it cannot listen."""
+    try:
+        start_http_server(port, host, registry)
+    except OSError as error:
+        raise BadSettings(f"cannot listen on {host}:{port} for metrics: {error.strerror}") from None
 
 
 class RpcMetrics:

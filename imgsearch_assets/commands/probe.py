@@ -33,23 +33,23 @@ def probe(
 
     The API key is IMGSEARCH_STAGING_KEY or IMGSEARCH_PRODUCTION_KEY, as of whoever verifies a release.
     """
-    from imgsearch_assets.environment import Environment, PipelineSettings
+    from imgsearch_assets.environment import read_told
     from imgsearch_assets.trial.probe import Probe, ProbeMetrics
     from serving.errors import BadSettings
-    from serving.settings import read, read_settings
+    from serving.telemetry import show
 
     if metrics_port is not None and every is None:
         raise typer.BadParameter("--metrics-port is for a probe that stays: add --every")
     with one_sentence():
-        serving = read_settings()
-        witnesses = Environment(read(PipelineSettings), serving).witnesses(environment)
+        told = read_told()
+        witnesses = told.witnesses(environment)
         api_url = url or witnesses.api_url
         if api_url is None:
             raise BadSettings(f"no public API of {environment} is named: give --url")
         looking = Probe(objects_of(home), environment, api_url, witnesses.caller.key, deadline)
         metrics = ProbeMetrics()
         if metrics_port is not None:
-            metrics.show(serving.host, metrics_port)
+            show(metrics.registry, told.serving.host, metrics_port)
         while True:
             probed = looking.look()
             metrics.saw(probed)

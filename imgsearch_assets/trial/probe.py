@@ -5,11 +5,11 @@ import json
 import time
 from dataclasses import asdict, astuple, dataclass
 
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Gauge
 
 from imgsearch_assets.trial.golden import kept_golden
 from imgsearch_assets.trial.smoke import Golden, Smoke, ask
-from serving.errors import BadSettings, ImgsearchError, NotFound, Unverified
+from serving.errors import ImgsearchError, NotFound, Unverified
 from serving.index.store import read_pointer
 from serving.object_store import ObjectStore
 
@@ -108,13 +108,6 @@ class ProbeMetrics:
         self._longest = Gauge(
             "imgsearch_probe_longest_seconds", "Of the answers of the last look.", registry=self.registry
         )
-
-    def show(self, host: str, port: int) -> None:
-        """Raises ``BadSettings`` where it cannot listen."""
-        try:
-            start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise BadSettings(f"cannot listen on {host}:{port} for metrics: {error.strerror}") from None
 
     def saw(self, probed: Probed) -> None:
         self._right.set(probed.right)

@@ -10,12 +10,13 @@ import httpx
 import numpy as np
 import pytest
 
-from imgsearch_assets.environment import Environment, PipelineSettings, read_environment
+from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.local.installation import python_module
 from imgsearch_assets.local.processes import ProcessGroup, free_port
 from imgsearch_assets.release.publish import prune, publish
 from imgsearch_assets.release.rollout import release
+from imgsearch_assets.settings import PipelineSettings
 from imgsearch_assets.trial.golden import golden_key, kept_golden
 from imgsearch_assets.trial.probe import Probe, ProbeMetrics
 from imgsearch_assets.trial.smoke import golden_of
@@ -23,6 +24,7 @@ from serving.cache.features import FeatureStore
 from serving.errors import BadSettings, Unverified
 from serving.index.artifact import load
 from serving.index.store import read_manifest
+from serving.telemetry import show
 from tests.conftest import Shop
 from tests.redis_process import RedisProcess
 
@@ -165,10 +167,10 @@ def test_figures_say_what_was_seen(site: Site) -> None:
         assert metrics.registry.get_sample_value("imgsearch_probe_right") == right
         assert (metrics.registry.get_sample_value("imgsearch_probe_timestamp_seconds") or 0) > 1.7e9
     port = free_port()
-    metrics.show("127.0.0.1", port)
+    show(metrics.registry, "127.0.0.1", port)
     assert "imgsearch_probe_longest_seconds" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
     with pytest.raises(BadSettings) as error:
-        metrics.show("127.0.0.1", port)
+        show(metrics.registry, "127.0.0.1", port)
     assert str(error.value) == f"cannot listen on 127.0.0.1:{port} for metrics: Address already in use"
 
 
