@@ -85,6 +85,7 @@ def _dagster(page: Page, dagster: str) -> None:
     page.get_by_text("golden_queries").first.wait_for()
     page.wait_for_timeout(2000)
     _keep(page, "checks")
+    page.set_viewport_size({"width": 1440, "height": 2000})  # a dialog that scrolls is cut
     for asset, picture in (("item_detections", "boxes"), ("ann_index", "neighbours")):
         page.goto(f"{dagster}/assets/{asset}?view=overview")
         page.locator("tr", has=page.get_by_text(picture, exact=True)).get_by_text("[Show Markdown]").click()
