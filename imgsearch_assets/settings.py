@@ -67,6 +67,11 @@ class PipelineSettings(WarehouseSettings):
         ge=1,
         description="Generations of the index that every environment can go back to; older ones are pruned.",
     )
+    keep_snapshots_days: int = Field(
+        30,
+        ge=1,
+        description="How long what the catalogue was seen with is kept; longer what a generation was made of.",
+    )
     production_release: Policy = Field(
         "approval",
         description="Whether somebody starts the job `promote`, or production follows staging by itself.",
