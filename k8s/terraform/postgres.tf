@@ -22,6 +22,11 @@ resource "google_sql_database_instance" "dagster" {
       # Dagster's driver asks for TLS by itself where it is offered.
       ssl_mode = "ENCRYPTED_ONLY"
     }
+    # Runs that wait for each other's locks are worth a line.
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
     backup_configuration {
       enabled                        = true
       start_time                     = "03:00"

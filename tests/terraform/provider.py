@@ -1,8 +1,7 @@
 """A Google provider that knows what may be said to the real one, and makes nothing.
 
-Terraform asks a provider for its schemas and then for a plan of each resource; this one has the schemas of the
-real one (google_schema.json) and plans exactly what it is told, with everything that only Google knows left
-unknown. So `terraform validate` and `terraform plan` are Terraform's own, without a network or an account.
+Terraform asks a provider for its schemas and then for a plan of each resource; this one has the schemas of
+the real one (google_schema.json) and plans exactly what it is told; what only Google knows is unknown. So `terraform validate` and `terraform plan` are Terraform's own, without a network or an account.
 """
 
 import json

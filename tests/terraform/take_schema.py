@@ -3,8 +3,8 @@
     pip download --no-deps cdktn-provider-google==VERSION
     python -m tests.terraform.take_schema cdktn_provider_google-VERSION-py3-none-any.whl
 
-writes google_schema.json, in the form of `terraform providers schema -json`. Run it after k8s/terraform begins
-to use another kind of resource, or another version of the provider.
+writes google_schema.json, in the form of `terraform providers schema -json`. Run it after k8s/terraform
+begins to use another kind of resource, or another version of the provider.
 """
 
 import io
