@@ -1,7 +1,8 @@
 """A Google provider that knows what may be said to the real one, and makes nothing.
 
 Terraform asks a provider for its schemas and then for a plan of each resource; this one has the schemas of
-the real one (google_schema.json) and plans exactly what it is told; what only Google knows is unknown. So `terraform validate` and `terraform plan` are Terraform's own, without a network or an account.
+the real one (google_schema.json) and plans exactly what it is told; what only Google knows is unknown. So
+`terraform validate` and `terraform plan` are Terraform's own, without a network or an account.
 """
 
 import json

@@ -35,6 +35,72 @@ def test_prometheus_takes_every_query(alerts: dict[str, Any], promtool: Tool, tm
     assert f"SUCCESS: {len(alerts)} rules found" in promtool("check", "rules", file)
 
 
+_URL = 'monitored_resource="uptime_url", host="search.example.com"'
+_PASSED = "monitoring_googleapis_com:uptime_check_check_passed{" + _URL + ', checker_location="%s"}'
+_WAITING = "pubsub_googleapis_com:subscription_%s{subscription_id="
+# Of each alert: what is well for hours, and what has it told.
+_CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "OutsideCannotReach": (
+        {_PASSED % "usa": "0x200", _PASSED % "eur": "1x200", _PASSED % "apac": "1x200"},
+        {_PASSED % "usa": "0x200", _PASSED % "eur": "0x200", _PASSED % "apac": "1x200"},
+    ),
+    "CertificateEnds": (
+        {f"monitoring_googleapis_com:uptime_check_time_until_ssl_cert_expires{{{_URL}}}": "30x200"},
+        {f"monitoring_googleapis_com:uptime_check_time_until_ssl_cert_expires{{{_URL}}}": "13x200"},
+    ),
+    "FiguresStopped": (
+        {'imgsearch_api_requests_in_work{namespace="imgsearch-production"}': "0x200"},
+        {'imgsearch_api_requests_in_work{namespace="imgsearch-staging"}': "0x200"},
+    ),
+    "RedisNoRoom": (
+        {'redis_googleapis_com:stats_memory_usage_ratio{instance_id="r"}': "0.85x200"},
+        {'redis_googleapis_com:stats_memory_usage_ratio{instance_id="r"}': "0.95x200"},
+    ),
+    "NatPortsUsedUp": (
+        {'router_googleapis_com:nat_nat_allocation_failed{gateway_name="imgsearch"}': "0x200"},
+        {'router_googleapis_com:nat_nat_allocation_failed{gateway_name="imgsearch"}': "1x200"},
+    ),
+    "DeadLetters": (
+        {_WAITING % "num_undelivered_messages" + '"imgsearch-catalogue"}': "9x200"},
+        {_WAITING % "num_undelivered_messages" + '"imgsearch-catalogue-dead"}': "1x200"},
+    ),
+    "MessagesWait": (
+        {_WAITING % "oldest_unacked_message_age" + '"imgsearch-catalogue"}': "600x200"},
+        {_WAITING % "oldest_unacked_message_age" + '"imgsearch-catalogue"}': "0+60x200"},
+    ),
+    "DagsterDatabaseFull": (
+        {'cloudsql_googleapis_com:database_disk_utilization{database_id="d"}': "0.5x200"},
+        {'cloudsql_googleapis_com:database_disk_utilization{database_id="d"}': "0.95x200"},
+    ),
+}
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["well", "told"])
+@pytest.mark.parametrize("name", _CASES)
+def test_it_is_told_when_it_should_be_and_not_otherwise(
+    alerts: dict[str, Any], promtool: Tool, tmp_path: Path, name: str, told: bool
+) -> None:
+    assert _CASES.keys() == alerts.keys()
+    asked = _asked(alerts[name])
+    rule = {"alert": name, "expr": asked["query"], "for": asked["duration"]}
+    groups = {"groups": [{"name": "cloud", "rules": [rule]}]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(groups))
+    series = [{"series": key, "values": values} for key, values in _CASES[name][told].items()]
+    count = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
+    asking = {"expr": count, "eval_time": "3h", "exp_samples": [{"value": int(told)}]}
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [asking]}
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(whole))
+    promtool("test", "rules", tmp_path / "test.yaml")
+
+
+def test_the_nat_is_told_of_by_what_it_drops_too(alerts: dict[str, Any]) -> None:
+    query = _asked(alerts["NatPortsUsedUp"])["query"]
+    assert (
+        'rate(router_googleapis_com:nat_dropped_sent_packets_count{reason="OUT_OF_RESOURCES"}[5m])' in query
+    )
+
+
 def test_every_figure_is_one_that_the_documents_name(alerts: dict[str, Any]) -> None:
     known = foreign()
     for name, alert in alerts.items():

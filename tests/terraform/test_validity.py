@@ -93,3 +93,12 @@ def test_the_ports_of_the_nat_are_reckoned_right() -> None:
 def test_no_secret_is_written_down() -> None:
     written = "".join(path.read_text() for path in Path(TERRAFORM).rglob("*.tf*"))
     assert not re.search(r"auth_string|google_sql_user|password\s*=|secret_data|private_key", written)
+
+
+def test_the_readme_names_every_file_and_says_where_every_output_goes(plan: Plan) -> None:
+    readme = (TERRAFORM / "README.md").read_text()
+    files = {path.name for path in TERRAFORM.glob("*.tf")}
+    assert {name for name in files if f"`{name}`" not in readme} == {"versions.tf"}
+    assert {
+        name for name in plan.outputs if f"`{name}`" not in readme and f"output {name}`" not in readme
+    } == set()
