@@ -19,8 +19,8 @@ WANTED: dict[str, tuple[str, ...]] = {
     "fill": (),
     "footprint": (),
     "diff": ("--rounds", "1"),
-    "rpc": ("--rounds", "3"),
-    "fastpath": ("--rounds", "3", "--seconds", "5"),
+    "rpc": ("--n", "100000", "--rounds", "3", "--seconds", "2"),
+    "fastpath": ("--products", "100", "--rounds", "1", "--seconds", "5"),
 }
 
 
