@@ -51,7 +51,7 @@ class Production:
         """What is released, and everything that a replica could be told to load."""
         store = objects_of(self.shop.home)
         return status(store, "local"), {
-            key for prefix in ("generations/", "environments/") for key in store.list(prefix)
+            key for prefix in ("generations", "environments") for key in store.list(prefix)
         }
 
 
