@@ -112,8 +112,10 @@ def main() -> None:
     ]
     prices = read_told().pipeline.prices
     cells = table(shops, rates, prices)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for name, *values in cells:
-        print(f"{name:<60}" + "".join(f"{value:>20}" for value in values))
+        rest = (f"  {value:>{width}}" for value, width in zip(values, widths[1:], strict=True))
+        print(f"{name:<{widths[0]}}" + "".join(rest))
     if options.json:
         found = [needs(shop, rates) for shop in shops]
         said = [

@@ -139,7 +139,7 @@ CASES: dict[str, tuple[Callable[[Production], dict[str, str]], tuple[str, ...]]]
     ),
     "a table without a column": (
         lambda _: {"IMGSEARCH_CATALOGUE": os.environ["LACKING"]},
-        ("lacks the columns colour; the contract has product_id", "rename what is there, or make a view"),
+        ("lacks the column colour; the contract has product_id", "rename what is there, or make a view"),
     ),
     "a bucket that is not there": (
         told(IMGSEARCH_OBJECTS="gs://no-such-bucket/shop"),

@@ -7,7 +7,9 @@ import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from pydantic import SecretStr
@@ -21,10 +23,13 @@ from serving.errors import BadSettings, RateLimited, Unavailable
 from serving.identity.keys import made
 from serving.identity.rates import Rates
 from serving.images.box import Box
+from serving.index.store import point, read_pointer
 from serving.settings import Settings
 from tests.certificates import Files
 from tests.redis_process import SecureRedis
+from tests.running import until
 from tests.secure_redis import PASSWORD, PLAIN, REFUSED, URL, secure_redis, urls
+from tests.serving.processes import Start, stopped
 
 FEATURES = CachedFeatures((Box.whole(),), np.array([[0.6, 0.8]], np.float32))
 VALUES = {url_key("e", "http://shop/a.jpg"): FEATURES.to_bytes()}
@@ -183,3 +188,28 @@ def test_a_service_does_not_start_without_its_file(service: startup.Service, tmp
     settings = Settings(home=tmp_path, redis_url=SecretStr(f"rediss://:p@h:1/0?ssl_ca_certs={nowhere}"))
     with pytest.raises(BadSettings, match=f"ssl_ca_certs of {URL} cannot be read: {nowhere}: No such file"):
         startup.check(service, settings, 0)
+
+
+def test_who_searches_does_not_notice(
+    wrong_urls: dict[str, str], shop: Any, tmp_path: Path, start: Start
+) -> None:
+    """A front and a search service whose Redis refuses them."""
+    manifest = shop.build()
+    point(shop.store, "local", manifest, "test", "test", read_pointer(shop.store, "local"))
+    environment = {URL: wrong_urls["wrong password"]}
+    searching, search = start("search", **environment)
+    process, address = start(
+        "api", IMGSEARCH_SEARCH_ADDRESS=search, IMGSEARCH_DRAIN_PAUSE_S="0", **environment
+    )
+    with httpx.Client(base_url=f"http://{address}", timeout=30) as client:
+        until(lambda: client.get("/readyz").status_code == 200, "the front is ready")
+        for name in shop.ids[:5]:
+            assert client.get(f"/v1/products/{name}/similar").status_code == 200
+    logs = {name: tmp_path / f"{name}.log" for name in ("search", "api")}
+    told = [line["message"] for line in stopped(process, logs["api"])]
+    told += [line["message"] for line in stopped(searching, logs["search"])]
+    said = REFUSED["wrong password"]
+    assert f"{said}; until then everything is computed anew" in told
+    stays = "the stock is not followed, what was known of it stays: the stock in Redis cannot be reached"
+    assert told.count(f"{stays}: {said}") == 1, "once, and not at each look"
+    assert not [log for log in logs.values() if ":another@" in log.read_text()]
