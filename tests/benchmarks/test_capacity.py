@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,6 +175,13 @@ def test_production_is_as_large_as_730_000_products_need() -> None:
     cache = int(production.environment("search")["IMGSEARCH_CACHE_BYTES"])
     assert 2 * found.generation_bytes <= cache < disk
     assert found.search_pods <= production.one("HorizontalPodAutoscaler", "search")["spec"]["maxReplicas"]
+
+
+def test_a_run_has_the_memory_to_build_the_index_of_730_000_products() -> None:
+    values = yaml.safe_load((ROOT / "k8s" / "dagster" / "values.place.yaml").read_text())
+    (location,) = values["dagster-user-deployments"]["deployments"]
+    memory = int(location["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+    assert memory >= needs(Shop(SIZES[0]), Rates.of(_measured.read())).run_bytes
 
 
 def test_a_measured_line_can_be_read_by_anybody() -> None:
