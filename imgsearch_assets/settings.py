@@ -70,7 +70,7 @@ class PipelineSettings(WarehouseSettings):
     keep_snapshots_days: int = Field(
         30,
         ge=1,
-        description="How long a snapshot of the catalogue is kept; one that a generation was made of, as long as it.",
+        description="How long a snapshot of the catalogue is kept; that of a generation as long as it.",
     )
     production_release: Policy = Field(
         "approval",
