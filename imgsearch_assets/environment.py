@@ -98,6 +98,13 @@ class Environment:
         """Raises ``BadSettings`` when no Redis is set."""
         return FeatureStore(self._redis_url.get_secret_value(), self.serving.redis_timeout_s)
 
+    def other_feature_store(self, name: str) -> FeatureStore | None:
+        """That of the environment ``name``, where it is another than the pipeline's own."""
+        url = self.pipeline.production_redis_url
+        if name != PRODUCTION or url is None:
+            return None
+        return FeatureStore(url.get_secret_value(), self.serving.redis_timeout_s)
+
     @property
     def stock_log(self) -> StockLog:
         """Raises ``BadSettings`` when no Redis is set."""
@@ -203,7 +210,8 @@ def read_environment(**overrides: object) -> Environment:
             if value is None
         ]
         raise BadSettings(f"{' and '.join(lacking)} must be set in {serving.environment}")
-    said = None if serving.redis_url is None else wrong(serving.redis_url.get_secret_value())
-    if said is not None:
-        raise BadSettings(said)
+    for url in (serving.redis_url, pipeline.production_redis_url):
+        said = None if url is None else wrong(url.get_secret_value())
+        if said is not None:
+            raise BadSettings(said)
     return told

@@ -94,6 +94,11 @@ class PipelineSettings(WarehouseSettings):
         None, description="As IMGSEARCH_STAGING_API_URL, of production."
     )
     production_key: SecretStr | None = Field(None, description="As IMGSEARCH_STAGING_KEY, of production.")
+    production_redis_url: SecretStr | None = Field(
+        None,
+        description="Redis of production, where it is another than IMGSEARCH_REDIS_URL: a promotion writes "
+        "the features there before its pointer moves.",
+    )
     release_deadline_s: float = Field(
         300.0, gt=0, description="Until when every replica has to serve a release; else it goes back."
     )

@@ -6,12 +6,11 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from imgsearch_assets.automation import ON_CHANGE, started_by_condition
 from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.environment import PRODUCTION, Environment
-from imgsearch_assets.features.rows import fill_feature_store
+from imgsearch_assets.features.rows import fill_for_generation
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
 from imgsearch_assets.gates.waivers import still_in_force
@@ -27,8 +26,6 @@ from imgsearch_assets.settings import Policy
 from imgsearch_assets.sheets import inline
 from imgsearch_assets.watch.freshness import DAILY, WEEKLY
 from serving.errors import Conflict, Unverified
-from serving.index.artifact import load
-from serving.index.part import rows_in
 from serving.index.store import left_by, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
@@ -55,17 +52,7 @@ def feature_store(
 ) -> Iterator[dg.MaterializeResult[Built]]:
     watch = Stopwatch()
     with step():
-        generation = load(store, read_manifest(store, ann_index.generation))
-        rows = rows_in(*generation.spans(generation.present()))
-        items = generation.items.take(rows)
-        with stage("feature store", pc.count_distinct(items["image_url"]).as_py()) as advance:
-            filled = fill_feature_store(
-                environment.feature_store,
-                generation.manifest.embedder,
-                items,
-                generation.vectors_of(rows),
-                advance,
-            )
+        filled = fill_for_generation(environment.feature_store, store, ann_index.generation)
     yield dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),

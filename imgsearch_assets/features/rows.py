@@ -10,8 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from imgsearch_assets.features.tables import texts
-from imgsearch_assets.progress import Advance, silent
+from imgsearch_assets.progress import Advance, silent, stage
 from serving.cache.features import FeatureStore, packed, url_key
+from serving.index.artifact import load
+from serving.index.part import rows_in
+from serving.index.store import read_manifest
+from serving.object_store import ObjectStore
 
 _BATCH = 10_000
 
@@ -52,6 +56,15 @@ def values_by_key(
             part = slice(rows[0], rows[-1] + 1)
             yield url_key(embedder, url), packed(grid[part], kept[part])
         before = url
+
+
+def fill_for_generation(feature_store: FeatureStore, store: ObjectStore, generation: str) -> Filled:
+    """Make the features of a generation's pictures complete. Raises as ``load``, and ``Unavailable``."""
+    found = load(store, read_manifest(store, generation))
+    rows = rows_in(*found.spans(found.present()))
+    items, vectors = found.items.take(rows), found.vectors_of(rows)
+    with stage("feature store", pc.count_distinct(items["image_url"]).as_py()) as advance:
+        return fill_feature_store(feature_store, found.manifest.embedder, items, vectors, advance)
 
 
 def fill_feature_store(

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgsearch_assets.environment import PRODUCTION, Environment
+from imgsearch_assets.features.rows import fill_for_generation
+from imgsearch_assets.gates.sanity import complete
 from imgsearch_assets.release.publish import follow_in_milvus, publish, rollback
 from imgsearch_assets.release.replay_report import Report, recorded_queries, replay
 from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
-from serving.errors import Conflict, NotFound, Unverified
+from serving.errors import Conflict, NotFound, Unavailable, Unverified
 from serving.index.store import (
     Pointer,
     PointerAt,
@@ -115,7 +117,8 @@ def promote(
     """Make the very files of a candidate live in ``to``.
 
     Raises as ``release``, ``Unverified`` when too much of what is shown would change, and ``Conflict`` when
-    the source has gone on, or back, since the candidate was looked up.
+    the source has gone on, or back, since the candidate was looked up; ``Unavailable`` when the Redis of
+    ``to`` is away.
     """
     _still_staged(store, found)
     wanted, report = environment.pipeline.replay_min_overlap, found.report
@@ -125,9 +128,24 @@ def promote(
             f"{report.overlap_at_10:.3f}, at least {wanted:g} wanted; look at {report.page_key}, and waive "
             f"{REPLAY} if that is meant"
         )
+    _fill(store, environment, found.generation, to)
     return release(
         store, environment, to, found.generation, who, why, waive, agree=lambda: _still_staged(store, found)
     )
+
+
+def _fill(store: ObjectStore, environment: Environment, generation: str, to: str) -> None:
+    """Make the features complete in the Redis of ``to``, where that is another than the pipeline filled."""
+    feature_store = environment.other_feature_store(to)
+    if feature_store is None:
+        return
+    try:
+        filled = fill_for_generation(feature_store, store, generation)
+    except Unavailable as error:
+        raise Unavailable(f"IMGSEARCH_{to.upper()}_REDIS_URL: {error.message}") from error
+    gate = complete(filled.wanted, filled.lacking)
+    if not gate.passed:
+        raise Unverified(f"generation {generation} stays out of {to}: {gate.name}: {gate.message}")
 
 
 def _still_staged(store: ObjectStore, found: Candidate) -> None:

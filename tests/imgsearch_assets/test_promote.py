@@ -1,11 +1,13 @@
 """The assets of a release in runs of their own: what they ask for, refuse and record."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
+import redis
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
 from imgsearch_assets.catalogue.contract import PRODUCTS
@@ -16,7 +18,10 @@ from imgsearch_assets.references import Built
 from imgsearch_assets.release.publish import publish, rollback, status
 from imgsearch_assets.settings import PipelineSettings
 from imgsearch_assets.tables import parquet_bytes
+from serving.cache.features import url_key
+from serving.index.store import Release, read_manifest
 from tests.conftest import Shop
+from tests.redis_process import RedisProcess
 
 APPROVED = {"who": "anna", "why": "looks good"}
 
@@ -87,6 +92,44 @@ def test_production_gets_what_staging_has_and_says_so(shop: Shop, environment: E
 
     again = metadata(promoted(environment, who="bert", why="once more"))
     assert (again["verified"], again["who"]) == ("it was live already", "anna")
+
+
+def test_productions_own_redis_is_complete_before_its_pointer_moves(
+    shop: Shop, environment: Environment, redis_process: RedisProcess
+) -> None:
+    told = {"production_redis_url": redis_process.url}
+    environment = Environment(PipelineSettings.model_validate(told), environment.serving)
+    staged(shop)
+    promoted(environment, **APPROVED)
+    manifest = read_manifest(shop.store, release_of(shop).generation)
+    keys = [url_key(manifest.embedder, url) for url in set(shop.items["image_url"].to_pylist())]
+    with closing(redis.Redis.from_url(redis_process.url)) as client:
+        assert client.exists(*keys) == len(keys) == client.dbsize()
+
+    before, _ = release_of(shop), staged(shop)
+    redis_process.kill()
+    assert "IMGSEARCH_PRODUCTION_REDIS_URL: " in failure(promoted(environment, **APPROVED, waive=["replay_overlap"]))
+    assert release_of(shop) == before
+
+
+def test_production_without_room_for_the_features_keeps_what_it_has(
+    shop: Shop, environment: Environment, redis_process: RedisProcess
+) -> None:
+    with closing(redis.Redis.from_url(redis_process.url)) as client:
+        client.config_set("maxmemory", "1")
+    told = {"production_redis_url": redis_process.url}
+    environment = Environment(PipelineSettings.model_validate(told), environment.serving)
+    staged(shop)
+    said = failure(promoted(environment, **APPROVED))
+    assert said.startswith("IMGSEARCH_PRODUCTION_REDIS_URL: ")
+    assert "Redis is full: give it more memory" in said
+    assert status(shop.store, "production") is None
+
+
+def release_of(shop: Shop) -> Release:
+    live = status(shop.store, "production")
+    assert live is not None
+    return live
 
 
 @pytest.mark.parametrize(
