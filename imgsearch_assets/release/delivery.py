@@ -96,9 +96,6 @@ class Overlay:
         own = {name: image for name, image in images.items() if name in self._images}
         if not own:
             raise BadInput(f"{self.path} names none of the images {', '.join(sorted(images)) or '(none)'}")
-        for name, one in self._images.items():
-            if name not in own:
-                _refuse_zeros(f"{self.path}: {name}, which is not among what comes,", f"@{one['digest']}")
         for name, image in own.items():
             repository, digest = image.split("@")
             if repository != self._images[name]["newName"]:
@@ -107,6 +104,9 @@ class Overlay:
                     "set newName there to where the build pushes"
                 )
             self._images[name]["digest"] = digest
+        for name, one in self._images.items():
+            if name not in own:
+                _refuse_zeros(f"{self.path}: {name}, which is not among what comes,", f"@{one['digest']}")
         if manifest is not None:
             metadata = self._content.setdefault("metadata", {}).setdefault("annotations", {})
             for name, value in _named(manifest).items():
