@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from imgsearch_assets.cli import app
 from imgsearch_assets.release.delivery import NOTHING, Overlay, delivered
-from imgsearch_assets.release.publish import prune, publish, rollback, status
+from imgsearch_assets.release.publish import publish, rollback, status
+from imgsearch_assets.release.retention import prune
 from tests.conftest import Shop
 
 K8S = Path(__file__).parents[2] / "k8s"
