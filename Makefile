@@ -54,8 +54,8 @@ setup: .venv/.ready
 
 # What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS.
 # Nothing of it is started: a runlevel of 1 says so to Debian's packages.
-PROGRAMS := chromium promtool amtool redis-server
-PACKAGES := chromium prometheus prometheus-alertmanager redis-server
+PROGRAMS := chromium promtool amtool redis-server h2load
+PACKAGES := chromium prometheus prometheus-alertmanager redis-server nghttp2-client
 
 programs:
 	@which $(PROGRAMS) | [ $$(wc -l) = $(words $(PROGRAMS)) ] || { \

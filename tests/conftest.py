@@ -24,6 +24,7 @@ from serving.index.artifact import write_segment
 from serving.index.generation import GROUPS, ITEMS, PRODUCTS, Manifest, generation_id
 from serving.object_store import LocalObjectStore, ObjectStore
 from tests.redis_process import RedisProcess
+from tests.skipped import Skipped
 
 # Where a test does not say otherwise, a server that ends has no caller who would have to notice.
 os.environ["IMGSEARCH_DRAIN_PAUSE_S"] = "0"
@@ -42,6 +43,8 @@ _OWN = pytest.StashKey[Path]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Folders of tests lie in memory where there is plenty, and go with the session; not with --basetemp."""
+    if os.environ.get("CI"):
+        config.pluginmanager.register(Skipped())
     if config.option.basetemp is not None or not _MEMORY.is_dir():
         return
     if min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > _ROOMY:

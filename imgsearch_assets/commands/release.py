@@ -89,22 +89,92 @@ def promote(
         list[str] | None, typer.Option(help="A gate that may fail this time; once for each.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask after the figures of the replay.")] = False,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write it into this overlay instead, for a pull request.", show_default=False),
+    ] = None,
+    generation: Annotated[
+        str | None, typer.Option(help="Only this generation and no other.", show_default=False)
+    ] = None,
+    who: Annotated[str | None, typer.Option(help="Who it is.", show_default="who is logged in")] = None,
 ) -> None:
     """Make what is live in one environment live in another: the same files, past the gates again.
 
     Shows first what that changes; goes back by itself when those who serve it do not serve it well.
+    With --write nothing goes live: images, models and generation are written into an overlay.
     """
     from imgsearch_assets.environment import read_told
+    from imgsearch_assets.release.delivery import Overlay, propose
     from imgsearch_assets.release.rollout import candidate, promote
+    from serving.errors import Conflict
 
     with one_sentence():
-        store, told = objects_of(home), read_told()
+        store, who = objects_of(home), who or getpass.getuser()
+        if write is not None:
+            into = Overlay(write)
+            manifest, changed = propose(store, source, into, who, why)
+            said = "is written into" if changed else "is in"
+            typer.echo(f"generation {manifest.id}, embedder {manifest.embedder} {said} {into.path}")
+            return
+        told = read_told()
         found = candidate(store, told, source, to)
+        if generation is not None and found.generation != generation:
+            raise Conflict(
+                f"generation {found.generation} is live in {source}, not {generation}; nothing is released"
+            )
         typer.echo(_replayed(store, found.report))
         if not yes:
             typer.confirm(f"make {found.generation} live in {to}?", abort=True)
-        released = promote(store, told, found, to, getpass.getuser(), why, frozenset(waive or ()))
+        released = promote(store, told, found, to, who, why, frozenset(waive or ()))
         typer.echo(f"{released.pointer.live.generation} is live in {to}: {released.verified}")
+
+
+@app.command()
+def images(
+    overlay: Annotated[Path, typer.Argument(help="Folder of an overlay, as k8s/overlays/staging.")],
+    pushed: Annotated[Path, typer.Option(help="Folder with a file for each image that the build pushed.")],
+) -> None:
+    """Write the digests that the build pushed into an overlay."""
+    from imgsearch_assets.release import delivery
+
+    with one_sentence():
+        found, into = delivery.pushed(pushed), delivery.Overlay(overlay)
+        into.write(found)
+        delivery.equal(delivery.Overlay(overlay), found, "the build")
+        typer.echo(f"{into.path} names what the build pushed")
+
+
+@app.command()
+def delivered(
+    home: Home,
+    why: Why,
+    environment: Annotated[str, typer.Option(help="Where it runs now.")],
+    pushed: Annotated[Path, typer.Option(help="Folder with a file for each image that the build pushed.")],
+    overlay: Annotated[Path, typer.Option(help="Folder of the overlay that was rolled out.")],
+    who: Annotated[str | None, typer.Option(help="Who it is.", show_default="who is logged in")] = None,
+) -> None:
+    """Note that the images of the build run in an environment; only these can be proposed for production."""
+    from imgsearch_assets.release import delivery
+
+    with one_sentence():
+        found = delivery.pushed(pushed)
+        delivery.equal(delivery.Overlay(overlay), found, "the build")
+        made = delivery.Delivery(images=found, who=who or getpass.getuser(), why=why)
+        delivery.note(objects_of(home), environment, made)
+        typer.echo(f"{', '.join(sorted(found))} of this build run in {environment}")
+
+
+@app.command()
+def check(
+    home: Home,
+    overlay: Annotated[Path, typer.Argument(help="Folder of an overlay, as k8s/overlays/production.")],
+    source: Annotated[str, typer.Option("--from", help="Environment that has run it.")] = "staging",
+) -> None:
+    """Whether an overlay names what another environment has run; prints its generation."""
+    from imgsearch_assets.release import delivery
+
+    with one_sentence():
+        typer.echo(delivery.check(objects_of(home), source, delivery.Overlay(overlay)).id)
 
 
 def _replayed(store: "ObjectStore", report: "Report | None") -> str:

@@ -1,0 +1,113 @@
+"""The workflows are what GitHub takes, give nobody more than is needed, and call what there is."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from imgsearch_assets.cli import app
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
+ALL = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+TOLD = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def jobs(file: Path) -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load(file.read_text())["jobs"])
+
+
+def commands(file: Path) -> list[str]:
+    return [step["run"] for job in jobs(file).values() for step in job.get("steps", ()) if "run" in step]
+
+
+def test_they_are_well_formed() -> None:
+    assert {file.stem for file in FILES} == {"checks", "staging", "production"}
+    done = subprocess.run(["actionlint", *FILES], env=TOLD, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_nothing_is_injected_unpinned_or_allowed_too_much() -> None:
+    command = [
+        BIN / "zizmor",
+        "--offline",
+        "--no-progress",
+        "--min-severity=medium",
+        ROOT / ".github/workflows",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_scripts_are_sound() -> None:
+    done = subprocess.run(
+        [BIN / "shellcheck", ROOT / "k8s/roll-out", ROOT / ".ci/run"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@ALL
+def test_actions_are_pinned_and_say_their_version(file: Path) -> None:
+    for line in re.findall(r"uses: (.+)", file.read_text()):
+        assert line.startswith("./.github/workflows/") or re.fullmatch(
+            r"[\w./-]+@[0-9a-f]{40} # v[0-9.]+", line
+        )
+
+
+@ALL
+def test_rights_time_and_turns_are_bounded(file: Path) -> None:
+    whole = yaml.safe_load(file.read_text())
+    assert whole["permissions"] == {}
+    assert whole["concurrency"]["group"]
+    for job in jobs(file).values():
+        rights = {("contents", "read"), ("id-token", "write")}
+        assert set(job["permissions"].items()) <= rights
+        assert "uses" in job or job["timeout-minutes"] <= 90
+    assert "secrets." not in file.read_text()
+
+
+@ALL
+def test_no_script_has_an_expression_in_it(file: Path) -> None:
+    assert [command for command in commands(file) if "${{" in command] == []
+
+
+@ALL
+def test_what_is_called_is_there(file: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in commands(file):
+        for target in re.findall(r"\bmake ([a-z]+)", command.replace("git make", "")):
+            assert f"\n{target}:" in makefile
+        for script in re.findall(r"(?:^|\s)((?:\.ci|k8s)/[a-z-]+)(?=\s|$)", command):
+            assert os.access(ROOT / script, os.X_OK)
+        for words, rest in re.findall(r"imgsearch((?: [a-z]+)+)([^)\n]*)", command):
+            found, left = typer.main.get_command(app), words.split()
+            while left and isinstance(found, typer.core.TyperGroup):
+                found = found.commands[left.pop(0)]
+            known = {option for parameter in found.params for option in parameter.opts}
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known | {"--help"}
+
+
+def test_every_variable_is_described() -> None:
+    used = {name for file in FILES for name in re.findall(r"vars\.([A-Z_]+)", file.read_text())}
+    page = (ROOT / "docs/delivery.md").read_text()
+    rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([A-Z_]+)`", rows)) == used
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_an_overlay_of_zeros_is_not_sent(environment: str) -> None:
+    if "0" * 64 not in (ROOT / f"k8s/overlays/{environment}/kustomization.yaml").read_text():
+        return
+    done = subprocess.run([ROOT / "k8s/roll-out", environment], env=TOLD, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"k8s/overlays/{environment}: every image has to be named by the digest of one that was built; "
+        "nothing is sent\n"
+    )
