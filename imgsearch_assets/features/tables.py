@@ -88,6 +88,19 @@ class Work:
     def per_second(self) -> float:
         return self.made / self.seconds if self.seconds else 0.0
 
+    def __add__(self, later: "Work") -> "Work":
+        """This and then ``later``, of the same rows: what that found there is, in part, of this one."""
+        return Work(
+            self.made + later.made,
+            later.reused - self.made,
+            Counter(self.failed) + Counter(later.failed),
+            self.seconds + later.seconds,
+            self.shas | later.shas,
+        )
+
+
+NOTHING = Work(0, 0)
+
 
 def detect_pictures(
     store: ObjectStore,
@@ -159,6 +172,17 @@ def embed_boxes(
 
     chunks = _chunks(by_picture, embedder.batch)
     return _run(table, chunks, rows, distinct - todo.num_rows, advance)
+
+
+def parts_for(pictures: int, each: int, most: int) -> int:
+    """Into how many parts the work on ``pictures`` is cut: one for ``each`` so many, none for fewer."""
+    return min(pictures // each, most)
+
+
+def part_of(rows: pa.Table, number: int, of: int) -> pa.Table:
+    """Those of ``rows`` that are part ``number`` of ``of``, by the picture's hash: whatever else is there."""
+    mine = [int(sha[:8], 16) % of == number for sha in texts(rows, "sha256")]
+    return rows.filter(pa.array(mine, pa.bool_()))
 
 
 def detections_of(row: Mapping[str, Any]) -> list[Detection]:
