@@ -134,7 +134,7 @@ def detected(
 def embedded(
     context: Context, detections: Items, model: Model, store: ObjectStore, before: Work = NOTHING
 ) -> Made[EmbeddedItems]:
-    """Embed what is lacking, and keep the items of a snapshot that have vectors. ``before``: what parts did."""
+    """Embed what is lacking, keep the items of a snapshot that have vectors. ``before``: what parts did."""
     watch = Stopwatch()
     with step():
         items = read_parquet(store, detections.key)
