@@ -5,6 +5,7 @@ lacking still, as the one step of one machine does all. Few pictures make no par
 own pod, and a pod with a GPU would take longer to come than they take.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -160,4 +161,7 @@ def _together(parts: Sequence[PartDone]) -> Work:
 
 
 def _output(made: Made[Any]) -> dg.Output[Any]:
-    return dg.Output(made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata)
+    with warnings.catch_warnings():
+        # That an op names its data version; assets in one step do, without a word.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Output(made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata)

@@ -4,6 +4,7 @@ No image, no network, no mount, no user of its own and no limit of memory: what 
 command and its environment is not here.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -75,10 +76,10 @@ class Container:
         """With all that it started."""
         self._killed_for = reason
         if self._process is not None and "running" in self.state:
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                return
+            for end in (os.killpg, os.kill):  # it may not have its own group yet
+                with contextlib.suppress(ProcessLookupError):
+                    end(self._process.pid, number)
+                    return
 
     @property
     def status(self) -> Json:

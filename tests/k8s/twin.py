@@ -8,12 +8,11 @@ import base64
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -53,14 +52,15 @@ class Twin:
     """Everything that is on record, and what becomes of it. ``url`` is where it is asked.
 
     ``rendered`` has every pod as it was made, those that are gone too. Pods for which ``holds`` is true wait,
-    as where no node has room.
+    as where no node has room; ``meets`` is called with each that begins to work.
     """
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.url = ""
         self.rendered: list[Json] = []
-        self.holds: Any = lambda pod: False
+        self.holds: Callable[[Json], bool] = lambda pod: False
+        self.meets: Callable[[Json], None] = lambda pod: None
         self._objects: dict[tuple[str, str], Json] = {}
         self._lock = threading.RLock()
 
@@ -201,6 +201,8 @@ class Twin:
             if status["phase"] == "Succeeded" and job is not None:
                 done = {"type": "Complete", "status": "True"}
                 job["status"] = {"succeeded": 1, "conditions": [done], "completionTime": _now()}
+        if status["phase"] == "Running":
+            threading.Timer(0.05, self.meets, (pod,)).start()
 
     def _values(self, kind: str, name: str) -> Json:
         try:
