@@ -59,27 +59,39 @@ class Container:
         self.spec = spec
         self.state: Json = {"waiting": {"reason": "PodInitializing"}}
         self._process: Process | None = None
+        self._to_end: signal.Signals | None = None
         self._killed_for: str | None = None
+        self._lock = threading.Lock()
 
     def run(self, start: Start, environment: Mapping[str, str], log: Path) -> bool:
         """Whether it ended well."""
         command = [*self.spec.get("command", ()), *self.spec.get("args", ())]
-        self._process = start(command, environment, log)
-        self.state = {"running": {}}
-        status = self._process.wait()
+        process = start(command, environment, log)
+        with self._lock:
+            self._process = process
+            self.state = {"running": {}}
+        if self._to_end is not None:
+            self._signal(self._to_end)
+        status = process.wait()
         code = 128 - status if status < 0 else status
         reason = self._killed_for or ("Error" if code else "Completed")
         self.state = {"terminated": {"exitCode": code, "reason": reason}}
         return code == 0
 
     def kill(self, number: signal.Signals, reason: str | None = None) -> None:
-        """With all that it started."""
-        self._killed_for = reason
-        if self._process is not None and "running" in self.state:
-            for end in (os.killpg, os.kill):  # it may not have its own group yet
-                with contextlib.suppress(ProcessLookupError):
-                    end(self._process.pid, number)
-                    return
+        """With all that it started; at once, or as soon as it is there."""
+        with self._lock:
+            self._to_end, self._killed_for = number, reason
+            begun = self._process is not None and "running" in self.state
+        if begun:
+            self._signal(number)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        for end in (os.killpg, os.kill):  # it may not have its own group yet
+            with contextlib.suppress(ProcessLookupError):
+                end(self._process.pid, number)
+                return
 
     @property
     def status(self) -> Json:
