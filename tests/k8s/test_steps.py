@@ -176,7 +176,7 @@ def test_a_run_that_is_lost_gives_its_place_back_and_is_started_again(followed: 
 
     followed.twin.holds = lambda pod: False
     followed.twin.lose_node(followed.cluster.pods_of(run.run_id)[""][0]["metadata"]["name"])
-    assert followed.twin.pods("dagster-step") == [], "the cluster ends what a lost run had started"
+    assert followed.twin.pods(run.run_id) == [], "the cluster ends what a lost run had started"
     assert followed.ended(run.run_id) is dg.DagsterRunStatus.FAILURE
     again = followed.run(lambda other: other.tags.get("dagster/parent_run_id") == run.run_id, "another run")
     assert followed.ended(again.run_id) is dg.DagsterRunStatus.SUCCESS, "it had the place in the pool"
@@ -213,6 +213,7 @@ def test_an_image_that_cannot_be_pulled_is_one_clear_error_of_a_backfill(followe
     assert followed.said(run.run_id, dg.DagsterEventType.STEP_UP_FOR_RETRY) == {}
     (pod,) = followed.cluster.pods_of(run.run_id)["ann_index"]
     told(pod, INDEX, CPU_IMAGE)
-    until(lambda: followed.twin.pods("dagster-step") == [], "the end of its pod")
+    left = [pod["metadata"]["labels"].get("dagster/op") for pod in followed.twin.pods(run.run_id)]
+    assert left == [None], "its pod no longer waits for the image"
     assert followed.cluster.shop.released == released
     assert sorted(followed.cluster.shop.store.list("generations")) == objects

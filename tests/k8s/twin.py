@@ -66,13 +66,11 @@ class Twin:
 
     # What tests do to it.
 
-    def pods(self, job_prefix: str = "") -> list[Json]:
+    def pods(self, run_id: str | None = None) -> list[Json]:
+        """Those that there are, of a run or of all."""
         with self._lock:
-            return [
-                pod
-                for (kind, _), pod in self._objects.items()
-                if kind == "pods" and pod["metadata"]["labels"].get("job-name", "").startswith(job_prefix)
-            ]
+            found = [pod for (kind, _), pod in self._objects.items() if kind == "pods"]
+        return [pod for pod in found if run_id in (None, pod["metadata"]["labels"].get("dagster/run-id"))]
 
     def say(self, kind: str, name: str, data: Mapping[str, str]) -> None:
         """A ConfigMap or Secret."""
