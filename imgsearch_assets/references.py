@@ -80,10 +80,10 @@ class EmbeddedItems(Items):
 
 
 class Part(Reference):
-    """Work on the pictures of part ``number`` of ``of``, those of the rows kept under ``key``."""
+    """Work on the pictures from ``start`` to ``stop`` of the rows kept under ``key``, in their order."""
 
-    number: int
-    of: int
+    start: int
+    stop: int
     key: str
     model: Model
 

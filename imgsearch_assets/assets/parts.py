@@ -1,7 +1,7 @@
 """Boxes and vectors on a cluster: the assets of ``features``, with parts of the work in pods of their own.
 
-What the table lacks is cut by the pictures' hashes, each part fills its own, and the last step does what is
-lacking still, as the one step of one machine does all. Few pictures make no part: that step is in the run's
+What the table lacks is cut by its pictures, each part fills its own, and the last step does what is lacking
+still, as the one step of one machine does all. Few pictures make no part: that step is in the run's
 own pod, and a pod with a GPU would take longer to come than they take.
 """
 
@@ -25,15 +25,16 @@ from imgsearch_assets.assets.features import (
     embedded,
 )
 from imgsearch_assets.automation import ON_CHANGE
+from imgsearch_assets.catalogue.snapshot import keep
 from imgsearch_assets.environment import Environment
 from imgsearch_assets.features.tables import (
     Work,
+    cuts,
     detect_pictures,
     detections_table,
     embed_boxes,
     embeddings_table,
     part_of,
-    parts_for,
     texts,
 )
 from imgsearch_assets.graph.steps import GPU, step
@@ -59,13 +60,13 @@ def detections_plan(
     with step():
         wanted = read_parquet(store, product_images.key).select(["sha256"])
         lacking = detections_table(store, item_detector.version).lacking(wanted)
-    yield from _parts(context, environment, lacking, product_images.key, item_detector)
+    yield from _parts(context, environment, store, lacking, product_images.snapshot, item_detector)
 
 
 @dg.op
 def detections_part(part: Part, store: dg.ResourceParam[ObjectStore]) -> PartDone:
     with step():
-        shas = part_of(read_parquet(store, part.key).select(["sha256"]), part.number, part.of)
+        shas = part_of(read_parquet(store, part.key), part.start, part.stop)
         detector = Detector(load_bundle(store, part.model.name, part.model.version))
         with stage("items", shas.num_rows) as advance:
             return _done(detect_pictures(store, detector, texts(shas, "sha256"), advance))
@@ -100,13 +101,14 @@ def embeddings_plan(
         card = load_bundle(store, item_embedder.name, item_embedder.version).card
         table = embeddings_table(store, item_embedder.version, card.dim or 0)
         lacking = table.lacking(boxes_in(read_parquet(store, item_detections.key)))
-    yield from _parts(context, environment, lacking, item_detections.key, item_embedder)
+        lacking = lacking.sort_by([(name, "ascending") for name in table.key])  # as they are embedded
+    yield from _parts(context, environment, store, lacking, item_detections.snapshot, item_embedder)
 
 
 @dg.op
 def embeddings_part(part: Part, store: dg.ResourceParam[ObjectStore]) -> PartDone:
     with step():
-        boxes = part_of(boxes_in(read_parquet(store, part.key)), part.number, part.of)
+        boxes = part_of(read_parquet(store, part.key), part.start, part.stop)
         embedder = Embedder(load_bundle(store, part.model.name, part.model.version))
         with stage("vectors", boxes.num_rows) as advance:
             return _done(embed_boxes(store, embedder, boxes, advance))
@@ -130,14 +132,20 @@ def item_embeddings(item_detections: Any, item_embedder: Any) -> Any:
 
 
 def _parts(
-    context: dg.OpExecutionContext, environment: Environment, lacking: pa.Table, key: str, model: Model
+    context: dg.OpExecutionContext,
+    environment: Environment,
+    store: ObjectStore,
+    lacking: pa.Table,
+    snapshot: str,
+    model: Model,
 ) -> Iterator[dg.DynamicOutput[Part]]:
-    """Of what is ``lacking`` (with a column sha256) of the rows kept under ``key``."""
+    """Of what is ``lacking``, with a column sha256, in the order in which it is done."""
     pictures = pc.count_distinct(lacking["sha256"]).as_py()
-    count = parts_for(pictures, environment.pipeline.part_pictures, environment.pipeline.most_parts)
-    context.log.info(f"{pictures:,} pictures are lacking: {count or 'no'} pods beside the run's")
-    for number in range(count):
-        part = Part(number=number, of=count, key=key, model=model)
+    found = cuts(pictures, environment.pipeline.part_pictures, environment.pipeline.most_parts)
+    context.log.info(f"{pictures:,} pictures are lacking: {len(found) or 'no'} pods beside the run's")
+    key = keep(store, snapshot, "lacking", lacking) if found else ""
+    for number, (start, stop) in enumerate(found):
+        part = Part(start=start, stop=stop, key=key, model=model)
         yield dg.DynamicOutput(part, mapping_key=str(number))
 
 

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -174,15 +174,22 @@ def embed_boxes(
     return _run(table, chunks, rows, distinct - todo.num_rows, advance)
 
 
-def parts_for(pictures: int, each: int, most: int) -> int:
-    """Into how many parts the work on ``pictures`` is cut: one for ``each`` so many, none for fewer."""
-    return min(pictures // each, most)
+def cuts(pictures: int, each: int, most: int) -> list[tuple[int, int]]:
+    """Into which parts (from, to) the work on ``pictures`` is cut: one for ``each`` so many, none for fewer.
+
+    Cut where batches of a processor end, so that what a network is shown together, on which the last digits of a vector
+    depend, is what it is shown together by one who does all.
+    """
+    unit = 1 << (min(SHARD, each).bit_length() - 1)
+    units, parts = -(-pictures // unit), min(pictures // each, most)
+    ends = [min(pictures, units * number // parts * unit) for number in range(parts + 1)] if parts else []
+    return list(pairwise(ends))
 
 
-def part_of(rows: pa.Table, number: int, of: int) -> pa.Table:
-    """Those of ``rows`` that are part ``number`` of ``of``, by the picture's hash: whatever else is there."""
-    mine = [int(sha[:8], 16) % of == number for sha in texts(rows, "sha256")]
-    return rows.filter(pa.array(mine, pa.bool_()))
+def part_of(rows: pa.Table, start: int, stop: int) -> pa.Table:
+    """Those of ``rows`` that are of the pictures from ``start`` to ``stop``, in their order."""
+    shas = pc.unique(rows["sha256"]).slice(start, stop - start)
+    return rows.filter(pc.is_in(rows["sha256"], value_set=shas))
 
 
 def detections_of(row: Mapping[str, Any]) -> list[Detection]:

@@ -14,15 +14,15 @@ from imgsearch_assets.assets import features, parts
 from imgsearch_assets.assets.parts import item_detections, item_embeddings
 from imgsearch_assets.catalogue.snapshot import PICTURES, keep
 from imgsearch_assets.environment import read_environment
-from imgsearch_assets.features.tables import detections_table, embeddings_table, part_of, parts_for
+from imgsearch_assets.features.tables import cuts, detections_table, embeddings_table, part_of
 from imgsearch_assets.models.shipped import register_detector, register_embedder
 from imgsearch_assets.references import Model, Pictures, ReferenceIOManager
 from imgsearch_assets.sample.scenes import training_scene
 from serving.models.bundle import load_bundle
 from serving.object_store import LocalObjectStore
 
-PICTURES_THERE = 10
-EACH = 4
+PICTURES_THERE = 18
+EACH = 8
 KEYS = [dg.AssetKey("item_detections"), dg.AssetKey("item_embeddings")]
 UPSTREAM = ("product_images", "item_detector", "item_embedder")
 
@@ -116,23 +116,35 @@ def test_in_parts_is_as_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_both_forms_say_the_same_of_themselves() -> None:
     for name in ("item_detections", "item_embeddings"):
         (cut,), (whole,) = getattr(parts, name).specs, getattr(features, name).specs
-        assert cut.deps == whole.deps
+        assert {dep.asset_key for dep in cut.deps} == {dep.asset_key for dep in whole.deps}
         for said in ("description", "group_name", "kinds", "automation_condition"):
             assert getattr(cut, said) == getattr(whole, said)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "parts"), [(0, 0), (999, 0), (1_000, 1), (3_999, 3), (8_000, 8), (2_000_000, 8)]
+    ("pictures", "each", "parts"),
+    [
+        (0, 1_000, []),
+        (999, 1_000, []),
+        (1_000, 1_000, [(0, 1_000)]),
+        (40, 20, [(0, 16), (16, 40)]),
+        (2_560, 1_000, [(0, 1_280), (1_280, 2_560)]),
+        (5_000, 1_000, [(0, 1_024), (1_024, 2_048), (2_048, 3_072), (3_072, 4_096), (4_096, 5_000)]),
+    ],
 )
-def test_few_pictures_are_no_part_and_many_are_not_more_than_so_many(pictures: int, parts: int) -> None:
-    assert parts_for(pictures, each=1_000, most=8) == parts
+def test_few_pictures_are_no_part_and_parts_end_where_batches_do(
+    pictures: int, each: int, parts: list[tuple[int, int]]
+) -> None:
+    assert cuts(pictures, each, most=8) == parts
 
 
-def test_each_picture_is_in_one_part_whatever_else_is_there() -> None:
-    rows = pa.table({"sha256": [f"{number * 2**248:064x}" for number in range(200)]})
-    cut = [set(part_of(rows, number, 3)["sha256"].to_pylist()) for number in range(3)]
-    assert sum(map(len, cut)) == 200
-    assert set.union(*cut) == set(rows["sha256"].to_pylist())
-    some = rows.slice(50, 30)
-    for number, part in enumerate(cut):
-        assert set(part_of(some, number, 3)["sha256"].to_pylist()) <= part
+def test_there_are_not_more_parts_than_may_be() -> None:
+    found = cuts(2_000_000, 5_000, most=8)
+    assert len(found) == 8
+    assert (found[0][0], found[-1][1]) == (0, 2_000_000)
+
+
+def test_a_part_has_all_rows_of_its_pictures() -> None:
+    rows = pa.table({"sha256": ["c", "c", "a", "b", "b"], "box": ["1", "2", "3", "4", "5"]})
+    assert part_of(rows, 0, 2)["box"].to_pylist() == ["1", "2", "3"]
+    assert part_of(rows, 2, 3)["box"].to_pylist() == ["4", "5"]
