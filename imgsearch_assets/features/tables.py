@@ -177,8 +177,8 @@ def embed_boxes(
 def cuts(pictures: int, each: int, most: int) -> list[tuple[int, int]]:
     """Into which parts (from, to) the work on ``pictures`` is cut: one for ``each`` so many, none for fewer.
 
-    Cut where batches of a processor end, so that what a network is shown together, on which the last digits of a vector
-    depend, is what it is shown together by one who does all.
+    Cut where batches of a processor end, so that what a network is shown together, on which the last digits
+    of a vector depend, is what it is shown together by one who does all.
     """
     unit = 1 << (min(SHARD, each).bit_length() - 1)
     units, parts = -(-pictures // unit), min(pictures // each, most)
