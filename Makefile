@@ -52,14 +52,16 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What tests run that no wheel has: the browser that shows the page, and what reads the rules of alerts. Nothing of it
-# is started: a runlevel of 1 says so to Debian's packages.
+# What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS.
+# Nothing of it is started: a runlevel of 1 says so to Debian's packages.
+PROGRAMS := chromium promtool amtool redis-server
+PACKAGES := chromium prometheus prometheus-alertmanager redis-server
+
 programs:
-	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null || { \
+	@which $(PROGRAMS) | [ $$(wc -l) = $(words $(PROGRAMS)) ] || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && RUNLEVEL=1 \
-	    apt-get install -y -qq --no-install-recommends chromium prometheus prometheus-alertmanager; \
-	  else echo "The tests need a browser, promtool and amtool; install them first (Debian: sudo apt-get install chromium" \
-	    "prometheus prometheus-alertmanager)"; exit 1; fi; }
+	    apt-get install -y -qq --no-install-recommends $(PACKAGES); \
+	  else echo "The tests need $(PROGRAMS); install them first (Debian: sudo apt-get install $(PACKAGES))"; exit 1; fi; }
 
 bigquery: .venv-bigquery/.ready
 

@@ -71,7 +71,7 @@ class PipelineSettings(WarehouseSettings):
     keep_snapshots_days: int = Field(
         30,
         ge=1,
-        description="How long what the catalogue was seen with is kept; longer what a generation was made of.",
+        description="How long a snapshot of the catalogue is kept; that of a generation as long as it.",
     )
     production_release: Policy = Field(
         "approval",

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from imgsearch_assets.catalogue.snapshot import if_readable
 from imgsearch_assets.gates.generation import run_gates, run_gates_of_deltas
-from serving.errors import BadInput, Unverified
+from serving.errors import Unverified
 from serving.index.artifact import load, read_deltas
 from serving.index.release import rollback as go_back
 from serving.index.store import (

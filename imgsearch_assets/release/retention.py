@@ -10,7 +10,6 @@ from serving.index.store import (
     changing,
     environments,
     generations,
-    read_manifest,
     to_go_back_to,
 )
 from serving.object_store import ObjectStore

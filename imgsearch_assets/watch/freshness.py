@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 from dagster._time import get_current_timestamp
 
-from imgsearch_assets.alerting.alerts import Alert, Kind
+from imgsearch_assets.alerting.alerts import Alert
 from imgsearch_assets.environment import Environment
-from imgsearch_assets.watch.troubles import Findings, find
+from imgsearch_assets.watch.troubles import PATIENCE_S, Findings, find
 
 # The daily run alone keeps this promise, with some hours for one that is slow or has to be repeated.
 # Nobody is told at the first window: until the second the platform helps itself, and a message that asks for
@@ -17,9 +17,6 @@ from imgsearch_assets.watch.troubles import Findings, find
 DAILY = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=30))
 # Production by approval waits for a person, who is meant to look once a week.
 WEEKLY = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=7), fail_window=timedelta(days=8))
-
-# What passes by itself within this is not told: a file that is being written, a Redis that restarts.
-_PATIENCE_S = {Kind.STOCK: 60.0, Kind.CATALOGUE: 60.0}
 
 
 def due(findings: Findings, cursor: dict[str, Any], target: str, now: float, *where: Any) -> list[Alert]:
@@ -35,13 +32,13 @@ def due(findings: Findings, cursor: dict[str, Any], target: str, now: float, *wh
     begun = [
         Alert("begun", trouble, seen[key], now, *where)
         for key, trouble in findings.troubles.items()
-        if key not in told and now - seen[key] >= _PATIENCE_S.get(trouble.kind, 0)
+        if key not in told and now - seen[key] >= PATIENCE_S.get(trouble.kind, 0)
     ]
     changed = [
         Alert.changed(trouble, told[key], cursor["causes"][key][1], *where)
         for key, trouble in findings.troubles.items()
         if why.get(key, trouble.cause) != trouble.cause
-        and now - cursor["causes"][key][1] >= _PATIENCE_S.get(trouble.kind, 0)
+        and now - cursor["causes"][key][1] >= PATIENCE_S.get(trouble.kind, 0)
     ]
     over = [
         Alert.over(key, findings.ended_by.get(key.split("/")[1]), since, now, *where)

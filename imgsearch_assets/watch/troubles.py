@@ -24,6 +24,8 @@ from imgsearch_assets.watch.standing import Standing, at_fault, held_up_by, sent
 from serving.errors import Unavailable
 
 CATALOGUE_SENSOR = "catalogue_changes"
+# What passes by itself within this is not told: a file that is being written, a Redis that restarts.
+PATIENCE_S = {Kind.STOCK: 60.0, Kind.CATALOGUE: 60.0}
 # The feed looks every second at least.
 _FEED_AWAY_S = 60.0
 
@@ -47,7 +49,7 @@ def find(instance: dg.DagsterInstance, graph: AssetGraph, environment: Environme
         *_late(instance, found, now),
         *_gates(found),
         *_failed(instance, found),
-        *_catalogue(instance),
+        *_catalogue(instance, now),
         *_stock(environment),
     ]
     return Findings(
@@ -110,14 +112,21 @@ def _without_figures(reason: str) -> str:
     return re.sub(r"\S*\d\S*", "#", reason)
 
 
-def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
-    """The sensor that looks at the catalogue failed at its last look."""
+def _catalogue(instance: dg.DagsterInstance, now: float) -> Iterator[Trouble]:
+    """The sensor that looks at the catalogue failed at its last look, and did not succeed shortly before.
+
+    Who looks at both now and then does not see what it did in between.
+    """
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.instigator_name != CATALOGUE_SENSOR:
             continue
-        done = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=done)
-        for tick in ticks:
+        done = [TickStatus.SUCCESS, TickStatus.SKIPPED]
+        of = state.instigator_origin_id, state.selector_id
+        read = instance.get_ticks(*of, limit=1, statuses=done)
+        read_at = read[0].timestamp if read else None
+        if read_at is not None and now - read_at < PATIENCE_S[Kind.CATALOGUE]:
+            continue
+        for tick in instance.get_ticks(*of, limit=1, statuses=[*done, TickStatus.FAILURE]):
             if tick.status is TickStatus.FAILURE:
                 why = _why(tick)
                 facts = {"reason": why, "effect": "new items and stock wait"}
@@ -126,6 +135,7 @@ def _catalogue(instance: dg.DagsterInstance) -> Iterator[Trouble]:
                     "the catalogue",
                     "the catalogue cannot be read",
                     facts,
+                    began=read_at,
                     cause=_without_figures(why),
                 )
 
