@@ -10,6 +10,7 @@ from imgsearch_assets.assets import (
     ledger,
     models,
     operation,
+    parts,
     release,
     training,
 )
@@ -25,6 +26,7 @@ from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.graph.story import Asset, told
 from imgsearch_assets.resources import resources_of
 from imgsearch_assets.watch.freshness import freshness_alerts
+from serving.errors import BadSettings
 
 ASSETS = (
     catalogue.products,
@@ -54,7 +56,9 @@ def build_definitions(environment: Environment) -> dg.Definitions:
     """Everything, for one environment."""
     policy = environment.pipeline.production_release
     production = dg.AssetKey("production_release")
-    assets: list[Asset] = [*ASSETS, release.release_replay(policy), release.production_release(policy)]
+    cut = {parts.item_detections.key: parts.item_detections, parts.item_embeddings.key: parts.item_embeddings}
+    own: list[Asset] = [cut.get(asset.key, asset) if environment.steps_in_pods else asset for asset in ASSETS]
+    assets: list[Asset] = [*own, release.release_replay(policy), release.production_release(policy)]
     specs = [spec for asset in assets if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
     everything = [spec.key for spec in specs if spec.key != production and spec.group_name != training.GROUP]
     refresh = dg.define_asset_job(
@@ -90,9 +94,22 @@ def build_definitions(environment: Environment) -> dg.Definitions:
             freshness_alerts(),
         ],
         resources=resources_of(environment),
-        # A process a step costs seconds each; every step uses all cores by itself.
-        executor=dg.in_process_executor,
+        executor=_executor(environment),
     )
+
+
+def _executor(environment: Environment) -> dg.ExecutorDefinition:
+    """That of every job, and of every run without one. Raises ``BadSettings`` where its client lacks."""
+    if not environment.steps_in_pods:
+        # A process a step costs seconds each; every step uses all cores by itself.
+        return dg.in_process_executor
+    try:
+        from imgsearch_assets.cluster.executor import executor_of  # takes a second, of a cluster alone
+    except ModuleNotFoundError as error:
+        raise BadSettings(
+            f"steps in pods need {error.name}; install imgsearch[k8s], or set IMGSEARCH_STEPS=here"
+        ) from error
+    return executor_of(environment.pipeline.gpu_image)
 
 
 defs = build_definitions(read_environment())

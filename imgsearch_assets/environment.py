@@ -138,6 +138,12 @@ class Environment:
         return None if url is None else str(url)
 
     @property
+    def steps_in_pods(self) -> bool:
+        """Whether steps of minutes are Kubernetes jobs of their own."""
+        told = self.pipeline.steps
+        return self.serving.environment != "local" if told is None else told == "pods"
+
+    @property
     def pointer(self) -> str:
         """The environment whose pointer a release moves: on one machine its own, else staging's first."""
         return "local" if self.serving.environment == "local" else "staging"

@@ -83,7 +83,13 @@ class LocalRunLauncher(DefaultRunLauncher):
 
 
 def free_pools(instance: dg.DagsterInstance) -> None:
-    """Give back the places in pools of runs that have ended or died, as the daemon does while it runs."""
+    """Give back the places in pools of runs that have ended or died, as the daemon does while it runs.
+
+    Only where runs are on this machine: of those on others nobody here can see whether they live, and a
+    daemon that can is beside them.
+    """
+    if not isinstance(instance.run_launcher, DefaultRunLauncher):
+        return
     storage = instance.event_log_storage
     for run_id in storage.get_concurrency_run_ids() if storage.supports_global_concurrency_limits else ():
         run, said = instance.get_run_by_id(run_id), _said(instance, run_id)

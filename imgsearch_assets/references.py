@@ -4,6 +4,9 @@ Each names the snapshot it belongs to, so that one run never mixes two. On the w
 the waivers without which a gate would have stopped it (``waived``).
 """
 
+import re
+from typing import Any
+
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -76,6 +79,24 @@ class EmbeddedItems(Items):
     embedder: str
 
 
+class Part(Reference):
+    """Work on the pictures from ``start`` to ``stop`` of the rows kept under ``key``, in their order."""
+
+    start: int
+    stop: int
+    key: str
+    model: Model
+
+
+class PartDone(Reference):
+    """Rows that a part made anew, failures among them by reason, its time, and some of the pictures."""
+
+    made: int
+    failed: dict[str, int]
+    seconds: float
+    shas: tuple[str, ...]
+
+
 class Built(Reference):
     """A generation of the index."""
 
@@ -105,11 +126,17 @@ class ReferenceIOManager(dg.IOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Reference) -> None:
         data = obj.model_dump_json(indent=1).encode()
+        if not context.has_asset_key:
+            self._store.put(_key_within(context), data)
+            return
         self._store.put(_key(context.asset_key, context.run_id), data)
         self._store.put(_key(context.asset_key, _LATEST), data)
 
     def load_input(self, context: dg.InputContext) -> Reference:
         """Raises ``NotFound`` for an asset never materialized, ``Unverified`` for one of another form."""
+        if not context.has_asset_key and context.upstream_output is not None:
+            kept = self._store.get(_key_within(context.upstream_output))
+            return _type_of(context).model_validate_json(kept)
         keys = [_key(context.asset_key, run) for run in (*_run_of(context.upstream_output), _LATEST)]
         key = next((key for key in keys if self._store.exists(key)), None)
         if key is None:
@@ -133,6 +160,19 @@ def forget(store: ObjectStore, older_than_s: float) -> None:
 
 _FOLDER = "references"
 _LATEST = "latest"
+
+
+def _type_of(context: dg.InputContext) -> type[Reference]:
+    """Of one value, where many of them are collected as well."""
+    found = context.dagster_type
+    inner: Any = getattr(found, "inner_type", found)
+    return inner.typing_type  # type: ignore[no-any-return]
+
+
+def _key_within(context: dg.OutputContext) -> str:
+    """Of what a step of an asset hands to the next step of it, in one run."""
+    run, *step = context.get_identifier()
+    return f"references/steps/{run}/{'/'.join(re.sub(r'[^A-Za-z0-9_.-]', '-', name) for name in step)}.json"
 
 
 def _run_of(output: dg.OutputContext | None) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from serving.index.generation import FACTORY, GRAPH
 from serving.settings import Address
 
 Policy = Literal["approval", "automatic"]
+Steps = Literal["here", "pods"]
 
 
 def _webhook(url: SecretStr) -> SecretStr:
@@ -76,6 +77,23 @@ class PipelineSettings(WarehouseSettings):
         "approval",
         description="Whether somebody starts the job `promote`, or production follows staging by itself.",
     )
+    steps: Steps | None = Field(
+        None,
+        description="Where steps of minutes work: `here`, in the process of their run, or in `pods` of their "
+        "own (`adr/0010-steps-as-pods.md`). By default here in `local`, and else in pods.",
+    )
+    gpu_image: str | None = Field(
+        None,
+        min_length=1,
+        description="Image of pods with a GPU, by its digest; those without have that of their run.",
+    )
+    part_pictures: int = Field(
+        5_000,
+        ge=1,
+        description="Pictures that are worth a pod: so many more without boxes or vectors are a pod more; "
+        "fewer are done beside the run.",
+    )
+    most_parts: int = Field(8, ge=1, description="Pods at once for boxes, and for vectors.")
     staging_search_address: Address | None = Field(
         None,
         description="Search services of staging (of one machine: its own), as IMGSEARCH_SEARCH_ADDRESS "

@@ -7,8 +7,8 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["imgsearch_assets.refresh"])
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["imgsearch_assets.refresh"])
 
 
 def start_server() -> None:
@@ -19,7 +19,7 @@ def start_server() -> None:
 def fork(environment: Mapping[str, str], work: Callable[..., None], *arguments: Any) -> BaseProcess:
     """``work`` at work with ``environment`` beside this process's own, whatever the server began with."""
     told = {**os.environ, **environment}
-    process = _PROCESSES.Process(target=_told, args=(told, work, arguments))
+    process = PROCESSES.Process(target=_told, args=(told, work, arguments))
     process.start()
     return process
 

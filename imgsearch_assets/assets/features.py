@@ -1,6 +1,7 @@
 """Boxes of the items on the pictures, and vectors of the boxes."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -10,6 +11,7 @@ from imgsearch_assets.automation import ON_CHANGE
 from imgsearch_assets.catalogue.snapshot import items_of, keep, with_vectors
 from imgsearch_assets.features.budget import WORTH_MEASURING, measured_speed, plan
 from imgsearch_assets.features.tables import (
+    NOTHING,
     Work,
     detect_pictures,
     detections_table,
@@ -18,7 +20,7 @@ from imgsearch_assets.features.tables import (
 )
 from imgsearch_assets.graph.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.progress import stage
-from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
+from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures, Reference
 from imgsearch_assets.sheets import boxes_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
@@ -28,16 +30,33 @@ from serving.models.embedder import Embedder
 from serving.object_store import ObjectStore
 
 GROUP = "features"
+R = TypeVar("R", bound=Reference)
 
 _LOOKED_BACK = 50  # materializations
 
 
+# What both forms of an asset have in common: in one step, and cut into parts (``parts``).
+KINDS = {"pytorch"}
+DETECTIONS = "Where the items are: a box for the item and one for the whole picture."
+EMBEDDINGS = "What the items look like: a vector of unit length for every box."
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
+
+@dataclass(frozen=True)
+class Made(Generic[R]):
+    """What an asset hands on, and tells of itself."""
+
+    value: R
+    version: str
+    metadata: dict[str, Any]
+
+
 @dg.asset(
     group_name=GROUP,
-    kinds={"pytorch"},
+    kinds=KINDS,
     pool=GPU,
     automation_condition=ON_CHANGE,
-    description="Where the items are: a box for the item and one for the whole picture.",
+    description=DETECTIONS,
 )
 def item_detections(
     context: dg.AssetExecutionContext,
@@ -45,32 +64,61 @@ def item_detections(
     item_detector: Model,
     store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[Items]:
+    made = detected(context, product_images, item_detector, store)
+    return dg.MaterializeResult(
+        value=made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds=KINDS,
+    pool=GPU,
+    automation_condition=ON_CHANGE,
+    description=EMBEDDINGS,
+)
+def item_embeddings(
+    context: dg.AssetExecutionContext,
+    item_detections: Items,
+    item_embedder: Model,
+    store: dg.ResourceParam[ObjectStore],
+) -> dg.MaterializeResult[EmbeddedItems]:
+    made = embedded(context, item_detections, item_embedder, store)
+    return dg.MaterializeResult(
+        value=made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata
+    )
+
+
+def detected(
+    context: Context, pictures: Pictures, model: Model, store: ObjectStore, before: Work = NOTHING
+) -> Made[Items]:
+    """Find what is lacking, and keep the items of a snapshot. ``before``: what parts did."""
     watch = Stopwatch()
     with step():
-        pictures = read_parquet(store, product_images.key)
-        shas: list[Any] = pc.unique(pictures["sha256"]).to_pylist()
-        detector = Detector(load_bundle(store, item_detector.name, item_detector.version))
-        budget = _Told(context, "pictures", detector)
+        rows = read_parquet(store, pictures.key)
+        shas: list[Any] = pc.unique(rows["sha256"]).to_pylist()
+        detector = Detector(load_bundle(store, model.name, model.version))
+        budget = _Told(context, "item_detections", "pictures", detector)
         with stage("items", len(shas)) as advance:
-            work = detect_pictures(store, detector, shas, advance, budget.begin)
+            work = before + detect_pictures(store, detector, shas, advance, budget.begin)
         table = detections_table(store, detector.version)
         table.compact()
         detections = table.read()
         detections = detections.filter(
-            pc.is_in(detections["sha256"], value_set=pictures["sha256"].combine_chunks())
+            pc.is_in(detections["sha256"], value_set=rows["sha256"].combine_chunks())
         )
-        items = items_of(pictures, detections)
-        key = keep(store, product_images.snapshot, "items", items)
+        items = items_of(rows, detections)
+        key = keep(store, pictures.snapshot, "items", items)
         drawn = boxes_of(store, _new(detections, work))
-    return dg.MaterializeResult(
-        value=Items(
-            snapshot=product_images.snapshot,
+    return Made(
+        Items(
+            snapshot=pictures.snapshot,
             key=key,
             detector=detector.version,
-            waived=product_images.waived,
+            waived=pictures.waived,
         ),
-        data_version=dg.DataVersion(key),
-        metadata={
+        key,
+        {
             "dagster/row_count": items.num_rows,
             "detected": work.made,
             "detector": detector.version,
@@ -83,43 +131,34 @@ def item_detections(
     )
 
 
-@dg.asset(
-    group_name=GROUP,
-    kinds={"pytorch"},
-    pool=GPU,
-    automation_condition=ON_CHANGE,
-    description="What the items look like: a vector of unit length for every box.",
-)
-def item_embeddings(
-    context: dg.AssetExecutionContext,
-    item_detections: Items,
-    item_embedder: Model,
-    store: dg.ResourceParam[ObjectStore],
-) -> dg.MaterializeResult[EmbeddedItems]:
+def embedded(
+    context: Context, detections: Items, model: Model, store: ObjectStore, before: Work = NOTHING
+) -> Made[EmbeddedItems]:
+    """Embed what is lacking, keep the items of a snapshot that have vectors. ``before``: what parts did."""
     watch = Stopwatch()
     with step():
-        items = read_parquet(store, item_detections.key)
-        embedder = Embedder(load_bundle(store, item_embedder.name, item_embedder.version))
-        boxes = items.select(["sha256", "box"]).group_by(["sha256", "box"]).aggregate([])
-        budget = _Told(context, "boxes", embedder)
+        items = read_parquet(store, detections.key)
+        embedder = Embedder(load_bundle(store, model.name, model.version))
+        boxes = boxes_in(items)
+        budget = _Told(context, "item_embeddings", "boxes", embedder)
         with stage("vectors", boxes.num_rows) as advance:
-            work = embed_boxes(store, embedder, boxes, advance, budget.begin)
+            work = before + embed_boxes(store, embedder, boxes, advance, budget.begin)
         table = embeddings_table(store, embedder.version, embedder.dim)
         table.compact()
         embedded = with_vectors(items, table.read()).drop_columns(["vector"])
         if embedded.num_rows == 0:
             raise BadInput("no picture of the catalogue has a vector; what is live stays as it is")
-        key = keep(store, item_detections.snapshot, "embedded", embedded)
-    return dg.MaterializeResult(
-        value=EmbeddedItems(
-            snapshot=item_detections.snapshot,
+        key = keep(store, detections.snapshot, "embedded", embedded)
+    return Made(
+        EmbeddedItems(
+            snapshot=detections.snapshot,
             key=key,
-            detector=item_detections.detector,
+            detector=detections.detector,
             embedder=embedder.version,
-            waived=item_detections.waived,
+            waived=detections.waived,
         ),
-        data_version=dg.DataVersion(f"{embedder.version}/{key}"),
-        metadata={
+        f"{embedder.version}/{key}",
+        {
             "dagster/row_count": embedded.num_rows,
             "embedded": work.made,
             "embedder": embedder.version,
@@ -132,11 +171,17 @@ def item_embeddings(
     )
 
 
+def boxes_in(items: pa.Table) -> pa.Table:
+    """sha256 and box of ``items``, each once."""
+    return items.select(["sha256", "box"]).group_by(["sha256", "box"]).aggregate([])
+
+
 class _Told:
     """The budget of a step, told in the log of the run before it starts."""
 
-    def __init__(self, context: dg.AssetExecutionContext, what: str, model: Detector | Embedder) -> None:
+    def __init__(self, context: Context, asset: str, what: str, model: Detector | Embedder) -> None:
         self._context, self._what, self._model = context, what, model
+        self._asset = dg.AssetKey(asset)
         self.figures: dict[str, Any] = {}
 
     def begin(self, lacking: int) -> None:
@@ -150,7 +195,8 @@ class _Told:
         """Of the latest materialization by this version of the model that had much to do."""
         name = "detector" if isinstance(self._model, Detector) else "embedder"
         made = "detected" if isinstance(self._model, Detector) else "embedded"
-        records = self._context.instance.fetch_materializations(self._context.asset_key, limit=_LOOKED_BACK)
+        instance: Any = self._context.instance
+        records = instance.fetch_materializations(self._asset, limit=_LOOKED_BACK)
         for record in records.records:
             found = record.asset_materialization
             said = {key: value.value for key, value in found.metadata.items()} if found else {}

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,6 +88,19 @@ class Work:
     def per_second(self) -> float:
         return self.made / self.seconds if self.seconds else 0.0
 
+    def __add__(self, later: "Work") -> "Work":
+        """This and then ``later``, of the same rows: what that found there is, in part, of this one."""
+        return Work(
+            self.made + later.made,
+            later.reused - self.made,
+            Counter(self.failed) + Counter(later.failed),
+            self.seconds + later.seconds,
+            self.shas | later.shas,
+        )
+
+
+NOTHING = Work(0, 0)
+
 
 def detect_pictures(
     store: ObjectStore,
@@ -159,6 +172,24 @@ def embed_boxes(
 
     chunks = _chunks(by_picture, embedder.batch)
     return _run(table, chunks, rows, distinct - todo.num_rows, advance)
+
+
+def cuts(pictures: int, each: int, most: int) -> list[tuple[int, int]]:
+    """Into which parts (from, to) the work on ``pictures`` is cut: one for ``each`` so many, none for fewer.
+
+    Cut where batches of a processor end, so that what a network is shown together, on which the last digits
+    of a vector depend, is what it is shown together by one who does all.
+    """
+    unit = 1 << (min(SHARD, each).bit_length() - 1)
+    units, parts = -(-pictures // unit), min(pictures // each, most)
+    ends = [min(pictures, units * number // parts * unit) for number in range(parts + 1)] if parts else []
+    return list(pairwise(ends))
+
+
+def part_of(rows: pa.Table, start: int, stop: int) -> pa.Table:
+    """Those of ``rows`` that are of the pictures from ``start`` to ``stop``, in their order."""
+    shas = pc.unique(rows["sha256"]).slice(start, stop - start)
+    return rows.filter(pc.is_in(rows["sha256"], value_set=shas))
 
 
 def detections_of(row: Mapping[str, Any]) -> list[Detection]:

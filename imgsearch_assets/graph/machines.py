@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from imgsearch_assets.graph.pods import PARTS
+
 Machine = Literal["cpu", "gpu", "io"]
 
 # Tag of every asset that is made here.
@@ -30,5 +32,9 @@ MACHINES: dict[str, Machine] = {
 
 
 def machine_of(step: str) -> Machine:
-    """Of a step, named as its asset; a part of one, ``item_embeddings[3]``, runs where all of it does."""
-    return MACHINES.get(step.split("[", 1)[0], "cpu")
+    """Of a step, named as its asset.
+
+    Of one that is cut into parts, these have its machine; what is before and after them has the run's.
+    """
+    asset, _, op = step.split("[", 1)[0].partition(".")
+    return MACHINES.get(asset, "cpu") if op in ("", PARTS.get(asset)) else "cpu"

@@ -6,6 +6,7 @@ import dagster as dg
 
 from imgsearch_assets.graph.lineage import table_metadata
 from imgsearch_assets.graph.machines import MACHINES, TAG
+from imgsearch_assets.graph.pods import PODS
 
 # Whom to ask, by group: teams as they are called in Dagster, or addresses.
 OWNERS = {
@@ -32,6 +33,7 @@ def told(asset: Asset) -> Asset:
 def _told(spec: dg.AssetSpec) -> dg.AssetSpec:
     name = spec.key.to_user_string()
     tags: dict[str, Any] = {TAG: MACHINES[name]} if name in MACHINES else {}
+    pod = {"pod": dg.MetadataValue.json(PODS[name].config())} if name in PODS else {}
     return spec.merge_attributes(
-        owners=[OWNERS[spec.group_name or ""]], tags=tags, metadata=table_metadata(name)
+        owners=[OWNERS[spec.group_name or ""]], tags=tags, metadata={**table_metadata(name), **pod}
     )

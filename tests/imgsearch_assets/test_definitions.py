@@ -1,5 +1,6 @@
 """The graph as a whole: a review of a change to it starts with this snapshot."""
 
+import sys
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.graph.machines import TAG
+from serving.errors import BadSettings
 
 
 @pytest.fixture
@@ -84,6 +86,30 @@ def test_it_loads_and_says_what_is_not_set_only_when_it_runs(definitions: dg.Def
     dg.Definitions.validate_loadable(definitions)
     job = definitions.resolve_job_def(REFRESH)
     assert job.executor_def is dg.in_process_executor
+
+
+@pytest.mark.parametrize(("told", "name"), [(None, "pods"), ("pods", "pods"), ("here", "in_process")])
+def test_elsewhere_steps_are_pods_in_every_job_and_run(
+    told: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGSEARCH_ENVIRONMENT", "staging")
+    monkeypatch.setenv("IMGSEARCH_CATALOGUE", "shop.parquet")
+    monkeypatch.setenv("IMGSEARCH_REDIS_URL", "redis://127.0.0.1:1/0")
+    if told is not None:
+        monkeypatch.setenv("IMGSEARCH_STEPS", told)
+    definitions = build_definitions(read_environment())
+    jobs = definitions.resolve_all_job_defs()
+    assert {job.executor_def.name for job in jobs} == {name}
+    assert "__ASSET_JOB" in {job.name for job in jobs}, "that of conditions and backfills"
+    ops = definitions.resolve_job_def(REFRESH).graph.node_dict["item_embeddings"].definition
+    assert isinstance(ops, dg.GraphDefinition) == (name == "pods")
+
+
+def test_pods_without_their_client_are_refused_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSEARCH_STEPS", "pods")
+    monkeypatch.setitem(sys.modules, "imgsearch_assets.cluster.executor", None)
+    with pytest.raises(BadSettings, match=r"install imgsearch\[k8s\], or set IMGSEARCH_STEPS=here"):
+        build_definitions(read_environment())
 
 
 def test_every_asset_is_described(definitions: dg.Definitions) -> None:

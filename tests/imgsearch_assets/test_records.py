@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.events import EngineEventData
+from dagster._core.instance.ref import InstanceRef
 
 from imgsearch_assets.launcher import free_pools
 from imgsearch_assets.local.services import ROOT, dagster_home
@@ -93,6 +94,19 @@ def test_places_in_pools_of_runs_that_are_gone_are_given_back(home: Path) -> Non
         assert storage.claim_concurrency_slot("gpu", lives.run_id, "step").is_claimed
         free_pools(instance)
         assert storage.get_concurrency_run_ids() == {lives.run_id}
+
+
+@pytest.mark.filterwarnings(MISMATCH)
+def test_places_of_runs_on_other_machines_are_the_daemons(home: Path) -> None:
+    overrides = {"run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}}
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides)) as instance:
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("gpu")
+        elsewhere = instance.create_run_for_job(nothing)
+        instance.report_engine_event("at work", elsewhere, EngineEventData.in_process(2**22))
+        assert storage.claim_concurrency_slot("gpu", elsewhere.run_id, "step").is_claimed
+        free_pools(instance)
+        assert storage.get_concurrency_run_ids() == {elsewhere.run_id}
 
 
 def test_postgres_is_behind_the_same_settings() -> None:

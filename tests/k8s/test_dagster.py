@@ -76,6 +76,20 @@ def test_the_launcher_takes_what_it_is_told(values: Json) -> None:
     assert checked.success, checked.errors
 
 
+def test_runs_are_restricted_as_the_services_are(values: Json) -> None:
+    told = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    assert told["containerConfig"]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert told["podSpecConfig"]["securityContext"]["runAsNonRoot"]
+    volumes = {volume["name"] for volume in told["podSpecConfig"]["volumes"] if "emptyDir" in volume}
+    assert [
+        (mount["mountPath"], mount["name"] in volumes) for mount in told["containerConfig"]["volumeMounts"]
+    ] == [("/tmp", True)]
+
+
 def test_nothing_is_said_twice(values: Json) -> None:
     daemon = values["dagsterDaemon"]
     said = [daemon[name] for name in ("runCoordinator", "runMonitoring", "runRetries")]
@@ -88,6 +102,8 @@ def test_every_image_is_named_by_its_digest(values: Json, location: Json) -> Non
     assert re.fullmatch(
         r"\S+/pipeline-cpu@sha256:[0-9a-f]{64}", f"{images[0]['repository']}:{images[0]['tag']}"
     )
+    told = {each["name"]: each["value"] for each in location["env"]}
+    assert re.fullmatch(r"\S+/pipeline-gpu@sha256:[0-9a-f]{64}", told["IMGSEARCH_GPU_IMAGE"])
 
 
 def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +122,7 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
     for name, value in (told | secret).items():
         monkeypatch.setenv(name, value)
     environment = read_environment()
+    assert environment.steps_in_pods
     assert {str(environment.serving.home)} == {each["mountPath"] for each in location["volumeMounts"]}
     for overlay in OVERLAYS:
         objects = Objects(overlay)

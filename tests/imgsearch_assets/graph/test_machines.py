@@ -7,5 +7,6 @@ def test_every_asset_that_is_made_here_has_a_machine() -> None:
 
 
 def test_a_part_of_a_step_runs_where_the_step_runs() -> None:
-    assert machine_of("item_embeddings") == machine_of("item_embeddings[3]") == "gpu"
+    assert machine_of("item_embeddings") == machine_of("item_embeddings.embeddings_part[3]") == "gpu"
+    assert machine_of("item_embeddings.embeddings_finish") == "cpu"
     assert machine_of("of_another_day") == "cpu"
