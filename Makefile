@@ -34,9 +34,12 @@ proto: setup  ## gRPC stubs from serving/proto/*.proto
 docs: setup  ## docs/settings.md from the settings (ARGS="--picture STREET.jpg": and the pictures, from a running demo)
 	$(BIN)/python docs/generate.py $(ARGS)
 
-lock: setup  ## requirements.lock from pyproject.toml
+lock: setup  ## requirements.lock, and k8s/images/gpu.lock of what a GPU adds, from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-package torch --no-annotate \
 	  --no-header --python-version 3.11 --extra dev --extra backbones --extra train --extra gcp --extra k8s --extra milvus --extra postgres pyproject.toml -o requirements.lock
+	{ echo "$(TORCH)"; sed -n 's/^gpu = \["\(.*\)"\].*/\1/p' pyproject.toml; } | $(BIN)/uv pip compile --no-config --upgrade --quiet \
+	  --generate-hashes --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 -c requirements.lock \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --no-emit-package torch -o k8s/images/gpu.lock -
 
 setup: .venv/.ready
 
