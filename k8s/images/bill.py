@@ -19,14 +19,18 @@ _BESIDE_THE_LOCKS = {"torch", "imgsearch"}
 def of_python(environment: Path) -> dict[str, Any]:
     command = ["cyclonedx-py", "environment", "--output-reproducible", "--pyproject", "pyproject.toml"]
     run = subprocess.run(
-        [Path(sys.executable).parent / command[0], *command[1:], environment], stdout=subprocess.PIPE, check=True
+        [Path(sys.executable).parent / command[0], *command[1:], environment],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     return dict(json.loads(run.stdout))
 
 
 def of_debian(dpkg: Path) -> list[dict[str, str]]:
     form = "${binary:Package} ${Version} ${Architecture}\n"
-    told = subprocess.run(["dpkg-query", f"--admindir={dpkg}", "-W", "-f", form], capture_output=True, check=True)
+    told = subprocess.run(
+        ["dpkg-query", f"--admindir={dpkg}", "-W", "-f", form], capture_output=True, check=True
+    )
     found = []
     for line in told.stdout.decode().splitlines():
         name, version, architecture = line.split()
