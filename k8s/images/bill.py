@@ -1,7 +1,8 @@
 """The bill of materials of an image, CycloneDX as JSON, to standard output: python bill.py ENVIRONMENT DPKG
 
-ENVIRONMENT is what was installed for Python, DPKG the folder of the `status` of Debian's packages. In the working folder
-are the locks and pyproject.toml. It ends with status 1 where something is installed that no lock names.
+ENVIRONMENT is what was installed for Python, DPKG the folder of the `status` of Debian's packages. In the
+working folder are the locks and pyproject.toml. It ends with status 1 where something is installed that no
+lock names.
 """
 
 import json

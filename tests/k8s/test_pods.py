@@ -7,7 +7,7 @@ import pytest
 
 from serving.rpc.server import LIVE
 from serving.settings import Settings
-from tests.k8s.rendering import FOLLOWERS, PROCESSES, SERVICES, Objects, Workload
+from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload
 
 GPU = "nvidia.com/gpu"
 POOLS = {

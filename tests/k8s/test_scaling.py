@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from serving.api.telemetry import Metrics
 from serving.settings import Settings
 from serving.telemetry import PassMetrics, RpcMetrics
-from tests.k8s.rendering import FOLLOWERS, PROCESSES, SERVICES, Objects, Workload, selects
+from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload, selects
 
 # What a service refuses more than, unless it is told otherwise.
 LIMITS = {
