@@ -1,5 +1,5 @@
 # What people run here. Everything is set up in .venv on first use; nothing outside this folder changes,
-# but for Chromium, which `make test` installs with apt-get when it runs as root and there is none.
+# but for PROGRAMS, which `make test` installs with apt-get when it runs as root and one lacks.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -55,14 +55,20 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What tests run that no wheel has: the browser that shows the page, and what reads the rules of alerts. Nothing of it
-# is started: a runlevel of 1 says so to Debian's packages.
+# What tests run that no wheel has: the browser that shows the page, and what reads the rules of alerts; for root alone, what
+# builds and plays images. Nothing of it is started: a runlevel of 1 says so to Debian's packages.
+PROGRAMS := chromium promtool amtool
+PACKAGES := chromium prometheus prometheus-alertmanager
+ifeq ($(shell id -u),0)
+PROGRAMS += podman runc debootstrap catatonit iptables
+PACKAGES += podman runc debootstrap catatonit iptables containernetworking-plugins netavark aardvark-dns
+endif
 programs:
-	@command -v chromium >/dev/null && command -v promtool >/dev/null && command -v amtool >/dev/null || { \
+	@for each in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || lacking="$$lacking $$each"; done; \
+	  if [ -z "$$lacking" ]; then exit 0; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && RUNLEVEL=1 \
-	    apt-get install -y -qq --no-install-recommends chromium prometheus prometheus-alertmanager; \
-	  else echo "The tests need a browser, promtool and amtool; install them first (Debian: sudo apt-get install chromium" \
-	    "prometheus prometheus-alertmanager)"; exit 1; fi; }
+	    apt-get install -y -qq --no-install-recommends $(PACKAGES); \
+	  else echo "The tests need$$lacking; install them first (Debian: sudo apt-get install $(PACKAGES))"; exit 1; fi
 
 bigquery: .venv-bigquery/.ready
 

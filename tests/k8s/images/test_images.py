@@ -144,9 +144,9 @@ def test_serving_has_all_that_it_imports_and_no_orchestrator(podman: Podman, ima
 def test_the_pipeline_has_all_that_it_imports(podman: Podman, images: dict[str, str]) -> None:
     writable = ("--tmpfs=/var/lib/imgsearch:mode=1777",)
     code = (
-        "import dagster_gcp, dagster_k8s, dagster_postgres, imgsearch_assets.definitions as d; print(d.defs)"
+        "import dagster_gcp, dagster_k8s, dagster_postgres; from imgsearch_assets.definitions import defs"
     )
-    assert "Definitions" in run(podman, images["pipeline"], "python", "-c", code, options=writable)
+    assert run(podman, images["pipeline"], "python", "-c", code, options=writable) == ""
     assert "Visual product search" in run(podman, images["pipeline"], "imgsearch", "--help")
     assert "dagster, version" in run(podman, images["pipeline"], "dagster", "--version", options=writable)
 

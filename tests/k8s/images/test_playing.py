@@ -1,7 +1,7 @@
 """The manifests' own pods, played by podman: restricted as they are on a cluster, they answer a search.
 
-`playing.py` lists what is changed of them. Played are search, api, stock-feed and probe of staging; detect and
-embed ask for a GPU. Redis is a pod of the test's.
+`playing.py` lists what is changed of them. Played are search, api, stock-feed and probe of staging; detect
+and embed ask for a GPU. Redis is a pod of the test's.
 """
 
 import json
