@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from imgsearch_assets.catalogue.contract import PRODUCTS as CONTRACT
+from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.release.publish import publish
 from imgsearch_assets.trial.golden import keep_golden
+from serving.cache.features import FeatureStore
+from serving.errors import Unavailable
 from serving.identity import store as identity
 from tests.conftest import Shop
 from tests.k8s.images.playing import keep_secret, play, pod_of
@@ -78,7 +81,7 @@ class Platform:
     def similar(self, product: str) -> list[str]:
         found = self.get(f"/v1/products/{product}/similar?k=10", self.key)
         assert found.status_code == 200, found.text
-        return [each["product"]["product_id"] for each in found.json()["results"]]
+        return [each["product_id"] for each in found.json()["results"]]
 
     def sell(self, *products: str) -> None:
         """The catalogue says that these are sold out."""
@@ -129,6 +132,8 @@ def platform(podman: Podman, images: dict[str, str]) -> Iterator[Platform]:
             }
         ],
     )
+    features = FeatureStore(f"redis://{podman.address('redis')}:6379/0", 5.0)
+    until(lambda: _filled(features, shop), "Redis has the features")
     for name in PODS:
         play(podman, pod_of(objects, name, folders))
     until(lambda: found.answers("/readyz"), "the front is ready", 180)
@@ -195,6 +200,14 @@ def test_a_pod_that_is_told_to_leave_ends_well(platform: Platform) -> None:
         platform.podman("stop", "--time", str(grace_s), f"{name}-server")
         state = platform.podman.inspect("container", f"{name}-server")["State"]
         assert state["ExitCode"] == (0 if name == "search" else 130), platform.log(name)
+
+
+def _filled(features: FeatureStore, shop: Shop) -> bool:
+    try:
+        fill_feature_store(features, shop.embedder, shop.items, shop.vectors)
+    except Unavailable:
+        return False
+    return True
 
 
 def _figures(platform: Platform, pod: str) -> str:
