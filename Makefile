@@ -55,10 +55,10 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What tests run that no wheel has: the browser that shows the page, and what reads the rules of alerts; for root alone, what
-# builds and plays images. Nothing of it is started: a runlevel of 1 says so to Debian's packages.
-PROGRAMS := chromium promtool amtool
-PACKAGES := chromium prometheus prometheus-alertmanager
+# What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS; for
+# root alone, what builds and plays images. Nothing of it is started: a runlevel of 1 says so to Debian's packages.
+PROGRAMS := chromium promtool amtool redis-server
+PACKAGES := chromium prometheus prometheus-alertmanager redis-server
 ifeq ($(shell id -u),0)
 PROGRAMS += podman runc debootstrap catatonit iptables
 PACKAGES += podman runc debootstrap catatonit iptables containernetworking-plugins netavark aardvark-dns

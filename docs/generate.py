@@ -1,11 +1,12 @@
 """Write what the documentation takes from the running code.
 
-python docs/generate.py                                         docs/settings.md
-python docs/generate.py --picture STREET.jpg [--api URL] [--dagster URL]   also docs/images/ of a demo
+python docs/generate.py                             docs/settings.md, the tables of docs/capacity.md
+python docs/generate.py --picture STREET.jpg [--api URL] [--dagster URL]        also docs/images/ of a demo
 """
 
 import argparse
 import io
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -18,7 +19,10 @@ from serving.settings import Settings
 
 DOCS = Path(__file__).parent
 SETTINGS_PAGE = DOCS / "settings.md"
+CAPACITY_PAGE = DOCS / "capacity.md"
 IMAGES = DOCS / "images"
+# In docs/capacity.md what is between is the program's.
+_BEGIN, _END = "<!-- python -m benchmarks.capacity -->\n", "<!-- end -->\n"
 
 
 def _row(prefix: str, name: str, field: FieldInfo) -> str:
@@ -37,6 +41,16 @@ def settings_page() -> str:
     """docs/settings.md as text."""
     head = "# Settings\n\nRead once a process from the environment. `make docs` writes this page.\n"
     return "\n".join([head, _table("Serving", Settings), _table("Pipeline", PipelineSettings)])
+
+
+def capacity_page() -> str:
+    """docs/capacity.md as text, its tables by what was measured last."""
+    sys.path.insert(0, str(DOCS.parent))  # benchmarks are of a checkout, not of the installed package
+    from benchmarks import _measured
+    from benchmarks.capacity import page
+
+    before, rest = CAPACITY_PAGE.read_text().split(_BEGIN)
+    return before + _BEGIN + page(_measured.read()) + _END + rest.split(_END)[1]
 
 
 def _keep(shown: Page | Locator, name: str) -> None:
@@ -114,5 +128,6 @@ if __name__ == "__main__":
     parser.add_argument("--dagster", default="http://127.0.0.1:3000")
     asked = parser.parse_args()
     SETTINGS_PAGE.write_text(settings_page())
+    CAPACITY_PAGE.write_text(capacity_page())
     if asked.picture is not None:
         _images(asked.picture, asked.api, asked.dagster)

@@ -17,8 +17,9 @@ from serving.object_store import ObjectStore
 
 # In which time the daemon starts a run again that died.
 _RETRIED_S = 30.0
-# How often it is asked for messages that the catalogue was written.
-_ASKED_S = 5
+# How often it is asked for messages that the catalogue was written: at each look of the daemon. These are
+# five seconds apart, sensors in an order that is drawn, so an interval of five would miss every other one.
+_ASKED_S = 1
 
 PRODUCTS = dg.AssetKey("products")
 SNAPSHOT = dg.AssetKey("product_snapshot")

@@ -75,7 +75,10 @@ def demo(
 def run(
     catalogue: Annotated[
         str,
-        typer.Option(help="FILE.parquet, FILE.csv, FILE.duckdb or FILE.duckdb::TABLE.", show_default=False),
+        typer.Option(
+            help="FILE.parquet, FILE.csv, FILE.duckdb, FILE.duckdb::TABLE or bigquery:PROJECT.DATASET.TABLE.",
+            show_default=False,
+        ),
     ],
     allow_host: Annotated[
         list[str] | None,

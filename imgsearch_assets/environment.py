@@ -21,6 +21,7 @@ from imgsearch_assets.trial.witnesses import Witnesses
 from imgsearch_assets.warehouse.location import open_warehouse
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
+from serving.cache.troubles import wrong
 from serving.errors import BadSettings
 from serving.identity.keys import is_key
 from serving.index import replays
@@ -202,4 +203,7 @@ def read_environment(**overrides: object) -> Environment:
             if value is None
         ]
         raise BadSettings(f"{' and '.join(lacking)} must be set in {serving.environment}")
+    said = None if serving.redis_url is None else wrong(serving.redis_url.get_secret_value())
+    if said is not None:
+        raise BadSettings(said)
     return told

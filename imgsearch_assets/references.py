@@ -124,6 +124,14 @@ class ReferenceIOManager(dg.IOManager):
         return found
 
 
+def forget(store: ObjectStore, older_than_s: float) -> None:
+    """Remove what runs handed on so long ago; not the latest of an asset."""
+    for key, age_s in list(store.ages(_FOLDER)):
+        if age_s > older_than_s and not key.endswith(f"/{_LATEST}.json"):
+            store.delete(key)
+
+
+_FOLDER = "references"
 _LATEST = "latest"
 
 
@@ -136,4 +144,4 @@ def _run_of(output: dg.OutputContext | None) -> tuple[str, ...]:
 
 
 def _key(asset: dg.AssetKey, run: str) -> str:
-    return f"references/{'/'.join(asset.path)}/{run}.json"
+    return f"{_FOLDER}/{'/'.join(asset.path)}/{run}.json"

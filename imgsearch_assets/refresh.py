@@ -12,7 +12,10 @@ from imgsearch_assets.definitions import REFRESH, build_definitions
 from imgsearch_assets.environment import read_environment
 from imgsearch_assets.launcher import free_pools
 from serving.errors import BadSettings, ImgsearchError
+from serving.location import open_store
 
+# How an error of our own tree begins in Dagster's records: what it came of is not for people.
+_OURS = "serving.errors."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -57,6 +60,7 @@ def run_refresh(instance: dg.DagsterInstance | None = None) -> Refreshed:
     ``RefreshFailed``.
     """
     environment = read_environment()
+    open_store(environment.serving)  # what is wrong with it is said here, and not as a run that never began
     version = environment.warehouse.version()
     if instance is None:
         with quiet_instance() as own:
@@ -125,9 +129,10 @@ def _failure(result: dg.ExecuteInProcessResult) -> RefreshFailed:
         reason = data.user_failure_data.description
     else:
         error = data.error
-        while error is not None and error.cause is not None:
+        while error is not None and error.cause is not None and not error.message.startswith(_OURS):
             error = error.cause
-        reason = (
-            f"{error.message.strip() if error else 'unknown'}; run {result.run_id} in Dagster shows where"
-        )
+        said = error.message.strip().removeprefix(_OURS) if error else "unknown"
+        if error is not None and error.message.startswith(_OURS):
+            said = said.partition(": ")[2]
+        reason = f"{said}; run {result.run_id} in Dagster shows where"
     return RefreshFailed(str(event.step_key), reason, result.run_id)

@@ -46,7 +46,12 @@ class PipelineSettings(WarehouseSettings):
         description="FILE.duckdb, FILE.duckdb::TABLE, FILE.parquet, FILE.csv or "
         "bigquery:PROJECT.DATASET.TABLE (`cloud.md`).",
     )
-    catalogue_poll_s: int = Field(5, ge=1, description="How often the catalogue is looked at for a change.")
+    catalogue_poll_s: int = Field(
+        1,
+        ge=1,
+        description="How often the catalogue is looked at for a change; as Dagster's daemon looks every five "
+        "seconds, less than five is at each of its looks, and five at every other.",
+    )
     download_connections: int = Field(64, ge=1, description="Pictures in flight over all hosts.")
     download_per_host: int = Field(16, ge=1, description="Pictures in flight at one host.")
     download_delay_s: float = Field(0.0, ge=0, description="Least time between two requests to one host.")
@@ -61,6 +66,11 @@ class PipelineSettings(WarehouseSettings):
         3,
         ge=1,
         description="Generations of the index that every environment can go back to; older ones are pruned.",
+    )
+    keep_snapshots_days: int = Field(
+        30,
+        ge=1,
+        description="How long a snapshot of the catalogue is kept; that of a generation as long as it.",
     )
     production_release: Policy = Field(
         "approval",

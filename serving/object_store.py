@@ -56,6 +56,9 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Every key below the folder ``prefix``, in the order of their characters."""
 
+    def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """``list``, each key with its ``age_s``."""
+
     def tidy(self, prefix: str, older_than_s: float) -> None:
         """Remove what writers that were killed left below the folder ``prefix``."""
 
@@ -178,6 +181,11 @@ class LocalObjectStore:
         top = self._path(prefix)
         paths = (path for path in top.rglob("*") if path.is_file() and not path.name.endswith("~"))
         return iter(sorted(path.relative_to(self.root).as_posix() for path in paths))
+
+    def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
+        for key in self.list(prefix):
+            with contextlib.suppress(NotFound):  # removed this moment
+                yield key, self.age_s(key)
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from serving import tls
+from serving.cache.troubles import Trouble, trouble, wrong
 from serving.errors import BadSettings, ImgsearchError
 from serving.location import open_store, place
 from serving.object_store import ObjectStore
@@ -100,10 +101,9 @@ def _model(store: ObjectStore, name: str) -> None:
 
 def _redis(settings: Settings) -> Iterator[str]:
     if settings.redis_url is not None:
-        try:
-            Redis.from_url(settings.redis_url.get_secret_value())
-        except ValueError:
-            yield "IMGSEARCH_REDIS_URL is none; one looks like redis://:PASSWORD@HOST:PORT/0"
+        said = wrong(settings.redis_url.get_secret_value())
+        if said is not None:
+            yield said
 
 
 async def _wait_for(settings: Settings) -> None:
@@ -114,8 +114,10 @@ async def _wait_for(settings: Settings) -> None:
     for (name, address), answers in zip(addresses.items(), there, strict=True):
         if not answers:
             log.warning("the %s service does not answer at %s yet; this process waits for it", name, address)
-    if settings.redis_url is not None and not await _pings(settings.redis_url.get_secret_value()):
-        log.warning("Redis does not answer; until it does, everything is computed anew")
+    if settings.redis_url is not None:
+        found = await _trouble(settings.redis_url.get_secret_value())
+        if found is not None:
+            log.warning("%s; until then everything is computed anew", found.said)
 
 
 async def _takes_connections(address: str) -> bool:
@@ -137,11 +139,12 @@ async def _takes_connection(address: str) -> bool:
     return True
 
 
-async def _pings(redis_url: str) -> bool:
+async def _trouble(redis_url: str) -> Trouble | None:
+    """Of Redis, None where it answers."""
     client = Redis.from_url(redis_url, socket_timeout=_CONNECT_S, socket_connect_timeout=_CONNECT_S)
     try:
         async with client, asyncio.timeout(_CONNECT_S):
             await client.ping()
-    except (RedisError, OSError, TimeoutError):
-        return False
-    return True
+    except (RedisError, OSError, TimeoutError) as error:
+        return trouble(error)
+    return None

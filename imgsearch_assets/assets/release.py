@@ -20,8 +20,8 @@ from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
 from imgsearch_assets.release.history import COLUMNS, rows_of
 from imgsearch_assets.release.order import newest
-from imgsearch_assets.release.publish import prune
 from imgsearch_assets.release.replay_report import Report, compared_with, recorded_queries, replay, tidy
+from imgsearch_assets.release.retention import forget, prune
 from imgsearch_assets.release.rollout import REPLAY, Released, candidate, promote, release
 from imgsearch_assets.settings import Policy
 from imgsearch_assets.sheets import inline
@@ -133,12 +133,14 @@ def staging_release(
         except Unverified as error:  # no reason to take back a release
             pruned, not_pruned = [], str(error)
         tidy(store)
+        forgotten = forget(store, environment.pipeline.keep_snapshots_days)
     return dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),
         metadata={
             **_released(released, environment.pointer),
             "generations_removed": len(pruned),
+            "snapshots_removed": forgotten,
             **({"not_pruned": not_pruned} if not_pruned else {}),
             **_age(released, changed),
             "seconds": watch.seconds,

@@ -24,6 +24,7 @@ from imgsearch_assets.local.services import Services, dagster_home
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.sample.catalogue import Sample, generate_sample, photos_sample
 from imgsearch_assets.sample.evaluate import PictureQuery, photo_queries, street_queries
+from imgsearch_assets.warehouse.settings import BIGQUERY
 from serving.errors import Unavailable
 
 # Everything but the last JSON line goes to standard error, so that the line can be piped on.
@@ -129,12 +130,16 @@ class Catalogue:
 
     @property
     def name(self) -> str:
+        if self.location.startswith(BIGQUERY):
+            return f"catalogue-{self.location.rpartition('.')[2]}-{crc32(self.location.encode()):08x}"
         path = Path(self.location.partition("::")[0]).absolute()
         return f"catalogue-{path.stem}-{crc32(str(path).encode()):08x}"  # two files of one name stay apart
 
     def prepare(self, home: Path, ports: Ports) -> Prepared:
-        path, table = self.location.partition("::")[::2]
-        location = f"{Path(path).absolute()}{'::' * bool(table)}{table}"
+        location = self.location
+        if not location.startswith(BIGQUERY):
+            path, table = location.partition("::")[::2]
+            location = f"{Path(path).absolute()}{'::' * bool(table)}{table}"
         hints = ("drop a picture of a product on the page", "change the table, and search follows by itself")
         return Prepared(location, self.allow_hosts, hints=hints)
 

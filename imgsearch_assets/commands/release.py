@@ -163,9 +163,14 @@ def prune(
         ),
     ] = None,
 ) -> None:
-    """Remove generations that nobody can need; every run of the pipeline does so after its release."""
-    from imgsearch_assets.release.publish import prune
+    """Remove what nobody can need; every run of the pipeline does so after its release."""
+    from imgsearch_assets.environment import read_told
+    from imgsearch_assets.release.retention import forget
+    from imgsearch_assets.release.retention import prune as remove
 
     with one_sentence():
-        removed = prune(objects_of(home), keep or _kept())
-        typer.echo("\n".join(f"{generation} is removed" for generation in removed) or "nothing is removed")
+        removed = remove(objects_of(home), keep or _kept())
+        snapshots = forget(objects_of(home), read_told().pipeline.keep_snapshots_days)
+        said = [f"{generation} is removed" for generation in removed]
+        said += [f"{snapshots} old snapshots of the catalogue are removed"] if snapshots else []
+        typer.echo("\n".join(said) or "nothing is removed")

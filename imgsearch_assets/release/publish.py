@@ -10,29 +10,19 @@ from contextlib import closing
 
 from imgsearch_assets.catalogue.snapshot import if_readable
 from imgsearch_assets.gates.generation import run_gates, run_gates_of_deltas
-from imgsearch_assets.trial.golden import golden_key
-from serving.errors import BadInput, Unverified
+from serving.errors import Unverified
 from serving.index.artifact import load, read_deltas
-from serving.index.generation import manifest_key
 from serving.index.release import rollback as go_back
 from serving.index.store import (
-    NewerFormat,
     Pointer,
     PointerAt,
     Release,
-    changing,
-    environments,
-    generations,
     point,
     read_manifest,
     read_pointer,
-    to_go_back_to,
 )
 from serving.object_store import ObjectStore
 from serving.settings import Settings
-
-# No build takes longer from its first segment to its manifest.
-_ABANDONED_S = 24 * 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -114,45 +104,3 @@ def history(store: ObjectStore, environment: str) -> list[Release]:
     """The releases of ``environment`` that are remembered, the live one first."""
     pointer = read_pointer(store, environment).pointer
     return list(pointer.history) if pointer else []
-
-
-def prune(store: ObjectStore, keep: int) -> list[str]:
-    """Remove generations that nobody can need, with the segments only they name; their ids.
-
-    Kept are, of every environment, the latest releases until ``keep`` generations are among them that nobody
-    rolled back from; and the ``keep`` generations made last. Segments are kept for a day after they were last
-    written or taken over: a build may be about to name them. So is a manifest that nobody can read.
-
-    Raises ``Unverified``, and removes nothing, while a pointer cannot be read, or a manifest that one names,
-    or one of a newer pipeline: what they need is not known here.
-    """
-    if keep < 1:
-        raise BadInput(f"keep is {keep}; at least 1 generation is kept")
-    with changing(store):
-        manifests, unreadable = generations(store)
-        kept = _released(store, keep) | {manifest.id for manifest in manifests[:keep]}
-        for generation, error in unreadable.items():
-            if generation in kept or isinstance(error, NewerFormat):
-                raise Unverified(f"nothing is pruned: {error}")
-        removed = [manifest.id for manifest in manifests if manifest.id not in kept]
-        removed += [name for name in unreadable if store.age_s(manifest_key(name)) > _ABANDONED_S]
-        for generation in removed:
-            store.delete(manifest_key(generation))
-            store.delete(golden_key(generation))
-        named = {segment.key for manifest in manifests if manifest.id in kept for segment in manifest.files}
-        for key in list(store.list("segments")):
-            if key not in named and store.age_s(key) > _ABANDONED_S:
-                store.delete(key)
-    store.tidy("segments", _ABANDONED_S)
-    return removed
-
-
-def _released(store: ObjectStore, keep: int) -> set[str]:
-    """What every environment may go back to, see ``prune``. Raises ``Unverified``."""
-    found: set[str] = set()
-    for environment in environments(store):
-        try:
-            found |= set(to_go_back_to(history(store, environment), keep))
-        except Unverified as error:
-            raise Unverified(f"nothing is pruned: {error}") from None
-    return found

@@ -30,6 +30,7 @@ _CONNECTIONS = 64
 # A resumable upload that breaks off goes on from the last of these.
 _CHUNK_BYTES = 16 * 2**20
 
+_HEADS = "items(name,generation,size,updated,metadata),nextPageToken"
 _WRITER, _VOID, _RENEWED = "writer", "void", "renewed"
 
 
@@ -69,9 +70,7 @@ class Blobs:
             blob = self._bucket.get_blob(self._full(name), timeout=_SILENCE_S, retry=self._retry)
         if blob is None:
             return None
-        notes = blob.metadata or {}
-        changed_at = max(blob.updated.timestamp(), float(notes.get(_RENEWED, 0)))
-        return Head(blob.generation, blob.size, changed_at, notes, _VOID in notes)
+        return _head(blob)
 
     def read(self, name: str) -> bytes | None:
         """The whole object, held to its checksum; None where it is not there. Raises ``Unverified``."""
@@ -149,13 +148,13 @@ class Blobs:
         blob = self._bucket.blob(self._full(name))
         self._if_there(lambda: blob.delete(timeout=_SILENCE_S, retry=self._retry))
 
-    def names(self, folder: str) -> Iterator[str]:
-        """Of what lies below ``folder``, in the order of their characters; voids are left out."""
+    def heads(self, folder: str) -> Iterator[tuple[str, Head]]:
+        """What lies below ``folder`` by its name, in the order of their characters; voids are left out."""
         own = len(self._full(""))
         with told(self.bucket):
-            for blob in self._listed(f"{folder}/", fields="items(name,metadata),nextPageToken"):
-                if _VOID not in (blob.metadata or {}):
-                    yield blob.name[own:]
+            for blob in self._listed(f"{folder}/", fields=_HEADS):
+                if not (head := _head(blob)).void:
+                    yield blob.name[own:], head
 
     def _listed(self, prefix: str, **how: Any) -> Iterator[Any]:
         return iter(
@@ -174,3 +173,9 @@ class Blobs:
 
     def _full(self, name: str) -> str:
         return f"{self.bucket.prefix}/{name}" if self.bucket.prefix else name
+
+
+def _head(blob: Any) -> Head:
+    notes = blob.metadata or {}
+    changed_at = max(blob.updated.timestamp(), float(notes.get(_RENEWED, 0)))
+    return Head(blob.generation, blob.size, changed_at, notes, _VOID in notes)

@@ -59,7 +59,7 @@ class BucketObjectStore:
         return self._known(key).size
 
     def age_s(self, key: str) -> float:
-        return max(0.0, time.time() - self._known(key).changed_at)
+        return _age_s(self._known(key))
 
     def renew(self, key: str) -> None:
         self._known(key)
@@ -68,8 +68,12 @@ class BucketObjectStore:
             raise _nothing(key)
 
     def list(self, prefix: str) -> Iterator[str]:
+        return (name for name, _ in self.ages(prefix))
+
+    def ages(self, prefix: str) -> Iterator[tuple[str, float]]:
         check_key(prefix)
-        return (name for name in self._blobs.names(prefix) if not name.endswith("~"))
+        heads = self._blobs.heads(prefix)
+        return ((name, _age_s(head)) for name, head in heads if not name.endswith("~"))
 
     def tidy(self, prefix: str, older_than_s: float) -> None:
         """Nothing: of an upload that was killed nothing is seen, and the bucket forgets it after a week."""
@@ -156,6 +160,10 @@ class BucketObjectStore:
 
 class _Changed(Exception):
     """Another generation is there than was seen."""
+
+
+def _age_s(head: Head) -> float:
+    return max(0.0, time.time() - head.changed_at)
 
 
 def _nothing(key: str) -> NotFound:

@@ -3,6 +3,8 @@
 import logging
 import time
 
+from serving.cache.troubles import trouble
+
 log = logging.getLogger(__name__)
 
 DOWN_FOR_S = 1.0
@@ -20,4 +22,4 @@ class Away:
 
     def failed(self, error: Exception) -> None:
         self._until_s = time.monotonic() + DOWN_FOR_S
-        log.warning("Redis does not answer (%s); %s", type(error).__name__, self._part)
+        log.warning("%s; %s", trouble(error).said, self._part)

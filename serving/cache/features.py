@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
 from serving.cache.pictures import PICTURE_TTL_S, PictureFeatures
+from serving.cache.troubles import trouble
 from serving.cache.values import Values
-from serving.errors import Unavailable
+from serving.errors import BadSettings, ImgsearchError, Unavailable
 from serving.images.box import GRID, Box
 
 # How long what a shopper's request computed is kept; what the pipeline wrote stays until it is replaced.
@@ -88,7 +89,8 @@ def picture_key(embedder: str, detector: str, sha256: str) -> str:
 class FeatureStore:
     """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
 
-    ``put_many`` and ``differing`` are the pipeline's: they block, take their time, and raise ``Unavailable``.
+    ``put_many`` and ``differing`` are the pipeline's: they block, take their time, and raise ``Unavailable``,
+    or ``BadSettings`` for what Redis will refuse again.
     """
 
     def __init__(self, redis_url: str, timeout_s: float) -> None:
@@ -121,32 +123,36 @@ class FeatureStore:
     def put_many(self, values: Mapping[str, bytes]) -> None:
         """Write values, as ``packed`` makes them, by ``url_key``.
 
-        Raises ``Unavailable`` when not all arrived; those that did stay.
+        Raises when not all arrived; those that did stay.
         """
         with self._blocking() as client:
             for part in _parts(list(values)):
                 try:
                     client.mset({key: values[key] for key in part})
                 except (RedisError, OSError) as error:
-                    raise self._unavailable("not all was written") from error
+                    raise _ours(error, "not all was written") from error
 
     def differing(self, values: Mapping[str, bytes]) -> list[str]:
-        """Those keys that, read back, have another value, or none. Raises ``Unavailable``."""
+        """Those keys that, read back, have another value, or none. Raises."""
         found: list[str] = []
         with self._blocking() as client:
             for part in _parts(list(values)):
                 try:
                     kept: Any = client.mget(part)
                 except (RedisError, OSError) as error:
-                    raise self._unavailable("its values cannot be read back") from error
+                    raise _ours(error, "its values cannot be read back") from error
                 found += [key for key, value in zip(part, kept, strict=True) if value != values[key]]
         return found
 
     def _blocking(self) -> redis.Redis:
         return redis.Redis.from_url(self._url, socket_timeout=_PIPELINE_TIMEOUT_S)
 
-    def _unavailable(self, what: str) -> Unavailable:
-        return Unavailable(f"the feature store does not answer: {what}")
+
+def _ours(error: Exception, what: str) -> ImgsearchError:
+    found = trouble(error)
+    if found.stays:
+        return BadSettings(f"{found.said} (the feature store: {what})")
+    return Unavailable(f"the feature store does not answer: {what} ({found.said})")
 
 
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:

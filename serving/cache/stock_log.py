@@ -24,6 +24,7 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from serving.cache.stock import SOLD_OUT, UNKNOWN, Changes, Known, News
+from serving.cache.troubles import trouble
 from serving.errors import Unavailable
 
 # Entries of the log that stay, about. So many changes at once are a new state instead.
@@ -253,4 +254,4 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise Unavailable(f"the stock in Redis cannot be reached: {type(error).__name__}") from error
+        raise Unavailable(f"the stock in Redis cannot be reached: {trouble(error).said}") from error

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from serving.cache.away import Away
+from serving.cache.pool import pool_of
 
 _CONNECTIONS = 64
 
@@ -39,16 +38,7 @@ class Values:
     def __init__(self, redis_url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._away = Away("its part is done anew")
-        # More at once than it has connections wait for one: to have none would look as if Redis were away.
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            redis_url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=_CONNECTIONS,
-            timeout=timeout_s,
-        )
-        self._client = redis.asyncio.Redis.from_pool(pool)
+        self._client = redis.asyncio.Redis.from_pool(pool_of(redis_url, timeout_s, _CONNECTIONS))
 
     async def get(self, key: str) -> bytes | None:
         if self._away:

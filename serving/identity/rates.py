@@ -4,15 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import redis.asyncio
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from serving.cache.away import Away
+from serving.cache.pool import pool_of
 from serving.errors import RateLimited
 from serving.identity.keys import Key
 from serving.settings import Settings
@@ -36,19 +35,11 @@ class Rates:
         self._timeout_s = settings.redis_timeout_s
         self._away = Away("each process counts the requests of a key by itself")
         self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._pool: redis.asyncio.BlockingConnectionPool | None = None
+        self._pool: BlockingConnectionPool | None = None
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._limits: dict[str, RateLimitItem | None] = {"0": None}
         if settings.redis_url is not None:
-            # More at once than that wait for one: to have none would look as if Redis were away.
-            self._pool = redis.asyncio.BlockingConnectionPool.from_url(
-                settings.redis_url.get_secret_value(),
-                socket_timeout=self._timeout_s,
-                socket_connect_timeout=self._timeout_s,
-                retry=Retry(NoBackoff(), 0),
-                max_connections=_CONNECTIONS,
-                timeout=self._timeout_s,
-            )
+            self._pool = pool_of(settings.redis_url.get_secret_value(), self._timeout_s, _CONNECTIONS)
             storage = RedisStorage(
                 "async+redis://",
                 implementation="redispy",

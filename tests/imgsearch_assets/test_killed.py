@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imgsearch_assets.release.publish import history, prune, publish
+from imgsearch_assets.release.publish import history, publish
+from imgsearch_assets.release.retention import prune
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 

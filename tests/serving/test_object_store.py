@@ -114,6 +114,18 @@ def test_an_object_has_an_age(store: ObjectStore) -> None:
     assert store.version("a") == version
 
 
+def test_a_listing_tells_ages(store: ObjectStore) -> None:
+    for name in ("t/a", "t/b/c"):
+        store.put(name, b"x")
+        time.sleep(0.02)
+    store.compare_and_set("t/gone", b"x", None)
+    store.delete("t/gone")
+    store.renew("t/a")
+    ages = dict(store.ages("t"))
+    assert list(ages) == ["t/a", "t/b/c"]
+    assert 0 <= ages["t/a"] < ages["t/b/c"] < 60
+
+
 def test_a_failed_put_leaves_the_old_object(store: ObjectStore) -> None:
     store.put("a", b"old")
     with pytest.raises(TypeError):

@@ -234,7 +234,7 @@ def test_the_front_says_what_it_waits_for(tmp_path: Path, start: Start) -> None:
         f"the search service does not answer at 127.0.0.1:{ports[0]} yet; this process waits for it",
         f"the detect service does not answer at 127.0.0.1:{ports[1]} yet; this process waits for it",
         f"the embed service does not answer at 127.0.0.1:{ports[2]} yet; this process waits for it",
-        "Redis does not answer; until it does, everything is computed anew",
+        "Redis does not answer (ConnectionError); until then everything is computed anew",
     ]
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgsearch_assets.assets.index import GATES
-from imgsearch_assets.release.publish import prune, publish, rollback, status
+from imgsearch_assets.release.publish import publish, rollback, status
+from imgsearch_assets.release.retention import prune
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.store import generations, list_generations, pointer_key, read_manifest, read_pointer

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from imgsearch_assets.catalogue.snapshot import live_manifest, live_products
 from imgsearch_assets.index.generation import build_delta
-from imgsearch_assets.release.publish import history, prune, publish, rollback, status
+from imgsearch_assets.release.publish import history, publish, rollback, status
+from imgsearch_assets.release.retention import prune
 from serving.errors import Conflict, NotFound, Unverified
 from serving.index.artifact import load
 from serving.index.generation import Manifest

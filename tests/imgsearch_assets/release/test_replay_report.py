@@ -12,8 +12,9 @@ from PIL import Image
 
 from imgsearch_assets.images.store import picture_key
 from imgsearch_assets.release import replay_page
-from imgsearch_assets.release.publish import prune, publish
+from imgsearch_assets.release.publish import publish
 from imgsearch_assets.release.replay_report import Report, compared_with, recorded_queries, replay, tidy
+from imgsearch_assets.release.retention import prune
 from serving.errors import BadSettings
 
 

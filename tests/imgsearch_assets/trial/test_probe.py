@@ -14,7 +14,8 @@ from imgsearch_assets.environment import Environment, read_environment
 from imgsearch_assets.features.rows import fill_feature_store
 from imgsearch_assets.local.installation import python_module
 from imgsearch_assets.local.processes import ProcessGroup, free_port
-from imgsearch_assets.release.publish import prune, publish
+from imgsearch_assets.release.publish import publish
+from imgsearch_assets.release.retention import prune
 from imgsearch_assets.release.rollout import release
 from imgsearch_assets.settings import PipelineSettings
 from imgsearch_assets.trial.golden import golden_key, kept_golden
