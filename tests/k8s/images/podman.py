@@ -97,5 +97,8 @@ class Podman:
             ["network", "rm", "--force", NETWORK],
         ):
             subprocess.run(["podman", *command], capture_output=True, env=self._environment, timeout=120)
-        subprocess.run(["umount", self.root / "graph/overlay"], capture_output=True)
+        # A build that was stopped leaves some mounted.
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for point in sorted((each for each in mounted if Path(each).is_relative_to(self.root)), reverse=True):
+            subprocess.run(["umount", "--lazy", point], capture_output=True)
         shutil.rmtree(self.root, ignore_errors=True)
