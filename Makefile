@@ -1,5 +1,5 @@
 # What people run here. Everything is set up in .venv on first use; nothing outside this folder changes,
-# but for Chromium, which `make test` installs with apt-get when it runs as root and there is none.
+# but for PROGRAMS, which `make test` installs with apt-get when it runs as root and one lacks.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
@@ -34,9 +34,12 @@ proto: setup  ## gRPC stubs from serving/proto/*.proto
 docs: setup  ## docs/settings.md from the settings (ARGS="--picture STREET.jpg": and the pictures, from a running demo)
 	$(BIN)/python docs/generate.py $(ARGS)
 
-lock: setup  ## requirements.lock from pyproject.toml
+lock: setup  ## requirements.lock, and k8s/images/gpu.lock of what a GPU adds, from pyproject.toml
 	$(BIN)/uv pip compile --upgrade --quiet --universal --generate-hashes --no-emit-package torch --no-annotate \
 	  --no-header --python-version 3.11 --extra dev --extra backbones --extra train --extra gcp --extra k8s --extra milvus --extra postgres pyproject.toml -o requirements.lock
+	{ echo "$(TORCH)"; sed -n 's/^gpu = \["\(.*\)"\].*/\1/p' pyproject.toml; } | $(BIN)/uv pip compile --no-config --upgrade --quiet \
+	  --generate-hashes --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 -c requirements.lock \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --no-emit-package torch -o k8s/images/gpu.lock -
 
 setup: .venv/.ready
 
@@ -52,16 +55,20 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS.
-# Nothing of it is started: a runlevel of 1 says so to Debian's packages.
+# What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS; for
+# root alone, what builds and plays images. Nothing of it is started: a runlevel of 1 says so to Debian's packages.
 PROGRAMS := chromium promtool amtool redis-server h2load
 PACKAGES := chromium prometheus prometheus-alertmanager redis-server nghttp2-client
-
+ifeq ($(shell id -u),0)
+PROGRAMS += podman runc debootstrap catatonit iptables
+PACKAGES += podman runc debootstrap catatonit iptables containernetworking-plugins netavark aardvark-dns
+endif
 programs:
-	@which $(PROGRAMS) | [ $$(wc -l) = $(words $(PROGRAMS)) ] || { \
+	@for each in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || lacking="$$lacking $$each"; done; \
+	  if [ -z "$$lacking" ]; then exit 0; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && RUNLEVEL=1 \
 	    apt-get install -y -qq --no-install-recommends $(PACKAGES); \
-	  else echo "The tests need $(PROGRAMS); install them first (Debian: sudo apt-get install $(PACKAGES))"; exit 1; fi; }
+	  else echo "The tests need$$lacking; install them first (Debian: sudo apt-get install $(PACKAGES))"; exit 1; fi
 
 bigquery: .venv-bigquery/.ready
 

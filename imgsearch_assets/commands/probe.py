@@ -12,7 +12,9 @@ from imgsearch_assets.local.installation import objects_of
 
 def probe(
     home: Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")],
-    environment: Annotated[str, typer.Option(help="Whose live generation is asked for.")] = "local",
+    environment: Annotated[
+        str, typer.Option(envvar="IMGSEARCH_ENVIRONMENT", help="Whose live generation is asked for.")
+    ] = "local",
     url: Annotated[
         str | None,
         typer.Option(
@@ -31,7 +33,8 @@ def probe(
 ) -> None:
     """Golden queries of what is live, through the public API: a JSON line, and status 1 if one is wrong.
 
-    The API key is IMGSEARCH_STAGING_KEY or IMGSEARCH_PRODUCTION_KEY, as of whoever verifies a release.
+    The API key is IMGSEARCH_STAGING_KEY or IMGSEARCH_PRODUCTION_KEY, as of whoever verifies a release, else
+    IMGSEARCH_SERVICE_KEY.
     """
     from imgsearch_assets.environment import read_told
     from imgsearch_assets.trial.probe import Probe, ProbeMetrics
@@ -46,7 +49,9 @@ def probe(
         api_url = url or witnesses.api_url
         if api_url is None:
             raise BadSettings(f"no public API of {environment} is named: give --url")
-        looking = Probe(objects_of(home), environment, api_url, witnesses.caller.key, deadline)
+        own = told.serving.service_key
+        key = witnesses.caller.key or (own.get_secret_value() if own else None)
+        looking = Probe(objects_of(home), environment, api_url, key, deadline)
         metrics = ProbeMetrics()
         if metrics_port is not None:
             show(metrics.registry, told.serving.host, metrics_port)

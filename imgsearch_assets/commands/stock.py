@@ -22,6 +22,10 @@ def feed(
     allow: Annotated[
         bool, typer.Option("--allow", help="With --once: write it however much of the shop would leave.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Without --once: where Prometheus reads.", show_default="none"),
+    ] = None,
 ) -> None:
     """Follow the catalogue (IMGSEARCH_CATALOGUE), and write what changed in stock into Redis."""
     from imgsearch_assets.catalogue.stock import Feed, follow
@@ -30,6 +34,8 @@ def feed(
 
     if allow and not once:
         raise typer.BadParameter("--allow is for one look: add --once")
+    if metrics_port is not None and once:
+        raise typer.BadParameter("--metrics-port is for a feed that stays: leave --once out")
     with one_sentence():
         environment = read_environment()
         with closing(environment.stock_log) as stock_log:
@@ -37,6 +43,8 @@ def feed(
             looking = Feed(environment.warehouse, stock_log, most)
             if not once:
                 telemetry.log_json()
+                if metrics_port is not None:
+                    telemetry.show(telemetry.process_registry(), environment.serving.host, metrics_port)
                 follow(looking, environment.serving.stock_poll_s)
             changes = list(looking.look().values())
             typer.echo(f"{changes.count(1)} came into stock, {changes.count(0)} are sold out")

@@ -15,6 +15,9 @@ import yaml
 K8S = Path(__file__).parents[2] / "k8s"
 OVERLAYS = ("staging", "production")
 SERVICES = ("api", "search", "detect", "embed")
+# What nobody calls, which is of the pipeline's image.
+FOLLOWERS = ("probe", "stock-feed")
+PROCESSES = (*SERVICES, *FOLLOWERS)
 Json = dict[str, Any]
 
 

@@ -14,9 +14,11 @@ IN = {
     "search": {("api", 50051), ("in imgsearch-dagster", 50051)},
     "detect": {("api", 50052)},
     "embed": {("api", 50053)},
+    "probe": set(),
+    "stock-feed": set(),
 }
 FIGURES = ("in gmp-system", 9464)
-# Where every service may go: names, who it is, Google's APIs.
+# Where every process may go: names, who it is, Google's APIs.
 OUT_ALL = {
     *((to, 53) for to in ("in kube-system", "169.254.20.10/32")),
     *((f"169.254.169.{host}/32", port) for host in (252, 254) for port in (80, 987, 988)),
@@ -27,6 +29,8 @@ OUT = {
     "search": {("redis", 6378)},
     "detect": set(),
     "embed": set(),
+    "probe": {("0.0.0.0/0", 443)},
+    "stock-feed": {("redis", 6378)},
 }
 
 
@@ -73,12 +77,12 @@ def test_everybody_is_held_back(objects: Objects) -> None:
     assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_a_service_is_reached_by_these_alone(objects: Objects, service: str) -> None:
-    assert drawn(objects, objects.service(service), "Ingress") == IN[service] | {FIGURES}
+def test_a_process_is_reached_by_these_alone(objects: Objects, process: str) -> None:
+    assert drawn(objects, objects.service(process), "Ingress") == IN[process] | {FIGURES}
 
 
-def test_a_service_reaches_these_alone(objects: Objects, service: str) -> None:
-    assert drawn(objects, objects.service(service), "Egress") == OUT[service] | OUT_ALL
+def test_a_process_reaches_these_alone(objects: Objects, process: str) -> None:
+    assert drawn(objects, objects.service(process), "Egress") == OUT[process] | OUT_ALL
 
 
 def test_who_answers_nobody_reaches_nobody(objects: Objects) -> None:
@@ -98,12 +102,13 @@ def test_redis_is_in_our_own_network(objects: Objects) -> None:
     assert ip_network(block).num_addresses > 1, "no placeholder"
 
 
+@pytest.mark.parametrize("name", ["api", "probe"])
 @pytest.mark.parametrize(
     "address",
     ["10.0.0.1", "172.20.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "100.64.0.1", "8.8.8.8"],
 )
-def test_pictures_are_fetched_where_the_front_itself_would(address: str) -> None:
-    policy = Objects("production").one("NetworkPolicy", "api")
+def test_the_internet_is_what_the_front_itself_takes_for_it(address: str, name: str) -> None:
+    policy = Objects("production").one("NetworkPolicy", name)
     (block,) = (
         peer["ipBlock"] for rule in policy["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer
     )

@@ -7,7 +7,7 @@ import pytest
 
 from serving.rpc.server import LIVE
 from serving.settings import Settings
-from tests.k8s.rendering import SERVICES, Objects, Workload
+from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload
 
 GPU = "nvidia.com/gpu"
 POOLS = {
@@ -15,6 +15,8 @@ POOLS = {
     "search": "search",
     "detect": "gpu",
     "embed": "gpu",
+    "probe": "api",
+    "stock-feed": "api",
     "gpu-spare": "gpu",
     "gpu-pre-pull": "gpu",
 }
@@ -68,10 +70,10 @@ def test_each_has_an_account_of_its_own(objects: Objects) -> None:
         for one in objects.of("ServiceAccount")
     }
     assert by_name.keys() == set(accounts)
-    identities = [by_name[name][key] for name in SERVICES]
-    assert len(set(identities)) == len(SERVICES), "two services are one to Google"
+    identities = [by_name[name][key] for name in PROCESSES]
+    assert len(set(identities)) == len(PROCESSES), "two processes are one to Google"
     assert all("PROJECT" not in identity for identity in identities)
-    assert all(key not in by_name[name] for name in by_name.keys() - set(SERVICES))
+    assert all(key not in by_name[name] for name in by_name.keys() - set(PROCESSES))
 
 
 def test_pods_go_to_their_pool(objects: Objects) -> None:
@@ -131,9 +133,28 @@ def test_every_server_has_its_probes(objects: Objects, service: str) -> None:
         assert {probe["grpc"]["port"] for probe in probes.values()} == {default_port(service)}
 
 
+@pytest.mark.parametrize("name", FOLLOWERS)
+def test_who_nobody_calls_is_asked_for_its_figures(objects: Objects, name: str) -> None:
+    workload = objects.service(name)
+    command = workload.server["command"]
+    for probe in ("startup", "liveness", "readiness"):
+        asked = workload.server[f"{probe}Probe"]["httpGet"]
+        assert (asked["path"], workload.port(asked["port"])) == ("/metrics", 9464)
+    assert command[command.index("--metrics-port") + 1] == "9464"
+    assert not any(
+        one["spec"]["selector"].items() <= workload.labels.items() for one in objects.of("Service")
+    )
+
+
+def test_the_probe_asks_the_public_api(objects: Objects) -> None:
+    command = objects.service("probe").server["command"]
+    (host,) = {host for one in objects.of("HTTPRoute") for host in one["spec"]["hostnames"]}
+    assert command[command.index("--url") + 1] == f"https://{host}"
+
+
 def test_only_those_who_answer_nobody_have_no_probes(objects: Objects) -> None:
     without = {w.name for w in objects.workloads if "livenessProbe" not in w.server}
-    assert without == {"gpu-spare", "gpu-pre-pull"} == {w.name for w in objects.workloads} - set(SERVICES)
+    assert without == {"gpu-spare", "gpu-pre-pull"} == {w.name for w in objects.workloads} - set(PROCESSES)
 
 
 def test_ports_are_those_that_the_processes_listen_on(objects: Objects, service: str) -> None:
@@ -174,20 +195,23 @@ def test_the_front_takes_calls_until_the_load_balancer_has_left(objects: Objects
     )
 
 
-def test_the_folder_that_the_services_write_to_can_be_written(objects: Objects, service: str) -> None:
-    workload = objects.service(service)
+def test_the_folder_that_they_write_to_can_be_written(objects: Objects, process: str) -> None:
+    workload = objects.service(process)
     mounts = {each["mountPath"]: each["name"] for each in workload.server["volumeMounts"]}
     volumes = {each["name"]: each for each in workload.spec["volumes"]}
-    assert "emptyDir" in volumes[mounts[str(_settings(objects, service).home)]]
-    assert mounts.keys() - {str(_settings(objects, service).home)} <= {"/etc/imgsearch/redis"}
+    assert "emptyDir" in volumes[mounts[str(_settings(objects, process).home)]]
+    assert mounts.keys() - {str(_settings(objects, process).home)} <= {"/etc/imgsearch/redis"}
 
 
-@pytest.mark.parametrize("name", [*SERVICES, "gpu-pre-pull"])
+@pytest.mark.parametrize("name", [*PROCESSES, "gpu-pre-pull"])
 def test_every_command_is_one_of_ours(name: str) -> None:
     objects = Objects("production")
     (workload,) = (each for each in objects.workloads if each.name == name)
     program, *arguments = workload.containers[0]["command"]
-    assert program == "python"
+    if program == "imgsearch":  # the script that our wheel has
+        arguments = ["-m", "imgsearch_assets.cli", *arguments]
+    else:
+        assert program == "python"
     if arguments[-1] != "--help":
         arguments.append("--help")
     ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)

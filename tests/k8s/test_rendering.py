@@ -24,8 +24,8 @@ DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 NAMES = r"/metadata/namespace"
 MAY_DIFFER = {
     "Namespace": r"/metadata/name",
-    "ConfigMap": r"/metadata/name|/data/IMGSEARCH_(ENVIRONMENT|CACHE_BYTES)",
-    "Deployment": r"/spec/replicas|.*/containers/0/(image|resources/.*)|.*/envFrom/./configMapRef/name",
+    "ConfigMap": r"/metadata/name|/data/IMGSEARCH_(ENVIRONMENT|CACHE_BYTES|CATALOGUE)",
+    "Deployment": r"/spec/replicas|.*/containers/0/(image|resources/.*|command/3|envFrom/./configMapRef/.*)",
     "DaemonSet": r".*/(initContainers|containers)/0/image",
     "HorizontalPodAutoscaler": r"/spec/(min|max)Replicas",
     "ServiceAccount": r"/metadata/annotations/iam.gke.io/gcp-service-account",

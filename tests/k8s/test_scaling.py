@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from serving.api.telemetry import Metrics
 from serving.settings import Settings
 from serving.telemetry import PassMetrics, RpcMetrics
-from tests.k8s.rendering import SERVICES, Objects, Workload, selects
+from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload, selects
 
 # What a service refuses more than, unless it is told otherwise.
 LIMITS = {
@@ -56,6 +56,12 @@ def test_an_autoscaler_alone_says_how_many(objects: Objects, scaler: dict[str, o
     assert 1 <= spec["minReplicas"] < spec["maxReplicas"]
 
 
+def test_nobody_waits_for_those_of_whom_there_is_one(objects: Objects) -> None:
+    for name in FOLLOWERS:
+        assert objects.one("Deployment", name)["spec"]["replicas"] == 1
+        assert "priorityClassName" not in objects.service(name).spec
+
+
 def test_in_production_one_may_go_and_one_is_left() -> None:
     production = Objects("production")
     assert all(one["spec"]["minReplicas"] >= 2 for one in production.of("HorizontalPodAutoscaler"))
@@ -84,9 +90,9 @@ def test_pods_of_a_service_are_spread(objects: Objects, service: str) -> None:
         assert "app.kubernetes.io/name" in each["matchLabelKeys"], "each service by itself"
 
 
-def test_every_service_is_read(objects: Objects) -> None:
-    spec = objects.one("PodMonitoring", "services")["spec"]
+def test_every_process_is_read(objects: Objects) -> None:
+    spec = objects.one("PodMonitoring", "processes")["spec"]
     read = {workload.name for workload in objects.workloads if selects(spec["selector"], workload.labels)}
-    assert read == set(SERVICES)
+    assert read == set(PROCESSES)
     (endpoint,) = spec["endpoints"]
-    assert {Workload(objects.one("Deployment", name)).port(endpoint["port"]) for name in SERVICES} == {9464}
+    assert {Workload(objects.one("Deployment", name)).port(endpoint["port"]) for name in PROCESSES} == {9464}

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import pyarrow as pa
 import pytest
 
 from imgsearch_assets.catalogue.contract import COLUMNS
+from imgsearch_assets.local.processes import free_port
 from serving.cache.stock import IN_STOCK, SOLD_OUT
 from serving.cache.stock_log import StockLog
 
@@ -88,11 +90,14 @@ def value(log: StockLog, product: str) -> int | None:
 def test_a_sale_is_in_redis_within_a_moment(
     catalogue: Path, environment: dict[str, str], log: StockLog, redis_process: Any, tmp_path: Path
 ) -> None:
-    told = tmp_path / "feed.log"
+    told, port = tmp_path / "feed.log", free_port()
     with told.open("w") as stderr:
-        feed = subprocess.Popen(command("feed"), env=environment, stderr=stderr)
+        feed = subprocess.Popen(command("feed", "--metrics-port", str(port)), env=environment, stderr=stderr)
     try:
         until(lambda: value(log, "p1") == IN_STOCK)
+        figures = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "imgsearch_build_info" in figures
+        assert "process_resident_memory_bytes" in figures
         sell(catalogue, "p1", "p2")
         until(lambda: value(log, "p1") == SOLD_OUT and value(log, "p2") == SOLD_OUT, 5)
         sell(catalogue, "p1", in_stock=True)
