@@ -14,8 +14,9 @@ help:  ## show this list
 demo: setup  ## sample catalogue -> searchable, then page, API and Dagster UI stay up (ARGS="--products 300")
 	$(BIN)/imgsearch demo $(ARGS)
 
+# Two files at once, those that take long first: much of the time is waiting for processes.
 test: setup programs bigquery  ## every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -99,10 +99,10 @@ variable "pools" {
     api = { machine = "n2-standard-4", disk_gb = 50, fewest = 3, most = 10 }
     # One pod of production on a node, and one of staging beside it.
     search = { machine = "n2-standard-8", disk_gb = 100, fewest = 3, most = 16 }
-    # One L4, so one pod, on a node.
-    gpu = { machine = "g2-standard-4", disk_gb = 100, fewest = 0, most = 26 }
-    # Dagster, its runs, and what the cluster itself needs.
-    dagster = { machine = "n2-standard-4", disk_gb = 200, fewest = 1, most = 5 }
+    # One L4, so one pod, on a node: services, and eight parts of boxes or vectors.
+    gpu = { machine = "g2-standard-4", disk_gb = 100, fewest = 0, most = 34 }
+    # Dagster, its runs, their steps without a GPU, and what the cluster itself needs.
+    dagster = { machine = "n2-highmem-8", disk_gb = 300, fewest = 1, most = 8 }
   }
 
   validation {

@@ -106,7 +106,7 @@ def test_the_database_and_redis_are_in_ranges_of_ours(plan: Plan) -> None:
 def test_google_is_reached_where_the_policies_let_pods_go(plan: Plan, objects: Objects) -> None:
     allowed = [
         to["ipBlock"]["cidr"]
-        for rule in objects.one("NetworkPolicy", "every-service")["spec"]["egress"]
+        for rule in objects.one("NetworkPolicy", "every-process")["spec"]["egress"]
         for to in rule["to"]
         if "ipBlock" in to
     ]

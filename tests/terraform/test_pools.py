@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
+from imgsearch_assets.graph.pods import FEATURES, pods_by_op
+from imgsearch_assets.settings import PipelineSettings
 from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects
 from tests.terraform.planning import Plan
 
 # Cores and GiB of memory of a kind of machine.
-MACHINES = {"n2-standard-4": (4, 16), "n2-standard-8": (8, 32), "g2-standard-4": (4, 16)}
+MACHINES = {
+    "n2-standard-4": (4, 16),
+    "n2-standard-8": (8, 32),
+    "n2-highmem-8": (8, 64),
+    "g2-standard-4": (4, 16),
+}
 # What the cluster's own pods ask for on every node.
 OF_THE_CLUSTER = (0.6, 1.0, 1.0)
 _UNITS = {"Gi": 1.0, "Mi": 1 / 1024}
@@ -87,6 +94,9 @@ def _asked(pool: str) -> Iterator[Pods]:
             count = most.get(workload.name, workload.made_from["spec"].get("replicas", 1))
             surge = 1 if workload.name in most else 0
             yield Pods(f"{overlay} {workload.name}", count + surge, _requests(workload.containers))
+    if pool == FEATURES.pool:
+        parts = PipelineSettings.model_fields["most_parts"].default
+        yield Pods("parts", parts, (_cores(FEATURES.cpu), _gib(FEATURES.memory), _gib(FEATURES.disk)))
 
 
 def _of_dagster() -> Iterator[Pods]:
@@ -97,6 +107,9 @@ def _of_dagster() -> Iterator[Pods]:
     runs = values["additionalInstanceConfig"]["concurrency"]["runs"]["max_concurrent_runs"]
     yield Pods("runs", runs, _requests([location]))
     yield Pods("code location", 2, _requests([location]))
+    for op, pod in pods_by_op().items():
+        if pod.pool is None:
+            yield Pods(op, 1, (_cores(pod.cpu), _gib(pod.memory), _gib(pod.disk)))
     for name in ("dagsterWebserver", "dagsterDaemon"):
         yield Pods(name, 2, _requests([values[name]]))
 
