@@ -172,7 +172,7 @@ def _type_of(context: dg.InputContext) -> type[Reference]:
 def _key_within(context: dg.OutputContext) -> str:
     """Of what a step of an asset hands to the next step of it, in one run."""
     run, *step = context.get_identifier()
-    return f"references/steps/{run}/{'/'.join(re.sub(r'[^A-Za-z0-9_.-]', '-', name) for name in step)}.json"
+    return f"{_FOLDER}/steps/{run}/{'/'.join(re.sub(r'[^A-Za-z0-9_.-]', '-', name) for name in step)}.json"
 
 
 def _run_of(output: dg.OutputContext | None) -> tuple[str, ...]:
