@@ -1,5 +1,6 @@
 """What is served: the features in the feature store, then the pointer, then that of production."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from imgsearch_assets.automation import ON_CHANGE, started_by_condition
+from imgsearch_assets.automation import DATA_VERSION_TAG, ON_CHANGE, started_by_condition
 from imgsearch_assets.catalogue.snapshot import newest_change
 from imgsearch_assets.environment import PRODUCTION, Environment
 from imgsearch_assets.features.rows import fill_for_generation
@@ -30,6 +31,8 @@ from serving.index.store import left_by, read_manifest, read_pointer
 from serving.object_store import ObjectStore
 
 GROUP = "release"
+
+log = logging.getLogger(__name__)
 
 GATES = {"feature_store_complete": "Every picture of the generation is in Redis as it was written."}
 
@@ -238,6 +241,22 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
         )
 
     return production_release
+
+
+def record(instance: dg.DagsterInstance, released: Released) -> None:
+    """Put a promotion that no run made on record as a materialization, so that production is not late.
+
+    What is live is live: where the records cannot be written, the log says so.
+    """
+    made = dg.AssetMaterialization(
+        "production_release",
+        metadata=_released(released, PRODUCTION),
+        tags={DATA_VERSION_TAG: released.pointer.live.generation},
+    )
+    try:
+        instance.report_runless_asset_event(made)
+    except Exception as error:
+        log.warning("the release is not in Dagster's records: %s", error)
 
 
 def _text(description: str, default: str | None) -> dg.Field:

@@ -1,6 +1,7 @@
 """``imgsearch release``: which generation is live, and moving the pointer by hand."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,9 +102,13 @@ def promote(
     """Make what is live in one environment live in another: the same files, past the gates again.
 
     Shows first what that changes; goes back by itself when those who serve it do not serve it well.
-    With --write nothing goes live: images, models and generation are written into an overlay.
+    With --write nothing goes live: images, models and generation are written into an overlay. Where
+    DAGSTER_HOME is set, Dagster's records have it too.
     """
-    from imgsearch_assets.environment import read_told
+    from dagster import DagsterInstance
+
+    from imgsearch_assets.assets.release import record
+    from imgsearch_assets.environment import PRODUCTION, read_told
     from imgsearch_assets.release.delivery import Overlay, propose
     from imgsearch_assets.release.rollout import candidate, promote
     from serving.errors import Conflict
@@ -126,6 +131,9 @@ def promote(
         if not yes:
             typer.confirm(f"make {found.generation} live in {to}?", abort=True)
         released = promote(store, told, found, to, who, why, frozenset(waive or ()))
+        if to == PRODUCTION and os.environ.get("DAGSTER_HOME"):
+            with DagsterInstance.get() as instance:
+                record(instance, released)
         typer.echo(f"{released.pointer.live.generation} is live in {to}: {released.verified}")
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -61,6 +62,20 @@ def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
     done = run(app, ["release", "prune", *home, "--keep", "1"])
     assert done.exit_code == 1
     assert f"nothing is pruned: the manifest of generation {ids[4]} cannot be used" in done.stderr
+
+
+def test_a_promotion_by_command_is_in_the_records_of_dagster(shop, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path), "--why", "looks good", "--who", "anna"]
+    generation = shop.build("s1").id
+    publish(shop.store, "local", generation, "test", "test")
+    with dg.instance_for_test() as instance:
+        assert run(app, ["release", "promote", *home, "--yes"]).exit_code == 0
+        made = instance.get_latest_materialization_event(dg.AssetKey("production_release"))
+    assert made is not None
+    assert made.asset_materialization is not None
+    said = {name: value.value for name, value in made.asset_materialization.metadata.items()}
+    assert (said["generation"], said["who"], said["why"]) == (generation, "anna", "looks good")
+    assert made.asset_materialization.tags == {"dagster/data_version": generation}
 
 
 def test_a_promotion_shows_what_it_changes_and_asks(
