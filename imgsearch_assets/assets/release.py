@@ -243,10 +243,10 @@ def production_release(policy: Policy) -> dg.AssetsDefinition:
     return production_release
 
 
-def record(instance: dg.DagsterInstance, released: Released) -> None:
+def record(released: Released) -> None:
     """Put a promotion that no run made on record as a materialization, so that production is not late.
 
-    What is live is live: where the records cannot be written, the log says so.
+    In the records of DAGSTER_HOME. What is live is live: where they cannot be written, the log says so.
     """
     made = dg.AssetMaterialization(
         "production_release",
@@ -254,7 +254,8 @@ def record(instance: dg.DagsterInstance, released: Released) -> None:
         tags={DATA_VERSION_TAG: released.pointer.live.generation},
     )
     try:
-        instance.report_runless_asset_event(made)
+        with dg.DagsterInstance.get() as instance:
+            instance.report_runless_asset_event(made)
     except Exception as error:
         log.warning("the release is not in Dagster's records: %s", error)
 

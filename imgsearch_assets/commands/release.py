@@ -105,8 +105,6 @@ def promote(
     With --write nothing goes live: images, models and generation are written into an overlay. Where
     DAGSTER_HOME is set, Dagster's records have it too.
     """
-    from dagster import DagsterInstance
-
     from imgsearch_assets.assets.release import record
     from imgsearch_assets.environment import PRODUCTION, read_told
     from imgsearch_assets.release.delivery import Overlay, propose
@@ -132,8 +130,7 @@ def promote(
             typer.confirm(f"make {found.generation} live in {to}?", abort=True)
         released = promote(store, told, found, to, who, why, frozenset(waive or ()))
         if to == PRODUCTION and os.environ.get("DAGSTER_HOME"):
-            with DagsterInstance.get() as instance:
-                record(instance, released)
+            record(released)
         typer.echo(f"{released.pointer.live.generation} is live in {to}: {released.verified}")
 
 

@@ -78,6 +78,17 @@ def test_a_promotion_by_command_is_in_the_records_of_dagster(shop, tmp_path: Pat
     assert made.asset_materialization.tags == {"dagster/data_version": generation}
 
 
+def test_a_promotion_stands_where_the_records_of_dagster_cannot_be_written(
+    shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "nowhere"))
+    generation = shop.build("s1").id
+    publish(shop.store, "local", generation, "test", "test")
+    done = run(app, ["release", "promote", "--home", str(tmp_path), "--why", "looks good", "--yes"])
+    assert done.exit_code == 0
+    assert f"{generation} is live in production" in done.output
+
+
 def test_a_promotion_shows_what_it_changes_and_asks(
     shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
