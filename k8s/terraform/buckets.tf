@@ -5,6 +5,7 @@ locals {
     search  = "roles/storage.objectViewer"
     detect  = "roles/storage.objectViewer"
     embed   = "roles/storage.objectViewer"
+    probe   = "roles/storage.objectViewer"
     dagster = "roles/storage.objectUser"
   }
 }

@@ -17,10 +17,17 @@ resource "google_bigquery_dataset" "work" {
   depends_on = [google_project_service.this]
 }
 
+# The pipeline, and the stock feed, which copies nothing.
+locals {
+  catalogue_readers = ["dagster", "stock-feed"]
+}
+
 resource "google_bigquery_dataset_iam_member" "catalogue" {
+  for_each = toset(local.catalogue_readers)
+
   dataset_id = google_bigquery_dataset.catalogue.dataset_id
   role       = "roles/bigquery.dataViewer"
-  member     = google_service_account.this["dagster"].member
+  member     = google_service_account.this[each.key].member
 }
 
 resource "google_bigquery_dataset_iam_member" "work" {
@@ -38,11 +45,14 @@ resource "google_bigquery_dataset_iam_member" "writers" {
 }
 
 resource "google_project_iam_member" "bigquery" {
-  for_each = toset(["roles/bigquery.jobUser", "roles/bigquery.readSessionUser"])
+  for_each = {
+    for each in setproduct(local.catalogue_readers, ["jobUser", "readSessionUser"]) :
+    "${each[0]}/${each[1]}" => { reader = each[0], role = "roles/bigquery.${each[1]}" }
+  }
 
   project = var.project
-  role    = each.key
-  member  = google_service_account.this["dagster"].member
+  role    = each.value.role
+  member  = google_service_account.this[each.value.reader].member
 }
 
 resource "google_pubsub_topic" "catalogue" {

@@ -1,20 +1,22 @@
 # Who the pods are to Google, and what each may. Both environments are the same accounts, as they read the same bucket
 # (the overlays' `identities`).
 locals {
-  services = ["api", "search", "detect", "embed"]
+  processes = ["api", "search", "detect", "embed", "probe", "stock-feed"]
   accounts = {
-    api     = "the public front"
-    search  = "the search service"
-    detect  = "the detector"
-    embed   = "the embedder"
-    dagster = "the pipeline"
-    nodes   = "the cluster's nodes"
+    api        = "the public front"
+    search     = "the search service"
+    detect     = "the detector"
+    embed      = "the embedder"
+    probe      = "the probe of the public API"
+    stock-feed = "the stock feed"
+    dagster    = "the pipeline"
+    nodes      = "the cluster's nodes"
   }
 
   # Kubernetes' accounts by ours: namespace/name.
   bound = merge(
     {
-      for each in setproduct(keys(var.environments), local.services) :
+      for each in setproduct(keys(var.environments), local.processes) :
       "imgsearch-${each[0]}/${each[1]}" => each[1]
     },
     { "imgsearch-dagster/dagster" = "dagster" },

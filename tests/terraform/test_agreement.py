@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from imgsearch_assets.settings import PipelineSettings
-from tests.k8s.rendering import K8S, OVERLAYS, SERVICES, Json, Objects
+from tests.k8s.rendering import K8S, OVERLAYS, PROCESSES, Json, Objects
 from tests.k8s.test_rendering import VERSION
 from tests.terraform.planning import Plan
 
@@ -53,7 +53,7 @@ def test_the_load_balancer_finds_what_it_names(plan: Plan, objects: Objects) -> 
 def test_every_account_of_a_pod_is_bound_to_its_own(plan: Plan) -> None:
     wanted = {}
     for overlay in OVERLAYS:
-        for name in SERVICES:
+        for name in PROCESSES:
             one = Objects(overlay).one("ServiceAccount", name)["metadata"]
             wanted[f"{one['namespace']}/{name}"] = one["annotations"][_IDENTITY]
     dagster = yaml.safe_load((K8S / "dagster/values.yaml").read_text())["serviceAccount"]["name"]
