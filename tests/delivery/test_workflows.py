@@ -94,6 +94,18 @@ def test_what_is_called_is_there(file: Path) -> None:
             assert set(re.findall(r"--[a-z-]+", rest)) <= known | {"--help"}
 
 
+def test_what_was_built_is_tagged_after_it_is_signed() -> None:
+    """The registry removes what has no tag, and what is deployed is named by digest alone."""
+    (script,) = (one for one in commands(ROOT / ".github/workflows/staging.yml") if "cosign sign" in one)
+    lines = [line.split()[:4] for line in script.splitlines() if not line.startswith("#")]
+    assert lines[:2] == [
+        ["cosign", "sign", "--yes", '"$IMAGE@$DIGEST"'],
+        "docker buildx imagetools create".split(),
+    ]
+    # A tag cannot be put to another image, so one that is tried again has another.
+    assert '--tag "$IMAGE:$GITHUB_SHA-$GITHUB_RUN_ATTEMPT" "$IMAGE@$DIGEST"\n' in script
+
+
 def test_every_variable_is_described() -> None:
     used = {name for file in FILES for name in re.findall(r"vars\.([A-Z_]+)", file.read_text())}
     page = (ROOT / "docs/delivery.md").read_text()
