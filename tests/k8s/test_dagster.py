@@ -13,8 +13,10 @@ import yaml
 from dagster import DagsterInstance
 from dagster._config import validate_config
 from dagster._config.field_utils import Shape
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from imgsearch_assets.environment import read_environment
+from imgsearch_assets.graph.pods import pods_by_op
 from imgsearch_assets.settings import PipelineSettings
 from serving.identity.keys import made
 from serving.settings import Settings
@@ -123,7 +125,13 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
         monkeypatch.setenv(name, value)
     environment = read_environment()
     assert environment.steps_in_pods
-    assert {str(environment.serving.home)} == {each["mountPath"] for each in location["volumeMounts"]}
+    mounted = {each["mountPath"]: each["name"] for each in location["volumeMounts"]}
+    volumes = {each["name"]: each for each in location["volumes"]}
+    assert volumes[mounted.pop(str(environment.serving.home))]["emptyDir"] == {}
+    # Google signs each Redis's certificate itself, so no process trusts one that has not its authority's file.
+    page, ((folder, name),) = (K8S / "README.md").read_text(), mounted.items()
+    assert f"`{volumes[name]['secret']['secretName']}` (`staging.pem`, `production.pem`" in page
+    assert f"`ssl_ca_certs={folder}/staging.pem`" in page
     for overlay in OVERLAYS:
         objects = Objects(overlay)
         (namespace,) = objects.of("Namespace")
@@ -132,6 +140,22 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
         assert witnesses.search_address == f"dns:///search.{namespace['metadata']['name']}:{port['port']}"
         (host,) = {host for one in objects.of("HTTPRoute") for host in one["spec"]["hostnames"]}
         assert witnesses.api_url == f"https://{host}/"
+
+
+def test_steps_of_their_own_have_the_files_of_the_code_location(location: Json) -> None:
+    """Each of their processes reads all settings, and so the files that these name."""
+    from dagster_k8s.container_context import K8sContainerContext
+
+    context = K8sContainerContext.create_from_config(
+        {"k8s": {"volumes": location["volumes"], "volume_mounts": _snakes(location["volumeMounts"])}}
+    )
+    for pod in pods_by_op().values():
+        own = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(pod.config()))
+        merged = context.merge(own).run_k8s_config
+        paths = {each["mount_path"] for each in merged.container_config["volume_mounts"]}
+        assert {each["mountPath"] for each in location["volumeMounts"]} < paths
+        names = {each["name"] for each in merged.pod_spec_config["volumes"]}
+        assert {each["name"] for each in location["volumes"]} < names
 
 
 def test_search_is_reached_from_this_namespace() -> None:
@@ -156,6 +180,10 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...
     if not isinstance(value, dict):
         return [(path, value)]
     return [leaf for key, below in value.items() for leaf in _leaves(below, (*path, key))]
+
+
+def _snakes(mounts: list[Json]) -> list[Json]:
+    return [{_snake(key): value for key, value in each.items()} for each in mounts]
 
 
 def _snake(name: str) -> str:

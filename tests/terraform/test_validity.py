@@ -77,7 +77,7 @@ def test_an_installation_with_everything_set_is_planned(installation: Installati
     other = installation.plan(catalogue_writers=[loader], api_admin=True, network="172.20.0.0/15")
     assert other.outputs["place"]["production"]["redis"] == "172.20.0.16/28"
     roles = [each["role"] for each in other.each("google_storage_bucket_iam_member", "objects").values()]
-    assert sorted(roles) == ["roles/storage.objectUser"] * 2 + ["roles/storage.objectViewer"] * 3
+    assert sorted(roles) == ["roles/storage.objectUser"] * 2 + ["roles/storage.objectViewer"] * 4
     assert list(other.each("google_pubsub_topic_iam_member", "writers")) == [loader]
 
 
