@@ -68,9 +68,9 @@ def test_the_change_holds_what_staging_has_and_nothing_else_of_the_file_moves(
     file = production / "kustomization.yaml"
     assert done.output == (f"generation {manifest.id}, embedder {manifest.embedder} is written into {file}\n")
     after = file.read_text().splitlines()
-    assert [line for line in before if line not in after] == [f"    digest: {NOTHING}"] * 2
+    assert [line for line in before if line not in after] == [f"    digest: {NOTHING}"] * 3
     assert [line for line in after if line not in before] == [
-        *[f"    digest: sha256:{'a' * 64}"] * 2,
+        *[f"    digest: sha256:{'a' * 64}"] * 3,
         "metadata:",
         "  annotations:",
         f"    imgsearch/generation: {manifest.id}",
@@ -111,6 +111,24 @@ def test_production_gets_exactly_what_was_proposed_though_staging_went_on(
     live = status(shop.store, "production")
     assert live is not None
     assert (live.generation, live.who, live.why) == (wanted.id, "anna", "merged")
+
+
+def test_only_the_generation_that_is_meant_is_written(
+    shop: Shop, home: list[str], production: Path, tmp_path: Path
+) -> None:
+    first, second = shop.build("s1"), shop.build("s2")
+    publish(shop.store, "staging", first.id, "test", "test")
+    staged(home, tmp_path, "a")
+    before = (production / "kustomization.yaml").read_text()
+    where = ["--from", "staging", "--write", str(production), "--why", "good"]
+    refused = run(app, ["release", "promote", *home, *where, "--generation", second.id])
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        f"imgsearch: generation {first.id} is live in staging, not {second.id}; nothing is written\n",
+    )
+    assert (production / "kustomization.yaml").read_text() == before
+    assert status(shop.store, "proposed") is None
+    assert run(app, ["release", "promote", *home, *where, "--generation", first.id]).exit_code == 0
 
 
 def test_what_did_not_pass_staging_is_not_written(
