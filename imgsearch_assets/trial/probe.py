@@ -59,7 +59,7 @@ class Probe:
             generation = self._live()
             told = asyncio.run(self._ask(generation, self._golden_of(generation)))
         except ImgsearchError as error:
-            if generation and self._live() != generation:  # what was right then is not any more
+            if generation and self._went_on(generation):  # what was right then is not any more
                 return self.look()
             reason = error.message
         took_s = round(time.monotonic() - started, 3)
@@ -73,6 +73,12 @@ class Probe:
             raise Unverified(
                 f"{self._api_url} did not answer {2 * len(golden)} golden queries in {self._deadline_s:g} s"
             ) from None
+
+    def _went_on(self, generation: str) -> bool:
+        try:
+            return self._live() != generation
+        except ImgsearchError:
+            return False
 
     def _live(self) -> str:
         pointer = read_pointer(self._store, self._environment).pointer

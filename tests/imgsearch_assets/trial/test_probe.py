@@ -22,9 +22,10 @@ from imgsearch_assets.trial.golden import golden_key, kept_golden
 from imgsearch_assets.trial.probe import Probe, ProbeMetrics
 from imgsearch_assets.trial.smoke import golden_of
 from serving.cache.features import FeatureStore
-from serving.errors import BadSettings, Unverified
+from serving.errors import BadSettings, Unavailable, Unverified
 from serving.index.artifact import load
 from serving.index.store import read_manifest
+from serving.object_store import LocalObjectStore
 from serving.telemetry import show
 from tests.conftest import Shop
 from tests.redis_process import RedisProcess
@@ -145,6 +146,25 @@ def test_a_front_that_hangs_is_told_by_the_deadline(site: Site) -> None:
     assert probed.reason.startswith(f"16 of 16 golden queries are not answered rightly by {url} (product_id")
     probed = site.probe(deadline_s=0.001).look()
     assert probed.reason == f"{site.api} did not answer 16 golden queries in 0.001 s"
+
+
+class Leaving(LocalObjectStore):
+    """Away once the pointer was read."""
+
+    def version(self, key: str) -> str | None:
+        version, self.version = super().version(key), self._away  # type: ignore[method-assign]
+        return version
+
+    def _away(self, key: str) -> str | None:
+        raise Unavailable("the object store does not answer")
+
+
+def test_a_store_that_goes_away_during_a_look_ends_no_probe(site: Site) -> None:
+    site.release()
+    url = f"http://127.0.0.1:{free_port()}"
+    probed = Probe(Leaving(site.shop.store.root), "local", url, None, 1.0).look()
+    assert not probed.right
+    assert f"golden queries are not answered rightly by {url}" in probed.reason
 
 
 def test_what_has_no_golden_queries_is_said(site: Site) -> None:
