@@ -84,7 +84,7 @@ class PipelineSettings(WarehouseSettings):
     )
     gpu_image: str | None = Field(
         None,
-        min_length=1,
+        pattern=r"^\S+$",
         description="Image of pods with a GPU, by its digest; those without have that of their run.",
     )
     part_pictures: int = Field(

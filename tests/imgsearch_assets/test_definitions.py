@@ -105,6 +105,25 @@ def test_elsewhere_steps_are_pods_in_every_job_and_run(
     assert isinstance(ops, dg.GraphDefinition) == (name == "pods")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IMGSEARCH_STEPS", "jobs"),
+        ("IMGSEARCH_STEPS", ""),
+        ("IMGSEARCH_GPU_IMAGE", "registry.example/pipeline gpu@sha256:1"),
+        ("IMGSEARCH_GPU_IMAGE", " "),
+        ("IMGSEARCH_PART_PICTURES", "0"),
+        ("IMGSEARCH_MOST_PARTS", "0"),
+    ],
+)
+def test_what_no_cluster_could_do_is_refused_at_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettings, match=name):
+        read_environment()
+
+
 def test_pods_without_their_client_are_refused_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMGSEARCH_STEPS", "pods")
     monkeypatch.setitem(sys.modules, "imgsearch_assets.cluster.executor", None)
