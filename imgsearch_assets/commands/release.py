@@ -115,7 +115,7 @@ def promote(
         store, who = objects_of(home), who or getpass.getuser()
         if write is not None:
             into = Overlay(write)
-            manifest, changed = propose(store, source, into, who, why)
+            manifest, changed = propose(store, source, into, who, why, generation)
             said = "is written into" if changed else "is in"
             typer.echo(f"generation {manifest.id}, embedder {manifest.embedder} {said} {into.path}")
             return

@@ -165,12 +165,14 @@ def note(store: ObjectStore, environment: str, delivery: Delivery) -> None:
     store.compare_and_set(_key(environment), history.model_dump_json(indent=1).encode(), version)
 
 
-def propose(store: ObjectStore, source: str, overlay: Overlay, who: str, why: str) -> tuple[Manifest, bool]:
+def propose(
+    store: ObjectStore, source: str, overlay: Overlay, who: str, why: str, only: str | None = None
+) -> tuple[Manifest, bool]:
     """Write into ``overlay`` what ``source`` has; its generation, and whether that changed anything.
 
     The generation is held from being pruned, by the pointer ``PROPOSED``, before it is written. Raises
     ``NotFound`` where nothing was released or delivered in ``source``, ``Conflict`` where what is live is on
-    trial, and as ``Overlay.write``.
+    trial, or another generation than ``only``, and as ``Overlay.write``.
     """
     staged, deliveries = read_pointer(store, source).pointer, delivered(store, source)
     if staged is None:
@@ -178,6 +180,8 @@ def propose(store: ObjectStore, source: str, overlay: Overlay, who: str, why: st
     if deliveries is None:
         raise NotFound(f"no images were ever delivered to {source}; the workflow of main does that")
     live = staged.live
+    if only not in (None, live.generation):
+        raise Conflict(f"generation {live.generation} is live in {source}, not {only}; nothing is written")
     _passed(staged, source, live.generation)
     manifest = read_manifest(store, live.generation, live.manifest_sha256)
     for name, image in deliveries.history[0].images.items():
