@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from imgsearch_assets.cli import app
+from tests.k8s.rendering import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -104,6 +105,21 @@ def test_what_was_built_is_tagged_after_it_is_signed() -> None:
     ]
     # A tag cannot be put to another image, so one that is tried again has another.
     assert '--tag "$IMAGE:$GITHUB_SHA-$GITHUB_RUN_ATTEMPT" "$IMAGE@$DIGEST"\n' in script
+
+
+def test_what_staging_went_back_from_during_the_roll_out_is_not_released() -> None:
+    said = commands(ROOT / ".github/workflows/production.yml")
+    check, rolled, again, promote = (
+        [number for number, one in enumerate(said) if words in one]
+        for words in ("generation=$(", "k8s/roll-out", "test ", "release promote")
+    )
+    assert check < rolled < again < promote
+    assert "release check k8s/overlays/production --from staging" in said[again[0]]
+
+
+def test_a_roll_out_waits_for_every_process() -> None:
+    (names,) = re.findall(r"^for process in (.+); do$", (ROOT / "k8s/roll-out").read_text(), re.MULTILINE)
+    assert sorted(names.split()) == sorted(PROCESSES)
 
 
 def test_every_variable_is_described() -> None:
