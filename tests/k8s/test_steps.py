@@ -96,7 +96,11 @@ def told(pod: Json, declared: Pod, image: str) -> None:
     restricted(pod)
     assert {"secretRef": {"name": "pipeline"}} in container["envFrom"]
     assert {"configMapRef": {"name": "settings"}} in container["envFrom"]
-    assert {each["mountPath"] for each in container["volumeMounts"]} == {"/var/lib/imgsearch", "/tmp"}
+    assert {each["mountPath"] for each in container["volumeMounts"]} == {
+        "/var/lib/imgsearch",
+        "/etc/imgsearch/redis",
+        "/tmp",
+    }
     assert spec["serviceAccountName"] == "dagster"
     assert not spec["automountServiceAccountToken"]
 
