@@ -216,8 +216,11 @@ def read_environment(**overrides: object) -> Environment:
             if value is None
         ]
         raise BadSettings(f"{' and '.join(lacking)} must be set in {serving.environment}")
-    for url in (serving.redis_url, pipeline.production_redis_url):
-        said = None if url is None else wrong(url.get_secret_value())
+    for name, url in (
+        ("IMGSEARCH_REDIS_URL", serving.redis_url),
+        ("IMGSEARCH_PRODUCTION_REDIS_URL", pipeline.production_redis_url),
+    ):
+        said = None if url is None else wrong(url.get_secret_value(), name)
         if said is not None:
             raise BadSettings(said)
     return told

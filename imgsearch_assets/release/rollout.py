@@ -15,7 +15,8 @@ from imgsearch_assets.release.publish import follow_in_milvus, publish, rollback
 from imgsearch_assets.release.replay_report import Report, recorded_queries, replay
 from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
-from serving.errors import Conflict, NotFound, Unavailable, Unverified
+from serving.cache.troubles import URL
+from serving.errors import BadSettings, Conflict, NotFound, Unavailable, Unverified
 from serving.index.store import (
     Pointer,
     PointerAt,
@@ -118,7 +119,7 @@ def promote(
 
     Raises as ``release``, ``Unverified`` when too much of what is shown would change, and ``Conflict`` when
     the source has gone on, or back, since the candidate was looked up; ``Unavailable`` when the Redis of
-    ``to`` is away.
+    ``to`` is away, ``BadSettings`` when it refuses us.
     """
     _still_staged(store, found)
     wanted, report = environment.pipeline.replay_min_overlap, found.report
@@ -141,8 +142,9 @@ def _fill(store: ObjectStore, environment: Environment, generation: str, to: str
         return
     try:
         filled = fill_for_generation(feature_store, store, generation)
-    except Unavailable as error:
-        raise Unavailable(f"IMGSEARCH_{to.upper()}_REDIS_URL: {error.message}") from error
+    except (Unavailable, BadSettings) as error:
+        name = f"IMGSEARCH_{to.upper()}_REDIS_URL"
+        raise type(error)(f"{name}: {error.message.replace(URL, name)}") from error
     gate = complete(filled.wanted, filled.lacking)
     if not gate.passed:
         raise Unverified(f"generation {generation} stays out of {to}: {gate.name}: {gate.message}")

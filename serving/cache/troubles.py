@@ -27,13 +27,13 @@ def trouble(error: BaseException) -> Trouble:
     return Trouble(f"Redis does not answer ({type(error).__name__})", stays=False)
 
 
-def wrong(url: str) -> str | None:
-    """What is wrong with the URL itself, or with the file that it names; nobody is asked."""
+def wrong(url: str, setting: str = URL) -> str | None:
+    """What is wrong with the URL of ``setting``, or with the file that it names; nobody is asked."""
     try:
         client = Redis.from_url(url)
         client.connection_pool.make_connection()
     except (ValueError, TypeError):
-        return f"{URL} is none; one looks like redis://:PASSWORD@HOST:PORT/0"
+        return f"{setting} is none; one looks like redis://:PASSWORD@HOST:PORT/0"
     authority = client.get_connection_kwargs().get("ssl_ca_certs")
     if authority is None:
         return None
@@ -41,9 +41,9 @@ def wrong(url: str) -> str | None:
         Path(authority).read_bytes()
         ssl.create_default_context(cafile=authority)
     except ssl.SSLError:
-        return f"ssl_ca_certs of {URL} holds no certificate as PEM: {authority}"
+        return f"ssl_ca_certs of {setting} holds no certificate as PEM: {authority}"
     except OSError as error:
-        return f"ssl_ca_certs of {URL} cannot be read: {authority}: {error.strerror}"
+        return f"ssl_ca_certs of {setting} cannot be read: {authority}: {error.strerror}"
     return None
 
 

@@ -101,7 +101,7 @@ def test_what_was_built_is_tagged_after_it_is_signed() -> None:
     lines = [line.split()[:4] for line in script.splitlines() if not line.startswith("#")]
     assert lines[:2] == [
         ["cosign", "sign", "--yes", '"$IMAGE@$DIGEST"'],
-        "docker buildx imagetools create".split(),
+        ["docker", "buildx", "imagetools", "create"],
     ]
     # A tag cannot be put to another image, so one that is tried again has another.
     assert '--tag "$IMAGE:$GITHUB_SHA-$GITHUB_RUN_ATTEMPT" "$IMAGE@$DIGEST"\n' in script

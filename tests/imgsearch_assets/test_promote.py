@@ -19,6 +19,7 @@ from imgsearch_assets.release.publish import publish, rollback, status
 from imgsearch_assets.settings import PipelineSettings
 from imgsearch_assets.tables import parquet_bytes
 from serving.cache.features import url_key
+from serving.errors import BadSettings
 from serving.index.store import Release, read_manifest
 from tests.conftest import Shop
 from tests.redis_process import RedisProcess
@@ -125,6 +126,29 @@ def test_production_without_room_for_the_features_keeps_what_it_has(
     assert said.startswith("IMGSEARCH_PRODUCTION_REDIS_URL: ")
     assert "Redis is full: give it more memory" in said
     assert status(shop.store, "production") is None
+
+
+def test_a_production_that_refuses_the_password_is_named(
+    shop: Shop, environment: Environment, redis_process: RedisProcess
+) -> None:
+    with closing(redis.Redis.from_url(redis_process.url)) as client:
+        client.config_set("requirepass", "another")
+    told = {"production_redis_url": redis_process.url}
+    environment = Environment(PipelineSettings.model_validate(told), environment.serving)
+    staged(shop)
+    said = failure(promoted(environment, **APPROVED))
+    assert said.startswith("IMGSEARCH_PRODUCTION_REDIS_URL: ")
+    assert "put it into IMGSEARCH_PRODUCTION_REDIS_URL, rediss://" in said
+    assert "IMGSEARCH_REDIS_URL" not in said
+    assert status(shop.store, "production") is None
+
+
+@pytest.mark.parametrize("name", ["IMGSEARCH_REDIS_URL", "IMGSEARCH_PRODUCTION_REDIS_URL"])
+def test_the_url_that_is_wrong_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "http://:secret@redis/0")
+    with pytest.raises(BadSettings) as error:
+        read_environment()
+    assert str(error.value) == f"{name} is none; one looks like redis://:PASSWORD@HOST:PORT/0"
 
 
 def release_of(shop: Shop) -> Release:

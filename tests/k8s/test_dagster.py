@@ -128,7 +128,7 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
     mounted = {each["mountPath"]: each["name"] for each in location["volumeMounts"]}
     volumes = {each["name"]: each for each in location["volumes"]}
     assert volumes[mounted.pop(str(environment.serving.home))]["emptyDir"] == {}
-    # Google signs each Redis's certificate itself, so no process trusts one that has not its authority's file.
+    # Google signs each Redis's certificate itself: no process trusts one without its authority's file.
     page, ((folder, name),) = (K8S / "README.md").read_text(), mounted.items()
     assert f"`{volumes[name]['secret']['secretName']}` (`staging.pem`, `production.pem`" in page
     assert f"`ssl_ca_certs={folder}/staging.pem`" in page
