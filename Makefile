@@ -16,7 +16,7 @@ demo: setup  ## sample catalogue -> searchable, then page, API and Dagster UI st
 
 # Two files at once, those that take long first: much of the time is waiting for processes.
 test: setup programs bigquery  ## every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 check: setup  ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

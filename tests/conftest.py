@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from hypothesis import settings
 from numpy.typing import NDArray
+from xdist.scheduler import LoadFileScheduling
 
 from imgsearch_assets.index.generation import build_delta, build_generation
 from imgsearch_assets.tables import parquet_bytes, read_parquet
@@ -38,6 +39,7 @@ settings.load_profile("imgsearch")
 _MEMORY = Path("/dev/shm")
 _ROOMY = 8 << 30
 _OWN = pytest.StashKey[Path]()
+_IMAGES = "tests/k8s/images/"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,6 +57,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (folder := config.stash.get(_OWN, None)) is not None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Files(LoadFileScheduling):
+    """Hands out whole files to workers; those that share the images, which are built once, together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return _IMAGES if file.startswith(_IMAGES) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
+    return _Files(config, log)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -31,7 +31,8 @@ def pytest_configure(config):
         ("def test(): ...", 0),
     ],
 )
-def test_in_ci(tmp_path: Path, code: str, status: int) -> None:
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "with workers"])
+def test_in_ci(tmp_path: Path, code: str, status: int, workers: tuple[str, ...]) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_it.py").write_text(f"import pytest\n{code}\n")
     command = [
@@ -43,6 +44,7 @@ def test_in_ci(tmp_path: Path, code: str, status: int) -> None:
         "no:cacheprovider",
         "-c",
         "/dev/null",
+        *workers,
         str(tmp_path),
     ]
     told = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST"))}
