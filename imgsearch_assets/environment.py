@@ -99,10 +99,14 @@ class Environment:
         return FeatureStore(self._redis_url.get_secret_value(), self.serving.redis_timeout_s)
 
     def other_feature_store(self, name: str) -> FeatureStore | None:
-        """That of the environment ``name``, where it is another than the pipeline's own."""
+        """That of the environment ``name``, where it is another than the pipeline's own.
+
+        Raises ``BadSettings`` for a URL that is none.
+        """
         url = self.pipeline.production_redis_url
         if name != PRODUCTION or url is None:
             return None
+        _refuse("IMGSEARCH_PRODUCTION_REDIS_URL", url)
         return FeatureStore(url.get_secret_value(), self.serving.redis_timeout_s)
 
     @property
@@ -220,7 +224,13 @@ def read_environment(**overrides: object) -> Environment:
         ("IMGSEARCH_REDIS_URL", serving.redis_url),
         ("IMGSEARCH_PRODUCTION_REDIS_URL", pipeline.production_redis_url),
     ):
-        said = None if url is None else wrong(url.get_secret_value(), name)
-        if said is not None:
-            raise BadSettings(said)
+        if url is not None:
+            _refuse(name, url)
     return told
+
+
+def _refuse(name: str, url: SecretStr) -> None:
+    """Raises ``BadSettings`` where a URL of Redis is none, or names a file that is none."""
+    said = wrong(url.get_secret_value(), name)
+    if said is not None:
+        raise BadSettings(said)

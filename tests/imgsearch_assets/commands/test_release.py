@@ -20,6 +20,17 @@ def test_nothing_released_yet(tmp_path: Path) -> None:
     assert (done.exit_code, done.output) == (0, "nothing was ever released in local\n")
 
 
+def test_a_promotion_names_a_url_that_is_none(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(shop.store, "local", shop.build().id, "test", "test")
+    monkeypatch.setenv("IMGSEARCH_PRODUCTION_REDIS_URL", "http://:secret@redis/0")
+    done = run(app, ["release", "promote", "--home", str(tmp_path), "--yes", "--why", "good"])
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "imgsearch: IMGSEARCH_PRODUCTION_REDIS_URL is none; one looks like redis://:PASSWORD@HOST:PORT/0\n",
+    )
+    assert history(shop.store, "production") == []
+
+
 def test_every_generation_is_listed(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     (tmp_path / "objects").mkdir(exist_ok=True)
