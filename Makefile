@@ -32,7 +32,7 @@ proto: setup  ## gRPC stubs from serving/proto/*.proto
 	  --mypy_grpc_out=quiet:. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc $(PROTOS)
 
-docs: setup  ## docs/settings.md from the settings (ARGS="--picture STREET.jpg": and the pictures, from a running demo)
+docs: setup  ## docs/settings.md, tables of docs/capacity.md (ARGS="--picture STREET.jpg": and the pictures, from a running demo)
 	$(BIN)/python docs/generate.py $(ARGS)
 
 lock: setup  ## requirements.lock, and k8s/images/gpu.lock of what a GPU adds, from pyproject.toml

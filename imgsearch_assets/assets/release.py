@@ -118,12 +118,13 @@ def staging_release(
                 waive=frozenset(waiver.gate for waiver in ann_index.waived),
                 seen=seen,
             )
+        pruned, forgotten, not_pruned = list[str](), 0, ""
         try:
-            pruned, not_pruned = prune(store, environment.pipeline.keep_generations), ""
-        except Unverified as error:  # no reason to take back a release
-            pruned, not_pruned = [], str(error)
-        tidy(store)
-        forgotten = forget(store, environment.pipeline.keep_snapshots_days)
+            pruned = prune(store, environment.pipeline.keep_generations)
+            tidy(store)
+            forgotten = forget(store, environment.pipeline.keep_snapshots_days)
+        except (Unverified, Conflict) as error:  # no reason to take back a release
+            not_pruned = str(error)
     return dg.MaterializeResult(
         value=ann_index,
         data_version=dg.DataVersion(ann_index.generation),

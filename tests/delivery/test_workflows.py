@@ -139,3 +139,12 @@ def test_an_overlay_of_zeros_is_not_sent(environment: str) -> None:
         f"k8s/overlays/{environment}: every image has to be named by the digest of one that was built; "
         "nothing is sent\n"
     )
+
+
+@pytest.mark.parametrize("named", [[], ["prod"]])
+def test_an_overlay_that_is_not_there_is_named(named: list[str]) -> None:
+    done = subprocess.run([ROOT / "k8s/roll-out", *named], env=TOLD, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"usage: k8s/roll-out staging|production; there is no overlay '{''.join(named)}'; nothing is sent\n"
+    )
