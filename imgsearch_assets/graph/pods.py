@@ -116,7 +116,7 @@ _STAY_CONNECTED = {
     "net.ipv4.tcp_keepalive_probes": "5",
 }
 FEATURES = Pod("3", "11Gi", "24Gi", gpus=1, pool="gpu", sysctls=_STAY_CONNECTED)
-# All vectors of the catalogue are in memory, twice where a base is built: docs/capacity.md says how much that is.
+# All vectors of the catalogue are in memory, twice where a base is built: docs/capacity.md says how much.
 INDEX = Pod("4", "24Gi", "48Gi", sysctls=_STAY_CONNECTED)
 # Processes that load pictures hand them on in shared memory, of which a pod has 64 MiB by itself.
 TRAINING = Pod("7", "24Gi", "96Gi", shared_memory="4Gi", sysctls=_STAY_CONNECTED)
