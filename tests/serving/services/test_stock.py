@@ -300,7 +300,7 @@ async def test_what_was_known_stays_while_redis_is_away(
     told = [record.getMessage() for record in caplog.records if record.name == "serving.services.stock"]
     assert told == [
         "the stock is not followed, what was known of it stays: "
-        "the stock in Redis cannot be reached: ConnectionError"
+        "the stock in Redis cannot be reached: Redis does not answer (ConnectionError)"
     ]
     assert not index.products([name])[0].in_stock
     later = InMemory(generations[1], stock.shelf(generations[1]))
@@ -331,7 +331,7 @@ async def test_whatever_is_found_in_redis_is_no_reason_to_stop(
     raw.xadd(stock_key("local", "changes"), {"all": 1})
     await stock.look()
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
-        "ResponseError",
+        "Redis does not answer (ResponseError)",
         "ValueError",
     ]
     assert (shelf.now.in_stock == generations[0].in_stock).all()
