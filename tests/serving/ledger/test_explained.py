@@ -246,7 +246,8 @@ def test_sold_out(history: History, stock_log: StockLog, redis_process: Any) -> 
     assert (found.verdict, found.searchable) == ("stock_unknown", None)
     assert said(found) == (
         "p003 is live in local since TIME (generation GENERATION), but its stock is not known: the stock in "
-        "Redis cannot be reached: Redis does not answer (ConnectionError); it is searchable unless it is sold out"
+        "Redis cannot be reached: Redis does not answer (ConnectionError); it is searchable unless it is "
+        "sold out"
     )
     assert (found.stages[-1].state, found.stages[-1].detail) == (
         "waiting",
