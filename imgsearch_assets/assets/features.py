@@ -1,7 +1,6 @@
 """Boxes of the items on the pictures, and vectors of the boxes."""
 
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -20,7 +19,7 @@ from imgsearch_assets.features.tables import (
 )
 from imgsearch_assets.graph.steps import GPU, Stopwatch, preview, reasons, step
 from imgsearch_assets.progress import stage
-from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures, Reference
+from imgsearch_assets.references import EmbeddedItems, Items, Model, Pictures
 from imgsearch_assets.sheets import boxes_of
 from imgsearch_assets.tables import read_parquet
 from serving.errors import BadInput
@@ -30,7 +29,6 @@ from serving.models.embedder import Embedder
 from serving.object_store import ObjectStore
 
 GROUP = "features"
-R = TypeVar("R", bound=Reference)
 
 _LOOKED_BACK = 50  # materializations
 
@@ -40,15 +38,6 @@ KINDS = {"pytorch"}
 DETECTIONS = "Where the items are: a box for the item and one for the whole picture."
 EMBEDDINGS = "What the items look like: a vector of unit length for every box."
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
-
-
-@dataclass(frozen=True)
-class Made(Generic[R]):
-    """What an asset hands on, and tells of itself."""
-
-    value: R
-    version: str
-    metadata: dict[str, Any]
 
 
 @dg.asset(
@@ -64,10 +53,7 @@ def item_detections(
     item_detector: Model,
     store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[Items]:
-    made = detected(context, product_images, item_detector, store)
-    return dg.MaterializeResult(
-        value=made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata
-    )
+    return detected(context, product_images, item_detector, store)
 
 
 @dg.asset(
@@ -83,15 +69,12 @@ def item_embeddings(
     item_embedder: Model,
     store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[EmbeddedItems]:
-    made = embedded(context, item_detections, item_embedder, store)
-    return dg.MaterializeResult(
-        value=made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata
-    )
+    return embedded(context, item_detections, item_embedder, store)
 
 
 def detected(
     context: Context, pictures: Pictures, model: Model, store: ObjectStore, before: Work = NOTHING
-) -> Made[Items]:
+) -> dg.MaterializeResult[Items]:
     """Find what is lacking, and keep the items of a snapshot. ``before``: what parts did."""
     watch = Stopwatch()
     with step():
@@ -110,15 +93,15 @@ def detected(
         items = items_of(rows, detections)
         key = keep(store, pictures.snapshot, "items", items)
         drawn = boxes_of(store, _new(detections, work))
-    return Made(
-        Items(
+    return dg.MaterializeResult(
+        value=Items(
             snapshot=pictures.snapshot,
             key=key,
             detector=detector.version,
             waived=pictures.waived,
         ),
-        key,
-        {
+        data_version=dg.DataVersion(key),
+        metadata={
             "dagster/row_count": items.num_rows,
             "detected": work.made,
             "detector": detector.version,
@@ -133,7 +116,7 @@ def detected(
 
 def embedded(
     context: Context, detections: Items, model: Model, store: ObjectStore, before: Work = NOTHING
-) -> Made[EmbeddedItems]:
+) -> dg.MaterializeResult[EmbeddedItems]:
     """Embed what is lacking, keep the items of a snapshot that have vectors. ``before``: what parts did."""
     watch = Stopwatch()
     with step():
@@ -149,16 +132,16 @@ def embedded(
         if embedded.num_rows == 0:
             raise BadInput("no picture of the catalogue has a vector; what is live stays as it is")
         key = keep(store, detections.snapshot, "embedded", embedded)
-    return Made(
-        EmbeddedItems(
+    return dg.MaterializeResult(
+        value=EmbeddedItems(
             snapshot=detections.snapshot,
             key=key,
             detector=detections.detector,
             embedder=embedder.version,
             waived=detections.waived,
         ),
-        f"{embedder.version}/{key}",
-        {
+        data_version=dg.DataVersion(f"{embedder.version}/{key}"),
+        metadata={
             "dagster/row_count": embedded.num_rows,
             "embedded": work.made,
             "embedder": embedder.version,

@@ -19,7 +19,6 @@ from imgsearch_assets.assets.features import (
     EMBEDDINGS,
     GROUP,
     KINDS,
-    Made,
     boxes_in,
     detected,
     embedded,
@@ -168,8 +167,8 @@ def _together(parts: Sequence[PartDone]) -> Work:
     )
 
 
-def _output(made: Made[Any]) -> dg.Output[Any]:
+def _output(made: dg.MaterializeResult[Any]) -> dg.Output[Any]:
     with warnings.catch_warnings():
         # That an op names its data version; assets in one step do, without a word.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return dg.Output(made.value, data_version=dg.DataVersion(made.version), metadata=made.metadata)
+        return dg.Output(made.value, data_version=made.data_version, metadata=made.metadata)
