@@ -40,7 +40,8 @@ class Steps(K8sStepHandler):
             load_incluster_config=in_cluster,
             kubeconfig_file=kubeconfig,
             per_step_k8s_config={op: pod.config(gpu_image if pod.gpus else None) for op, pod in pods.items()},
-            # So that the cluster ends the steps of a run that is gone.
+            # So that the cluster ends the steps of a run whose pod is removed; while one that was killed is
+            # there still, they go on.
             enable_owner_references=True,
         )
         self._pods = pods
