@@ -21,7 +21,7 @@ from imgsearch_assets.trial.witnesses import Witnesses
 from imgsearch_assets.warehouse.location import open_warehouse
 from serving.cache.features import FeatureStore
 from serving.cache.stock_log import StockLog
-from serving.cache.troubles import wrong
+from serving.cache.troubles import URL, wrong
 from serving.errors import BadSettings
 from serving.identity.keys import is_key
 from serving.index import replays
@@ -34,6 +34,7 @@ from serving.tls import channel_credentials
 
 # The environment that shoppers see; it gets what staging has.
 PRODUCTION = "production"
+_PRODUCTION_REDIS = "IMGSEARCH_PRODUCTION_REDIS_URL"
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Environment:
         url = self.pipeline.production_redis_url
         if name != PRODUCTION or url is None:
             return None
-        _refuse("IMGSEARCH_PRODUCTION_REDIS_URL", url)
-        return FeatureStore(url.get_secret_value(), self.serving.redis_timeout_s)
+        _refuse(_PRODUCTION_REDIS, url)
+        return FeatureStore(url.get_secret_value(), self.serving.redis_timeout_s, _PRODUCTION_REDIS)
 
     @property
     def stock_log(self) -> StockLog:
@@ -221,8 +222,8 @@ def read_environment(**overrides: object) -> Environment:
         ]
         raise BadSettings(f"{' and '.join(lacking)} must be set in {serving.environment}")
     for name, url in (
-        ("IMGSEARCH_REDIS_URL", serving.redis_url),
-        ("IMGSEARCH_PRODUCTION_REDIS_URL", pipeline.production_redis_url),
+        (URL, serving.redis_url),
+        (_PRODUCTION_REDIS, pipeline.production_redis_url),
     ):
         if url is not None:
             _refuse(name, url)

@@ -15,7 +15,6 @@ from imgsearch_assets.release.publish import follow_in_milvus, publish, rollback
 from imgsearch_assets.release.replay_report import Report, recorded_queries, replay
 from imgsearch_assets.trial.golden import keep_golden
 from imgsearch_assets.trial.witnesses import Heard
-from serving.cache.troubles import URL
 from serving.errors import BadSettings, Conflict, NotFound, Unavailable, Unverified
 from serving.index.store import (
     Pointer,
@@ -143,8 +142,7 @@ def _fill(store: ObjectStore, environment: Environment, generation: str, to: str
     try:
         filled = fill_for_generation(feature_store, store, generation)
     except (Unavailable, BadSettings) as error:
-        name = f"IMGSEARCH_{to.upper()}_REDIS_URL"
-        raise type(error)(f"{name}: {error.message.replace(URL, name)}") from error
+        raise type(error)(f"IMGSEARCH_{to.upper()}_REDIS_URL: {error.message}") from error
     gate = complete(filled.wanted, filled.lacking)
     if not gate.passed:
         raise Unverified(f"generation {generation} stays out of {to}: {gate.name}: {gate.message}")

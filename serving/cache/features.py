@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
 from serving.cache.pictures import PICTURE_TTL_S, PictureFeatures
-from serving.cache.troubles import trouble
+from serving.cache.troubles import URL, trouble
 from serving.cache.values import Values
 from serving.errors import BadSettings, ImgsearchError, Unavailable
 from serving.images.box import GRID, Box
@@ -90,11 +90,11 @@ class FeatureStore:
     """Features at ``redis_url``. The coroutines never raise and take ``timeout_s`` at most.
 
     ``put_many`` and ``differing`` are the pipeline's: they block, take their time, and raise ``Unavailable``,
-    or ``BadSettings`` for what Redis will refuse again.
+    or ``BadSettings`` for what Redis will refuse again; both name the ``setting`` that has the URL.
     """
 
-    def __init__(self, redis_url: str, timeout_s: float) -> None:
-        self._url = redis_url
+    def __init__(self, redis_url: str, timeout_s: float, setting: str = URL) -> None:
+        self._url, self._setting = redis_url, setting
         self.reads = {"hit": 0, "miss": 0}  # of requests; a store that is away has nothing
         self.values = Values(redis_url, timeout_s)
 
@@ -130,7 +130,7 @@ class FeatureStore:
                 try:
                     client.mset({key: values[key] for key in part})
                 except (RedisError, OSError) as error:
-                    raise _ours(error, "not all was written") from error
+                    raise self._ours(error, "not all was written") from error
 
     def differing(self, values: Mapping[str, bytes]) -> list[str]:
         """Those keys that, read back, have another value, or none. Raises."""
@@ -140,19 +140,18 @@ class FeatureStore:
                 try:
                     kept: Any = client.mget(part)
                 except (RedisError, OSError) as error:
-                    raise _ours(error, "its values cannot be read back") from error
+                    raise self._ours(error, "its values cannot be read back") from error
                 found += [key for key, value in zip(part, kept, strict=True) if value != values[key]]
         return found
 
     def _blocking(self) -> redis.Redis:
         return redis.Redis.from_url(self._url, socket_timeout=_PIPELINE_TIMEOUT_S)
 
-
-def _ours(error: Exception, what: str) -> ImgsearchError:
-    found = trouble(error)
-    if found.stays:
-        return BadSettings(f"{found.said} (the feature store: {what})")
-    return Unavailable(f"the feature store does not answer: {what} ({found.said})")
+    def _ours(self, error: Exception, what: str) -> ImgsearchError:
+        found = trouble(error, self._setting)
+        if found.stays:
+            return BadSettings(f"{found.said} (the feature store: {what})")
+        return Unavailable(f"the feature store does not answer: {what} ({found.said})")
 
 
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:

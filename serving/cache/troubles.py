@@ -18,10 +18,10 @@ class Trouble(NamedTuple):
     stays: bool
 
 
-def trouble(error: BaseException) -> Trouble:
-    """Of what redis-py raised."""
+def trouble(error: BaseException, setting: str = URL) -> Trouble:
+    """Of what redis-py raised; ``setting`` has the URL."""
     for each in _causes(error):
-        found = _known(each)
+        found = _known(each, setting)
         if found is not None:
             return found
     return Trouble(f"Redis does not answer ({type(error).__name__})", stays=False)
@@ -55,36 +55,36 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _known(error: BaseException) -> Trouble | None:
+def _known(error: BaseException, setting: str) -> Trouble | None:
     match error:
         case AuthenticationError():
-            return Trouble(_refused(str(error)), stays=True)
+            return Trouble(_refused(str(error), setting), stays=True)
         case NoPermissionError():
-            return Trouble(f"the user of {URL} may not do what is needed in Redis; grant it", stays=True)
+            return Trouble(f"the user of {setting} may not do what is needed in Redis; grant it", stays=True)
         case ReadOnlyError():
-            return Trouble(f"Redis takes no writes: {URL} has to name the primary", stays=False)
+            return Trouble(f"Redis takes no writes: {setting} has to name the primary", stays=False)
         case OutOfMemoryError():
             return Trouble("Redis is full: give it more memory", stays=False)
         case ssl.SSLCertVerificationError():
-            mend = f"name who signed it in {URL}, as ssl_ca_certs, and the host as it is in the certificate"
+            mend = (
+                f"name who signed it in {setting}, as ssl_ca_certs, and the host as it is in the certificate"
+            )
             return Trouble(f"Redis's certificate is not taken ({error.verify_message}): {mend}", stays=True)
         case ssl.SSLError():
-            said = (
-                f"Redis and {URL} do not agree on TLS: rediss:// is for a port with TLS, redis:// for others"
-            )
-            return Trouble(said, stays=True)
+            mend = "rediss:// is for a port with TLS, redis:// for others"
+            return Trouble(f"Redis and {setting} do not agree on TLS: {mend}", stays=True)
         case FileNotFoundError() | PermissionError():
-            return Trouble(f"ssl_ca_certs of {URL} cannot be read: {error.strerror}", stays=True)
+            return Trouble(f"ssl_ca_certs of {setting} cannot be read: {error.strerror}", stays=True)
         case ConnectionResetError():
-            mend = f"if that goes on, it may want TLS: rediss:// in {URL}"
+            mend = f"if that goes on, it may want TLS: rediss:// in {setting}"
             return Trouble(f"Redis breaks the connection off; {mend}", stays=False)
         case _:
             return None
 
 
-def _refused(said: str) -> str:
+def _refused(said: str, setting: str) -> str:
     if "without any password" in said:
-        return f"Redis has no password, and {URL} brings one: take it out, or set Redis's (AUTH)"
+        return f"Redis has no password, and {setting} brings one: take it out, or set Redis's (AUTH)"
     if "invalid" in said:
-        return f"Redis refuses the password of {URL}: put in the one that it has now"
-    return f"Redis asks for a password (AUTH): put it into {URL}, rediss://:PASSWORD@HOST:PORT/0"
+        return f"Redis refuses the password of {setting}: put in the one that it has now"
+    return f"Redis asks for a password (AUTH): put it into {setting}, rediss://:PASSWORD@HOST:PORT/0"
