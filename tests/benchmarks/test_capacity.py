@@ -14,7 +14,7 @@ from benchmarks._capacity import MACHINE_BYTES, Rates, Shop, Straight, costs, ne
 from benchmarks.capacity import SIZES, page, quantity, size
 from imgsearch_assets.graph.costs import EXAMPLE, Prices
 from imgsearch_assets.graph.pods import INDEX
-from tests.k8s.rendering import Objects
+from tests.k8s.rendering import Objects, size_of
 
 ROOT = Path(__file__).parents[2]
 RATES = Rates(
@@ -170,8 +170,8 @@ def test_numbers_are_for_people() -> None:
 def test_production_is_as_large_as_730_000_products_need() -> None:
     production, found = Objects("production"), needs(Shop(SIZES[0]), Rates.of(_measured.read()))
     limits = production.service("search").server["resources"]["limits"]
-    memory = int(limits["memory"].removesuffix("Gi")) << 30
-    disk = int(limits["ephemeral-storage"].removesuffix("Gi")) << 30
+    memory = size_of(limits["memory"])
+    disk = size_of(limits["ephemeral-storage"])
     assert found.search_pod_bytes <= memory <= 2 * found.search_pod_bytes
     cache = int(production.environment("search")["IMGSEARCH_CACHE_BYTES"])
     assert 2 * found.generation_bytes <= cache < disk
@@ -183,7 +183,7 @@ def test_a_run_has_the_memory_to_build_the_index_of_730_000_products() -> None:
     (location,) = values["dagster-user-deployments"]["deployments"]
     needed = needs(Shop(SIZES[0]), Rates.of(_measured.read())).run_bytes
     for memory in (location["resources"]["limits"]["memory"], INDEX.memory):
-        assert int(memory.removesuffix("Gi")) << 30 >= needed
+        assert size_of(memory) >= needed
 
 
 def test_a_measured_line_can_be_read_by_anybody() -> None:

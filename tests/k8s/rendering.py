@@ -21,6 +21,11 @@ PROCESSES = (*SERVICES, *FOLLOWERS)
 Json = dict[str, Any]
 
 
+def size_of(quantity: str) -> int:
+    """Bytes of what Kubernetes writes as Mi or Gi."""
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
+
+
 def kubectl() -> str:
     """That of the environment, then any other; without one the tests fail, naming the mend."""
     found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")

@@ -10,7 +10,7 @@ from imgsearch_assets.settings import PipelineSettings
 from serving.identity.keys import made
 from serving.rpc.client import Caller
 from serving.settings import Settings, read_settings
-from tests.k8s.rendering import FOLLOWERS, K8S, OVERLAYS, PROCESSES, Objects
+from tests.k8s.rendering import FOLLOWERS, K8S, OVERLAYS, PROCESSES, Objects, size_of
 
 KNOWN = {f"IMGSEARCH_{name.upper()}": field for name, field in Settings.model_fields.items()}
 OF_THE_PIPELINE = {
@@ -86,5 +86,4 @@ def test_all_keep_their_objects_in_one_bucket() -> None:
 
 def test_the_disk_has_room_for_the_cache(objects: Objects, process: str) -> None:
     limit = objects.service(process).server["resources"]["limits"]["ephemeral-storage"]
-    size = int(limit[:-2]) * {"Mi": 2**20, "Gi": 2**30}[limit[-2:]]
-    assert int(objects.environment(process)["IMGSEARCH_CACHE_BYTES"]) <= 0.9 * size
+    assert int(objects.environment(process)["IMGSEARCH_CACHE_BYTES"]) <= 0.9 * size_of(limit)

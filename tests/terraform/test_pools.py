@@ -8,7 +8,7 @@ import yaml
 
 from imgsearch_assets.graph.pods import FEATURES, pods_by_op
 from imgsearch_assets.settings import PipelineSettings
-from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects
+from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, size_of
 from tests.terraform.planning import Plan
 
 # Cores and GiB of memory of a kind of machine.
@@ -20,7 +20,6 @@ MACHINES = {
 }
 # What the cluster's own pods ask for on every node.
 OF_THE_CLUSTER = (0.6, 1.0, 1.0)
-_UNITS = {"Gi": 1.0, "Mi": 1 / 1024}
 Room = tuple[float, float, float]
 
 
@@ -138,7 +137,7 @@ def _cores(text: str) -> float:
 
 
 def _gib(text: str) -> float:
-    return float(text[:-2]) * _UNITS[text[-2:]]
+    return size_of(text) / 2**30
 
 
 def _room(node: Json) -> Room:

@@ -25,7 +25,7 @@ from serving.identity import store as identity
 from tests.conftest import Shop
 from tests.k8s.images.playing import keep_secret, play, pod_of
 from tests.k8s.images.podman import NETWORK, Podman
-from tests.k8s.rendering import Objects
+from tests.k8s.rendering import Objects, size_of
 from tests.running import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -145,7 +145,7 @@ def platform(podman: Podman, images: dict[str, str]) -> Iterator[Platform]:
 def test_a_pod_is_held_to_what_its_manifest_says(platform: Platform, name: str) -> None:
     (container,) = platform.objects.service(name).spec["containers"]
     limits = container["resources"]["limits"]
-    size = int(limits["memory"][:-2]) * {"Mi": 2**20, "Gi": 2**30}[limits["memory"][-2:]]
+    size = size_of(limits["memory"])
     told = platform.podman.inspect("container", f"{name}-server")
     host = told["HostConfig"]
     assert (host["Memory"], host["NanoCpus"]) == (size, int(limits["cpu"]) * 10**9)
