@@ -39,12 +39,14 @@ ANOTHER_SEARCH = "search-2"
 IDS = tuple(f"p{number}" for number in range(8))
 
 
-def until(ask: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+def until(
+    ask: Callable[[], object], what: str = "that", timeout_s: float = 60, every_s: float = 0.05
+) -> None:
     """Wait for a truthy answer; fails saying that ``what`` did not happen."""
     deadline = time.monotonic() + timeout_s
     while not ask():
         assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s:.0f} s"
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 class Platform:

@@ -40,18 +40,21 @@ class Steps(K8sStepHandler):
             load_incluster_config=in_cluster,
             kubeconfig_file=kubeconfig,
             per_step_k8s_config={op: pod.config(gpu_image if pod.gpus else None) for op, pod in pods.items()},
-            # So that the cluster ends the steps of a run whose pod is removed; while one that was killed is
-            # there still, they go on.
+            # So that the cluster ends the steps of a run whose pod is removed.
             enable_owner_references=True,
         )
         self._pods = pods
         self._processes: dict[str, BaseProcess] = {}
+        self._looked = False
 
     @property
     def name(self) -> str:
         return "Steps"
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        if not self._looked:
+            self._looked = True
+            self._end_those_before(step_handler_context)
         if self._has_a_pod(step_handler_context):
             yield from super().launch_step(step_handler_context)
             return
@@ -86,6 +89,18 @@ class Steps(K8sStepHandler):
             yield from super().terminate_step(step_handler_context)
         elif process.is_alive() and process.pid is not None:
             os.kill(process.pid, signal.SIGINT)
+
+    def _end_those_before(self, context: StepHandlerContext) -> None:
+        """The pods of the run that this one takes up: of one that was killed, its pod and so they are still there."""
+        before = context.instance.get_run_by_id(context.dagster_run.parent_run_id or "")
+        if before is None or not before.is_finished:
+            return
+        namespace, batch = self._get_container_context(context).namespace, self._api_client.batch_api
+        steps = batch.list_namespaced_job(
+            namespace, label_selector=f"dagster/run-id={before.run_id},dagster/op"
+        )
+        for job in steps.items:
+            self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
 
     def _has_a_pod(self, context: StepHandlerContext) -> bool:
         step: Any = context.get_step_context(self._get_step_key(context))

@@ -57,16 +57,9 @@ def end_of(pod: Any | None) -> Trouble:
     for container in _statuses(pod):
         ended = container.state.terminated if container.state else None
         if ended is not None and ended.reason == "OOMKilled":
-            limit = next(
-                (
-                    one.resources.limits["memory"]
-                    for one in pod.spec.containers
-                    if one.name == container.name and one.resources and one.resources.limits
-                ),
-                "unknown",
-            )
             return Trouble(
-                f"its pod was killed for want of memory (limit {limit}): more is given in {DECLARED}",
+                f"its pod was killed for want of memory (limit {_limit(pod, container.name)}): more is given "
+                f"in {DECLARED}",
                 hopeless=False,
             )
         if ended is not None and ended.exit_code:
@@ -76,6 +69,12 @@ def end_of(pod: Any | None) -> Trouble:
             )
     reason = pod.status.reason or pod.status.message or pod.status.phase
     return Trouble(f"its pod ended: {reason}", hopeless=False)
+
+
+def _limit(pod: Any, name: str) -> str:
+    containers = (*(pod.spec.init_containers or ()), *pod.spec.containers)
+    asked = next((one.resources for one in containers if one.name == name), None)
+    return str(((asked and asked.limits) or {}).get("memory", "that of the node"))
 
 
 def _statuses(pod: Any) -> list[Any]:

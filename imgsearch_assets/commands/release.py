@@ -82,6 +82,7 @@ def list_(home: Home) -> None:
 
 @app.command()
 def promote(
+    context: typer.Context,
     home: Home,
     why: Why,
     source: Annotated[str, typer.Option("--from", help="Environment whose live generation it is.")] = "local",
@@ -109,11 +110,15 @@ def promote(
     from imgsearch_assets.environment import PRODUCTION, read_told
     from imgsearch_assets.release.delivery import Overlay, propose
     from imgsearch_assets.release.rollout import candidate, promote
-    from serving.errors import Conflict
+    from serving.errors import BadInput, Conflict
 
     with one_sentence():
         store, who = objects_of(home), who or getpass.getuser()
         if write is not None:
+            for name in ("to", "waive", "yes"):
+                by = context.get_parameter_source(name)
+                if by is not None and by.name == "COMMANDLINE":
+                    raise BadInput(f"--write releases nothing, so there is nothing to --{name}; leave it out")
             into = Overlay(write)
             manifest, changed = propose(store, source, into, who, why, generation)
             said = "is written into" if changed else "is in"

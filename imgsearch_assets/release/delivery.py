@@ -257,12 +257,14 @@ def _refuse_zeros(where: str, image: str) -> None:
 def _exchange(path: Path, text: str) -> None:
     """Raises ``BadInput`` where the folder cannot be written; the file is the old one then."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(path.stat().st_mode)
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            half = Path(folder) / path.name
+            with half.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            half.chmod(path.stat().st_mode)
+            half.replace(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
 

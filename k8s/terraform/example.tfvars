@@ -20,6 +20,7 @@ environments = {
   }
 }
 
+repository_id   = "123456789"
 alert_emails    = ["oncall@example.com"]
 billing_account = "012345-6789AB-CDEF01"
 monthly_budget  = 15000

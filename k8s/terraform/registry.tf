@@ -1,5 +1,6 @@
 # Images. A tag never moves to another image, and an image that has one stays: every image that is deployed is tagged
-# (README.md). What lost its tag, or never had one, goes after a month.
+# (README.md). What has none goes after a year: so long an image can be rolled out, as a signature has no tag of its own
+# and counts by its own age.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "imgsearch"
   location      = var.region
@@ -21,7 +22,7 @@ resource "google_artifact_registry_repository" "images" {
     action = "DELETE"
     condition {
       tag_state  = "UNTAGGED"
-      older_than = "2592000s"
+      older_than = "31536000s"
     }
   }
 

@@ -152,6 +152,16 @@ variable "catalogue_writers" {
   }
 }
 
+variable "repository_id" {
+  description = "GitHub's number of the repository whose workflows deliver (gh api repos/OWNER/NAME --jq .id)."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]+$", var.repository_id))
+    error_message = "repository_id is the number, not the name: a name can be given up and be taken by somebody else."
+  }
+}
+
 variable "alert_emails" {
   description = "Who is told by Cloud Monitoring and by the budget."
   type        = list(string)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_LIMIT_S = 300
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,15 @@ class Ran:
 
 @pytest.fixture(scope="session")
 def benchmark() -> Callable[..., Ran]:
-    """``benchmark("search", "--n", "3000")``."""
+    """``benchmark("search", "--n", "3000")``; within ``limit_s``."""
 
-    def run(name: str, *options: str) -> Ran:
+    def run(name: str, *options: str, limit_s: float = 300) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{name}", "--json", *options],
             cwd=_ROOT,
             capture_output=True,
             text=True,
-            timeout=_LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)

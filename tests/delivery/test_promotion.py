@@ -126,9 +126,16 @@ def test_only_the_generation_that_is_meant_is_written(
         1,
         f"imgsearch: generation {first.id} is live in staging, not {second.id}; nothing is written\n",
     )
+    for of_a_release in (["--yes"], ["--to", "staging"], ["--waive", "recall"]):
+        refused = run(app, ["release", "promote", *home, *where, *of_a_release])
+        name = of_a_release[0]
+        assert refused.stderr == (
+            f"imgsearch: --write releases nothing, so there is nothing to {name}; leave it out\n"
+        )
     assert (production / "kustomization.yaml").read_text() == before
     assert status(shop.store, "proposed") is None
     assert run(app, ["release", "promote", *home, *where, "--generation", first.id]).exit_code == 0
+    assert [path.name for path in production.iterdir() if path.name.startswith(".")] == []
 
 
 def test_what_did_not_pass_staging_is_not_written(

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -26,6 +27,7 @@ from imgsearch_assets.sample.evaluate import street_queries
 from serving.index.artifact import load
 from serving.index.store import read_manifest
 from serving.object_store import LocalObjectStore
+from tests import running
 
 PRODUCTS = 40
 MODELS = ("item_detector", "item_embedder")
@@ -36,16 +38,9 @@ CHAIN = (
 # Dagster's UI asks its server for each thing it shows, on a machine that may be busy.
 PATIENCE_MS = 60_000
 IMGSEARCH = Path(sys.executable).parent / "imgsearch"
+until = partial(running.until, timeout_s=300, every_s=0.3)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def until(ask: Callable[[], object], what: str, timeout_s: float = 300) -> None:
-    """Wait for a truthy answer; fails saying that ``what`` did not happen."""
-    deadline = time.monotonic() + timeout_s
-    while not ask():
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s:.0f} s"
-        time.sleep(0.3)
 
 
 @dataclass

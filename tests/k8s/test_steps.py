@@ -187,6 +187,23 @@ def test_a_run_that_is_lost_gives_its_place_back_and_is_started_again(followed: 
     told(followed.pod_of(again.run_id, "ann_index"), INDEX, CPU_IMAGE)
 
 
+def test_what_a_killed_run_left_at_work_is_ended_by_the_next(followed: Followed) -> None:
+    """Its pod is there still, so the cluster ends nothing by itself."""
+    followed.twin.holds = lambda pod: pod["metadata"]["labels"].get("dagster/op") == "ann_index"
+    tags = {"dagster/data_version": "one more"}
+    followed.instance.report_runless_asset_event(dg.AssetMaterialization(EMBEDDED, tags=tags))
+    run = followed.run(lambda run: run.is_finished is False, "a run of a condition")
+    held = followed.pod_of(run.run_id, "ann_index")["metadata"]["name"]
+    followed.twin.out_of_memory(followed.cluster.pods_of(run.run_id)[""][0]["metadata"]["name"])
+    assert followed.ended(run.run_id) is dg.DagsterRunStatus.FAILURE
+    assert held in [pod["metadata"]["name"] for pod in followed.twin.pods(run.run_id)]
+    followed.twin.holds = lambda pod: False
+    again = followed.run(lambda other: other.tags.get("dagster/parent_run_id") == run.run_id, "another run")
+    followed.pod_of(again.run_id, "ann_index")
+    assert held not in [pod["metadata"]["name"] for pod in followed.twin.pods(run.run_id)]
+    assert followed.ended(again.run_id) is dg.DagsterRunStatus.SUCCESS
+
+
 def test_an_image_that_cannot_be_pulled_is_one_clear_error_of_a_backfill(followed: Followed) -> None:
     """What is live stays, and nothing is written."""
     released = followed.cluster.shop.released

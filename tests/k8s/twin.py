@@ -321,8 +321,10 @@ def _discovery(path: list[str]) -> Json:
 
 
 def _label(found: Json, term: str) -> bool:
-    name, _, value = term.partition("=")
-    return bool((found["metadata"].get("labels") or {}).get(name) == value.lstrip("="))
+    """Whether it has the label ``name=value``, or with a ``name`` alone any of that name."""
+    name, wanted, value = term.partition("=")
+    has = (found["metadata"].get("labels") or {}).get(name)
+    return has is not None if not wanted else bool(has == value.lstrip("="))
 
 
 def _now() -> str:

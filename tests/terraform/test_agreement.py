@@ -1,5 +1,6 @@
 """What is made is what the manifests ask for, by name: the example is the installation that they describe."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from imgsearch_assets.settings import PipelineSettings
-from tests.k8s.rendering import K8S, OVERLAYS, PROCESSES, Json, Objects
+from tests.k8s.rendering import K8S, OVERLAYS, PROCESSES, Json, Objects, rendered
 from tests.k8s.test_rendering import VERSION
 from tests.terraform.planning import Plan
 
@@ -67,6 +68,26 @@ def test_every_account_of_a_pod_is_bound_to_its_own(plan: Plan) -> None:
     accounts = plan.each("google_service_account", "this")
     for name, email in wanted.items():
         assert accounts[name.partition("/")[2]]["email"] == email
+
+
+def test_the_cluster_knows_who_delivers(plan: Plan) -> None:
+    told = {
+        subject["name"]
+        for one in rendered("access")
+        if one["kind"].endswith("Binding")
+        for subject in one["subjects"]
+    }
+    assert told == set(plan.outputs["delivery"]["DELIVERER"].values())
+
+
+def test_the_workflows_ask_for_what_there_is(plan: Plan) -> None:
+    asked = {
+        name
+        for file in (K8S.parent / ".github/workflows").glob("*.yml")
+        for name in re.findall(r"vars\.(\w+)", file.read_text())
+    }
+    by_hand = {"BASE", "TORCH_INDEX", "TORCH_INDEX_GPU", "PIPELINE_DEPLOYMENT"}
+    assert asked == plan.outputs["delivery"].keys() | by_hand
 
 
 def test_images_and_stores_are_where_they_are_looked_for(plan: Plan, objects: Objects) -> None:

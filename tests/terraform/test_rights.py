@@ -1,5 +1,6 @@
 """Who may do what: the whole list, so that a right more is a change of this file."""
 
+import re
 from collections.abc import Iterator
 
 from tests.terraform.planning import Plan
@@ -22,6 +23,14 @@ _ALL = {
     ("dagster", "subscription imgsearch-catalogue", "roles/pubsub.subscriber"),
     ("nodes", "project imgsearch", "roles/container.defaultNodeServiceAccount"),
     ("nodes", "repository imgsearch", "roles/artifactregistry.reader"),
+    ("builder", "repository imgsearch", "roles/artifactregistry.writer"),
+    ("deliverer-staging", "repository imgsearch", "roles/artifactregistry.reader"),
+    ("deliverer-staging", "project imgsearch", "projects/imgsearch/roles/imgsearchClusterDoor"),
+    ("deliverer-staging", "bucket imgsearch-objects", "roles/storage.objectViewer"),
+    ("deliverer-staging", "deliveries/staging.json", "roles/storage.objectUser"),
+    ("deliverer-production", "repository imgsearch", "roles/artifactregistry.reader"),
+    ("deliverer-production", "project imgsearch", "projects/imgsearch/roles/imgsearchClusterDoor"),
+    ("deliverer-production", "bucket imgsearch-objects", "roles/storage.objectViewer"),
 }
 _OF_GOOGLE = {
     ("pubsub", "topic imgsearch-catalogue-dead", "roles/pubsub.publisher"),
@@ -46,12 +55,39 @@ def test_no_role_is_one_of_everything(plan: Plan) -> None:
 
 def test_no_grant_takes_others_away(plan: Plan) -> None:
     """`..._iam_binding` and `..._iam_policy` own a role or all of them, and remove what others gave."""
-    kinds = {each["type"] for each in plan.all() if "_iam_" in each["type"]}
-    assert all(kind.endswith("_iam_member") for kind in kinds)
+    assert not [each for each in plan.all() if each["type"].endswith(("_iam_binding", "_iam_policy"))]
 
 
 def test_no_key_of_an_account_is_made(plan: Plan) -> None:
     assert not [each for each in plan.all() if "key" in each["type"]]
+
+
+def test_a_job_of_github_is_one_account_by_its_branch_and_environment(plan: Plan) -> None:
+    pool = "projects/123456789012/locations/global/workloadIdentityPools/github"
+    provider = plan.one("google_iam_workload_identity_pool_provider", "github")
+    ends = {
+        "builder": ("refs/heads/main", ":ref:refs/heads/main"),
+        "deliverer-staging": ("refs/heads/main", ":environment:staging"),
+        "deliverer-production": ("refs/heads/release", ":environment:production"),
+    }
+    read = re.findall(
+        r'assertion\.ref == "(\S+)" && assertion\.sub\.endsWith\("(\S+)"\) \? "(\S+)" : ',
+        provider["attribute_mapping"]["attribute.job"],
+    )
+    assert {name: (ref, end) for ref, end, name in read} == ends
+    assert provider["attribute_mapping"]["attribute.job"].endswith(' : "none"')
+    asked = 'assertion.repository_id == "123456789" && attribute.job != "none"'
+    assert provider["attribute_condition"] == asked
+    assert provider["oidc"][0]["issuer_uri"] == "https://token.actions.githubusercontent.com"
+    bound = plan.each("google_service_account_iam_member", "jobs")
+    members = {f"principalSet://iam.googleapis.com/{pool}/attribute.job/{name}" for name in ends}
+    assert {each["member"] for each in bound.values()} == members
+    assert plan.outputs["delivery"]["IDENTITY_PROVIDER"] == f"{pool}/providers/github"
+
+
+def test_the_clusters_door_is_all_that_its_role_opens(plan: Plan) -> None:
+    role = plan.one("google_project_iam_custom_role", "door")
+    assert set(role["permissions"]) == {"container.clusters.get", "container.clusters.connect"}
 
 
 def test_nodes_and_pods_use_these_accounts(plan: Plan) -> None:
@@ -70,6 +106,12 @@ def _given(plan: Plan) -> Iterator[tuple[str, str, str]]:
             continue
         values = each["values"]
         on = next(f"{name} {values[name]}" for name in _ON if values.get(name))
+        for only in values.get("condition") or ():
+            told = re.fullmatch(
+                r'resource\.name == "projects/_/buckets/\S+?/objects/(\S+)"', only["expression"]
+            )
+            assert told is not None, only
+            on = told[1]
         # Google says itself as whom it writes logs.
         member = values.get("member", "serviceAccount:logging@gcp-sa-logging")
         yield _short(member), on, values["role"]

@@ -108,4 +108,4 @@ def test_an_image_that_is_deployed_stays_what_it_is(plan: Plan) -> None:
     assert images["cleanup_policy_dry_run"] is False
     policies = {each["action"]: each["condition"][0] for each in images["cleanup_policies"]}
     assert policies["KEEP"]["tag_state"] == "TAGGED"
-    assert (policies["DELETE"]["tag_state"], policies["DELETE"]["older_than"]) == ("UNTAGGED", "2592000s")
+    assert (policies["DELETE"]["tag_state"], policies["DELETE"]["older_than"]) == ("UNTAGGED", "31536000s")

@@ -13,9 +13,11 @@ SOON, LATE = MADE + timedelta(seconds=5), MADE + PATIENCE + timedelta(seconds=1)
 IMAGE = "registry.example/pipeline-gpu@sha256:1"
 
 
-def pod(phase: str = "Pending", state: dict[str, Any] | None = None, **more: Any) -> V1Pod:
+def pod(
+    phase: str = "Pending", state: dict[str, Any] | None = None, memory: str | None = "12Gi", **more: Any
+) -> V1Pod:
     """With one container in that state."""
-    size = {"limits": {"memory": "12Gi"}}
+    size = {"limits": {"memory": memory} if memory else {}}
     status: dict[str, Any] = {"phase": phase, **more}
     if state is not None:
         status["containerStatuses"] = [
@@ -98,6 +100,11 @@ def test_a_pod_that_no_node_takes_says_why() -> None:
         (
             pod("Failed", {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             "its pod was killed for want of memory (limit 12Gi): more is given in "
+            "imgsearch_assets/graph/pods.py",
+        ),
+        (
+            pod("Failed", {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, memory=None),
+            "its pod was killed for want of memory (limit that of the node): more is given in "
             "imgsearch_assets/graph/pods.py",
         ),
         (

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from imgsearch_assets.catalogue.contract import COLUMNS
 from imgsearch_assets.local.processes import free_port
 from serving.cache.stock import IN_STOCK, SOLD_OUT
 from serving.cache.stock_log import StockLog
+from tests.running import until
 
 
 @pytest.fixture
@@ -70,15 +71,6 @@ def sell(catalogue: Path, *products: str, in_stock: bool = False) -> None:
     pytest.fail("the catalogue stays locked")
 
 
-def until(true: Callable[[], object], timeout_s: float = 30) -> float:
-    """Seconds that it took."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() < began + timeout_s
-        time.sleep(0.02)
-    return time.monotonic() - began
-
-
 def value(log: StockLog, product: str) -> int | None:
     known = log.whole()
     if known is None:
@@ -99,9 +91,9 @@ def test_a_sale_is_in_redis_within_a_moment(
         assert "imgsearch_build_info" in figures
         assert "process_resident_memory_bytes" in figures
         sell(catalogue, "p1", "p2")
-        until(lambda: value(log, "p1") == SOLD_OUT and value(log, "p2") == SOLD_OUT, 5)
+        until(lambda: value(log, "p1") == SOLD_OUT and value(log, "p2") == SOLD_OUT, timeout_s=5)
         sell(catalogue, "p1", in_stock=True)
-        until(lambda: value(log, "p1") == IN_STOCK, 5)
+        until(lambda: value(log, "p1") == IN_STOCK, timeout_s=5)
 
         redis_process.kill()
         sell(catalogue, "p3")

@@ -1,7 +1,8 @@
 """From the stock in Redis to what a shopper is shown: a real search service, a front that keeps answers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import redis
 from serving.api.backends import SERVED_FOR_S
 from serving.cache.stock import IN_STOCK, SOLD_OUT
 from serving.cache.stock_log import StockLog, stock_key
+from tests import running
 from tests.redis_process import RedisProcess
 from tests.serving.api.test_real_search import publish
 from tests.serving.processes import Start
 
 # Half a second until the search service looks, a second until the front asks it; the machine may be busy.
-SOON_S = 5.0
+until = partial(running.until, timeout_s=5)
 SOME = {"product_id": "green-shirt", "k": 3}
 
 
@@ -31,7 +33,7 @@ class Shop:
         self.log = StockLog(process.url, "local", timeout_s=1)
         self.catalogue = house.search.catalogue()
         self.generation = publish(home, self.catalogue)
-        until(lambda: house.http.get("/readyz").status_code == 200, 30)
+        until(lambda: house.http.get("/readyz").status_code == 200, timeout_s=30)
 
     def search(self, **body: Any) -> dict[str, Any]:
         reply = self.house.http.post("/v1/search", json=SOME | body)
@@ -49,13 +51,6 @@ class Shop:
             assert self.log.write_whole(None, dict.fromkeys(self.catalogue, IN_STOCK) | changes)
         else:
             assert self.log.write(known.version, changes)
-
-
-def until(true: Callable[[], object], timeout_s: float = SOON_S) -> None:
-    ends = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -99,7 +94,7 @@ def test_a_swap_in_between_knows_what_is_sold_out(shop: Shop) -> None:
     del shop.catalogue[before[1]]
     second = publish(shop.home, shop.catalogue)
     answers = []
-    until(lambda: answers.append(shop.search()) or answers[-1]["generation"] == second, 20)
+    until(lambda: answers.append(shop.search()) or answers[-1]["generation"] == second, timeout_s=20)
     shown = {match["product_id"] for answer in answers for match in answer["results"]}
     assert before[0] not in shown
     assert before[1] not in shop.shown()
@@ -205,7 +200,7 @@ def test_all_that_shows_a_product_says_whether_it_is_in_stock(
     log = StockLog(redis_process.url, "local", timeout_s=1)
     with run_house(search_address=address, redis_url=redis_process.url, redis_timeout_s=1.0) as house:
         publish(tmp_path, house.search.catalogue())
-        until(lambda: house.http.get("/readyz").status_code == 200, 30)
+        until(lambda: house.http.get("/readyz").status_code == 200, timeout_s=30)
         version = None
         for value in (SOLD_OUT, IN_STOCK):
             version = log.write_whole(version, {"green-shirt": value})
