@@ -1,4 +1,4 @@
-"""The benchmark itself runs, on next to nothing: its figures here mean nothing, but that both made the same."""
+"""The benchmark itself runs, on next to nothing: its figures mean nothing, but that both made the same."""
 
 import pytest
 
