@@ -91,7 +91,7 @@ class Steps(K8sStepHandler):
             os.kill(process.pid, signal.SIGINT)
 
     def _end_those_before(self, context: StepHandlerContext) -> None:
-        """The steps of the run that this one takes up: the pod of a killed one is still there, and so are they."""
+        """The steps of the run that this one takes up: a killed one's pod is still there, and so are they."""
         before = context.instance.get_run_by_id(context.dagster_run.parent_run_id or "")
         if before is None or not before.is_finished:
             return
