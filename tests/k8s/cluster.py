@@ -24,7 +24,7 @@ from imgsearch_assets.local.services import ROOT
 from tests.forked import start_server
 from tests.k8s.forked import start
 from tests.k8s.kubelet import Json, Process
-from tests.k8s.rendering import K8S
+from tests.k8s.rendering import dagster_values, told_dagster
 from tests.k8s.twin import NAMESPACE, Twin, twin_at
 from tests.pipeline import MISMATCH, PRODUCTS, Shop
 from tests.postgres_process import PostgresProcess
@@ -36,21 +36,13 @@ PARTS = 2
 OPEN = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
-def values() -> Json:
-    """Of the chart, as far as it is read here."""
-    found: Json = {}
-    for name in ("values.yaml", "values.place.yaml"):
-        found |= yaml.safe_load((K8S / "dagster" / name).read_text())
-    return found
-
-
 class Cluster:
     """A shop whose runs are pods of ``twin``, with Dagster's daemon and code server beside it."""
 
     def __init__(self, shop: Shop, twin: Twin, postgres_url: str, **settings: str) -> None:
         self.shop, self.twin = shop, twin
         self._home = shop.home
-        self._values = values()
+        self._values = dagster_values()
         self._port = free_port()
         told = {name: value for name, value in shop.environment.items() if name != "IMGSEARCH_REDIS_URL"}
         self.environment = {
@@ -83,7 +75,7 @@ class Cluster:
             "dagster_home": str(self.shop.dagster),
             "env_config_maps": ["settings"],
         }
-        config: Json = dict(self._values["additionalInstanceConfig"])
+        config = told_dagster(self._values)
         config["run_monitoring"] = {**config["run_monitoring"], "poll_interval_seconds": 2}
         return {
             **config,
@@ -100,7 +92,6 @@ class Cluster:
             "volumes": location["volumes"],
             "volume_mounts": location["volumeMounts"],
             "resources": location["resources"],
-            "security_context": location["securityContext"],
             "service_account_name": self._values["global"]["serviceAccountName"],
             "namespace": NAMESPACE,
         }

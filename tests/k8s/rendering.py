@@ -26,6 +26,20 @@ def size_of(quantity: str) -> int:
     return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
+def dagster_values() -> Json:
+    """What Dagster's chart is told, of both files."""
+    found: Json = {}
+    for name in ("values.yaml", "values.place.yaml"):
+        found = _merged(found, yaml.safe_load((K8S / "dagster" / name).read_text()))
+    return found
+
+
+def told_dagster(values: Json) -> Json:
+    """What Dagster's chart makes dagster.yaml of by ``values``, but for the launcher, records and logs."""
+    coordinator = values["dagsterDaemon"]["runCoordinator"]["config"]["customRunCoordinator"]
+    return {**values["additionalInstanceConfig"], "run_coordinator": coordinator}
+
+
 def kubectl() -> str:
     """That of the environment, then any other; without one the tests fail, naming the mend."""
     found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
@@ -111,3 +125,10 @@ def selects(selector: Json, labels: dict[str, str]) -> bool:
     listed = selector.get("matchExpressions", ())
     assert {each["operator"] for each in listed} <= {"In"}
     return exact.items() <= labels.items() and all(labels.get(e["key"]) in e["values"] for e in listed)
+
+
+def _merged(under: Any, over: Any) -> Any:
+    """As helm lays one values file over another: lists as a whole."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return under | {key: _merged(under.get(key), value) for key, value in over.items()}

@@ -1,6 +1,6 @@
 """What Dagster's chart is told is what dagster.yaml says, in values that Dagster itself takes.
 
-The chart cannot be had on a closed network, so nobody renders it here.
+The chart cannot be had on a closed network, so nobody renders it here; what was seen of it once is held here.
 """
 
 import re
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import yaml
 from dagster import DagsterInstance
 from dagster._config import validate_config
 from dagster._config.field_utils import Shape
+from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from imgsearch_assets.environment import read_environment
@@ -20,7 +22,7 @@ from imgsearch_assets.graph.pods import pods_by_op
 from imgsearch_assets.settings import PipelineSettings
 from serving.identity.keys import made
 from serving.settings import Settings
-from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, rendered
+from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, dagster_values, rendered, told_dagster
 
 FOLDER = K8S / "dagster"
 # How a cluster differs from one machine: more runs at once, and nodes that have to come first.
@@ -29,14 +31,16 @@ OF_A_CLUSTER = {
     ("run_monitoring", "poll_interval_seconds"),
     ("run_monitoring", "start_timeout_seconds"),
 }
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @pytest.fixture(scope="module")
 def values() -> Json:
-    found: Json = {}
-    for name in ("values.yaml", "values.place.yaml"):
-        found = _merged(found, yaml.safe_load((FOLDER / name).read_text()))
-    return found
+    return dagster_values()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,8 @@ def location(values: Json) -> Json:
 
 def test_the_records_are_run_as_on_one_machine(values: Json) -> None:
     here = dict(_leaves(yaml.safe_load((K8S.parent / "dagster.yaml").read_text())))
-    there = dict(_leaves(values["additionalInstanceConfig"]))
+    told = told_dagster(values)
+    there = dict(_leaves(told | {"run_queue": told.pop("run_coordinator")["config"]}))
     of_the_chart = {path for path in here if path[0] in ("telemetry", "run_launcher")}
     assert here.keys() - of_the_chart == there.keys()
     assert {path for path in there if there[path] != here[path]} <= OF_A_CLUSTER
@@ -55,11 +60,20 @@ def test_the_records_are_run_as_on_one_machine(values: Json) -> None:
 
 
 def test_dagster_takes_what_it_is_told(values: Json, tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(values["additionalInstanceConfig"]))
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(told_dagster(values)))
     with DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
         assert instance.run_monitoring_enabled
         assert instance.run_retries_max_retries == 2
-        assert instance.get_concurrency_config().run_queue_config
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 4
+
+
+def test_records_are_reached_by_the_driver_that_images_have(values: Json) -> None:
+    scheme = values["postgresql"]["postgresqlScheme"]
+    assert f" {scheme}://" in (K8S.parent / "dagster.postgres.yaml").read_text()
+    assert sqlalchemy.create_engine(f"{scheme}://host").driver == "psycopg2"
 
 
 @pytest.mark.filterwarnings("ignore:Found version mismatch:UserWarning")
@@ -78,24 +92,42 @@ def test_the_launcher_takes_what_it_is_told(values: Json) -> None:
     assert checked.success, checked.errors
 
 
-def test_runs_are_restricted_as_the_services_are(values: Json) -> None:
-    told = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
-    assert told["containerConfig"]["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert told["podSpecConfig"]["securityContext"]["runAsNonRoot"]
-    volumes = {volume["name"] for volume in told["podSpecConfig"]["volumes"] if "emptyDir" in volume}
-    assert [
-        (mount["mountPath"], mount["name"] in volumes) for mount in told["containerConfig"]["volumeMounts"]
-    ] == [("/tmp", True)]
+def test_all_pods_are_restricted_as_the_services_are(values: Json, location: Json) -> None:
+    """The chart's init containers have the security context of what they come before."""
+    (namespace,) = (one for one in rendered("dagster") if one["kind"] == "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    pods = [values["dagsterWebserver"], values["dagsterDaemon"], location]
+    containers = [each["securityContext"] for each in (*pods, run["containerConfig"])]
+    assert containers == [_RESTRICTED] * 4
+    users = [each["podSecurityContext"] for each in pods] + [run["podSpecConfig"]["securityContext"]]
+    assert users == [users[0]] * 4
+    assert users[0]["runAsNonRoot"]
+    assert users[0]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for pod in pods:  # runs have the volumes of the code location
+        paths = {mount["name"]: mount["mountPath"] for mount in pod["volumeMounts"]}
+        assert {"name": "scratch", "emptyDir": {}} in pod["volumes"]
+        assert paths["scratch"] == "/tmp"
+
+
+def test_every_container_has_limits(values: Json, location: Json) -> None:
+    daemon, webserver = values["dagsterDaemon"], values["dagsterWebserver"]
+    sizes = [each[kind] for each in (daemon, webserver) for kind in ("resources", "initContainerResources")]
+    for size in (*sizes, location["resources"]):
+        assert {"cpu", "memory", "ephemeral-storage"} == size["limits"].keys() == size["requests"].keys()
+        assert size["limits"]["memory"] == size["requests"]["memory"]
+
+
+def test_the_ui_is_where_its_probe_asks_and_needs_no_root(values: Json) -> None:
+    webserver = values["dagsterWebserver"]
+    assert webserver["readinessProbe"]["httpGet"]["port"] == webserver["service"]["port"] >= 1024
 
 
 def test_nothing_is_said_twice(values: Json) -> None:
     daemon = values["dagsterDaemon"]
-    said = [daemon[name] for name in ("runCoordinator", "runMonitoring", "runRetries")]
-    assert [*said, values["retention"]] == [{"enabled": False}] * 4
+    said = [daemon["runMonitoring"], daemon["runRetries"], values["retention"]]
+    assert said == [{"enabled": False}] * 3
+    assert [daemon[name] for name in ("sensors", "schedules")] == [{"useThreads": False}] * 2
 
 
 def test_every_image_is_named_by_its_digest(values: Json, location: Json) -> None:
@@ -104,11 +136,17 @@ def test_every_image_is_named_by_its_digest(values: Json, location: Json) -> Non
     assert re.fullmatch(
         r"\S+/pipeline-cpu@sha256:[0-9a-f]{64}", f"{images[0]['repository']}:{images[0]['tag']}"
     )
+    busybox = values["busybox"]["image"]
+    assert re.fullmatch(r"\S+/busybox@sha256:[0-9a-f]{64}", f"{busybox['repository']}:{busybox['tag']}")
+    checked = [values[name]["checkDbReadyInitContainer"] for name in ("dagsterWebserver", "dagsterDaemon")]
+    assert checked == [False, False], "that one has an image of its own, by its tag"
     told = {each["name"]: each["value"] for each in location["env"]}
     assert re.fullmatch(r"\S+/pipeline-gpu@sha256:[0-9a-f]{64}", told["IMGSEARCH_GPU_IMAGE"])
 
 
-def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pipeline_starts_with_its_settings(
+    values: Json, location: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = {
         f"IMGSEARCH_{name.upper()}" for name in {**Settings.model_fields, **PipelineSettings.model_fields}
     }
@@ -128,6 +166,9 @@ def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pyte
     mounted = {each["mountPath"]: each["name"] for each in location["volumeMounts"]}
     volumes = {each["name"]: each for each in location["volumes"]}
     assert volumes[mounted.pop(str(environment.serving.home))]["emptyDir"] == {}
+    assert mounted.pop("/tmp") == "scratch"
+    records = volumes[mounted.pop(values["global"]["dagsterHome"])]
+    assert records["configMap"] == {"name": "dagster-instance"}
     # Google signs each Redis's certificate itself: no process trusts one without its authority's file.
     page, ((folder, name),) = (K8S / "README.md").read_text(), mounted.items()
     assert f"`{volumes[name]['secret']['secretName']}` (`staging.pem`, `production.pem`" in page
@@ -152,10 +193,12 @@ def test_steps_of_their_own_have_the_files_of_the_code_location(location: Json) 
     for pod in pods_by_op().values():
         own = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(pod.config()))
         merged = context.merge(own).run_k8s_config
-        paths = {each["mount_path"] for each in merged.container_config["volume_mounts"]}
-        assert {each["mountPath"] for each in location["volumeMounts"]} < paths
-        names = {each["name"] for each in merged.pod_spec_config["volumes"]}
-        assert {each["name"] for each in location["volumes"]} < names
+        mounts, volumes = merged.container_config["volume_mounts"], merged.pod_spec_config["volumes"]
+        paths = [each["mount_path"] for each in mounts]
+        assert {each["mountPath"] for each in location["volumeMounts"]} <= set(paths)
+        names = [each["name"] for each in volumes]
+        assert {each["name"] for each in location["volumes"]} <= set(names)
+        assert (len(set(paths)), len(set(names))) == (len(paths), len(names)), "what both say is there once"
 
 
 def test_search_is_reached_from_this_namespace() -> None:
@@ -166,14 +209,8 @@ def test_search_is_reached_from_this_namespace() -> None:
 
 
 def test_the_chart_is_of_the_same_version() -> None:
-    assert f"--version {version('dagster')}" in (K8S / "README.md").read_text()
-
-
-def _merged(under: Any, over: Any) -> Any:
-    """As helm lays one values file over another: lists as a whole."""
-    if not isinstance(under, dict) or not isinstance(over, dict):
-        return over
-    return under | {key: _merged(under.get(key), value) for key, value in over.items()}
+    for file in (K8S / "README.md", K8S.parent / ".github/workflows/checks.yml"):
+        assert f"--version {version('dagster')} " in file.read_text()
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

@@ -100,6 +100,7 @@ def told(pod: Json, declared: Pod, image: str) -> None:
         "/var/lib/imgsearch",
         "/etc/imgsearch/redis",
         "/tmp",
+        "/opt/dagster/dagster_home",
     }
     assert spec["serviceAccountName"] == "dagster"
     assert not spec["automountServiceAccountToken"]
