@@ -2,17 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import requests
-
 from imgsearch_assets.local.processes import ProcessGroup, answers, free_port
+from tests.between import Answer, Request, between
 
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-bigquery"
 PROJECT = "shop-prod"
@@ -79,70 +76,22 @@ class Gate:
             if it.method == "POST" and isinstance(it.body, dict) and "configuration" in it.body
         ]
 
-    def taken(self, method: str, path: str) -> tuple[int, Any] | None:
-        for place, (where, status, body) in enumerate(self._answers):
-            if re.search(where, f"{method} {path}"):
+    def __call__(self, request: Request, ask: Callable[[], Answer]) -> Answer:
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            body = request.body
+        self.asked.append(Asked(request.method, request.path, body))
+        for place, (where, status, said) in enumerate(self._answers):
+            if re.search(where, f"{request.method} {request.path}"):
                 del self._answers[place]
-                return status, body
-        return None
+                return status, [("Content-Type", "application/json")], json.dumps(said).encode()
+        return ask()
 
 
 @contextmanager
 def gate(upstream: str) -> Iterator[Gate]:
     """On 127.0.0.1, before ``upstream``."""
     found = Gate()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _any(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            try:
-                body = json.loads(data)
-            except ValueError:
-                body = data
-            found.asked.append(Asked(self.command, self.path, body))
-            answer = found.taken(self.command, self.path)
-            if answer is not None:
-                self._send(answer[0], json.dumps(answer[1]).encode(), {"Content-Type": "application/json"})
-                return
-            headers = {
-                name: value
-                for name, value in self.headers.items()
-                if name.lower() not in ("host", "accept-encoding")
-            }
-            reply = requests.request(
-                self.command, upstream + self.path, data=data, headers=headers, timeout=60
-            )
-            kept = {
-                name: reply.headers[name]
-                for name in ("Content-Type", "Location", "X-Goog-Upload-Status")
-                if name in reply.headers
-            }
-            if "Location" in kept:
-                kept["Location"] = kept["Location"].replace(upstream, found.url)
-            self._send(reply.status_code, reply.content, kept)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with between(found, lambda _: upstream) as found.url:
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from serving.bucket.blobs import Blobs
 from serving.errors import BadSettings, Unavailable, Unverified
 from serving.location import Bucket
-from tests.gcs_process import BUCKET, EMULATOR, Answer, GcsProcess, Meddle, between
+from tests.between import Answer, Meddle, Request, between
+from tests.gcs_process import BUCKET, EMULATOR, GcsProcess
 
 SHOP = Bucket(BUCKET, "shop")
 
@@ -37,11 +38,11 @@ class Loses:
     def __init__(self, *methods: str) -> None:
         self.left = set(methods)
 
-    def __call__(self, method: str, ask: Callable[[], Answer]) -> Answer | None:
+    def __call__(self, request: Request, ask: Callable[[], Answer]) -> Answer | None:
         answer = ask()
-        if method not in self.left:
+        if request.method not in self.left:
             return answer
-        self.left.discard(method)
+        self.left.discard(request.method)
         return None
 
 
@@ -66,7 +67,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(gcs: GcsProcess) -> None:
 
 
 def test_what_comes_spoilt_is_not_taken(gcs: GcsProcess) -> None:
-    def spoils(method: str, ask: Callable[[], Answer]) -> Answer:
+    def spoils(request: Request, ask: Callable[[], Answer]) -> Answer:
         status, headers, data = ask()
         return status, headers, data[:-1] + b"?" if data.endswith(b"whole") else data
 
@@ -182,10 +183,10 @@ def test_a_large_upload_goes_on_where_it_broke_off() -> None:
     data, started = os.urandom(20 * 2**20), []
     sent = 0
 
-    def breaks(method: str, ask: Callable[[], Answer]) -> Answer | None:
+    def breaks(request: Request, ask: Callable[[], Answer]) -> Answer | None:
         nonlocal sent
-        sent += method == "PUT"
-        return None if method == "PUT" and sent == 2 else ask()
+        sent += request.method == "PUT"
+        return None if request.method == "PUT" and sent == 2 else ask()
 
     def behind(url: str) -> str:
         started.append(GcsProcess(url))

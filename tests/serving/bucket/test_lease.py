@@ -12,7 +12,8 @@ import pytest
 
 from serving.errors import Conflict, NotFound, Unavailable
 from serving.object_store import ObjectStore
-from tests.gcs_process import BUCKET, EMULATOR, Answer, GcsProcess, between
+from tests.between import Answer, Request, between
+from tests.gcs_process import BUCKET, EMULATOR, GcsProcess
 from tests.stores import opened
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,10 +103,10 @@ def test_a_holder_of_whose_write_nothing_was_heard_does_not_give_back(
     store.put("pointer", b"before")
     away = False
 
-    def network(method: str, ask: Callable[[], Answer]) -> Answer | None:
+    def network(request: Request, ask: Callable[[], Answer]) -> Answer | None:
         nonlocal away
         answer = ask()
-        away = away or (method == "POST" and b'"name":"' in answer[2] and b'pointer"' in answer[2])
+        away = away or (request.method == "POST" and b'"name":"' in answer[2] and b'pointer"' in answer[2])
         return None if away else answer
 
     with between(network, lambda _: gcs.url) as url:
