@@ -6,7 +6,7 @@ ARGS ?=
 TORCH := $(shell sed -n 's/.*"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
 PROTOS := $(wildcard serving/proto/*.proto)
 
-.PHONY: help demo test check bench proto docs lock setup programs bigquery clean
+.PHONY: help demo test check bench proto docs lock setup locked programs bigquery clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,22 +44,28 @@ lock: setup  ## requirements.lock, and k8s/images/gpu.lock of what a GPU adds, f
 
 setup: .venv/.ready
 
-# torch comes first and by version only: which build is right (CPU or CUDA) depends on the machine and on
-# the index pip was told to use. Everything else is installed exactly as locked, with hashes.
-.venv/.ready: requirements.lock pyproject.toml
+# All but torch, exactly as locked, with hashes: what releases by hand or from a workflow needs.
+locked: .venv/.locked
+
+.venv/.locked: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv .venv \
 	  || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# torch by version only: which build is right (CPU or CUDA) depends on the machine and on the index pip was told to use.
+# What it needs itself is in the lock.
+.venv/.ready: .venv/.locked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@touch $@
+
 # What tests run that no wheel has: the browser that shows the page, what reads the rules of alerts, a Redis with TLS; for
 # root alone, what builds and plays images. Nothing of it is started: a runlevel of 1 says so to Debian's packages.
-PROGRAMS := chromium promtool amtool redis-server h2load
-PACKAGES := chromium prometheus prometheus-alertmanager redis-server nghttp2-client
+PROGRAMS := chromium promtool amtool redis-server h2load envsubst
+PACKAGES := chromium prometheus prometheus-alertmanager redis-server nghttp2-client gettext-base
 ifeq ($(shell id -u),0)
 PROGRAMS += podman runc debootstrap catatonit iptables
 PACKAGES += podman runc debootstrap catatonit iptables containernetworking-plugins netavark aardvark-dns

@@ -91,16 +91,14 @@ class Steps(K8sStepHandler):
             os.kill(process.pid, signal.SIGINT)
 
     def _end_those_before(self, context: StepHandlerContext) -> None:
-        """The steps of the run that this one takes up: a killed one's pod is still there, and so are they."""
-        before = context.instance.get_run_by_id(context.dagster_run.parent_run_id or "")
-        if before is None or not before.is_finished:
-            return
-        namespace, batch = self._get_container_context(context).namespace, self._api_client.batch_api
-        steps = batch.list_namespaced_job(
-            namespace, label_selector=f"dagster/run-id={before.run_id},dagster/op"
-        )
-        for job in steps.items:
-            self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
+        """The steps of runs that this one takes up: a killed one's pod is still there, and so are they."""
+        namespace, run = self._get_container_context(context).namespace, context.dagster_run
+        while run.parent_run_id and (before := context.instance.get_run_by_id(run.parent_run_id)):
+            run = before
+            selector = f"dagster/run-id={run.run_id},dagster/op"
+            steps = self._api_client.batch_api.list_namespaced_job(namespace, label_selector=selector)
+            for job in steps.items if run.is_finished else ():
+                self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
 
     def _has_a_pod(self, context: StepHandlerContext) -> bool:
         step: Any = context.get_step_context(self._get_step_key(context))

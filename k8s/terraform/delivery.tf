@@ -29,7 +29,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   }
   # The number of the repository: a name can be given up, and taken by another. The end of a subject is all that is read of it.
   attribute_mapping = {
-    "google.subject" = "assertion.sub"
+    "google.subject" = "assertion.repository_id + \":\" + assertion.run_id" # nothing is bound to it, and it has a limit
     "attribute.job" = join("", concat(
       [
         for name, job in local.jobs :
@@ -67,7 +67,7 @@ resource "google_artifact_registry_repository_iam_member" "jobs" {
   member     = google_service_account.jobs[each.key].member
 }
 
-# To the cluster's door and no further: what may be done inside, the cluster says (../access).
+# To the cluster's door and no further: what may be done inside, the cluster says (../cluster).
 resource "google_project_iam_custom_role" "door" {
   role_id     = "imgsearchClusterDoor"
   title       = "imgsearch: to the cluster's door"

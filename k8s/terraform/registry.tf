@@ -1,6 +1,6 @@
 # Images. A tag never moves to another image, and an image that has one stays: every image that is deployed is tagged
-# (README.md). What has none goes after a year: so long an image can be rolled out, as a signature has no tag of its own
-# and counts by its own age.
+# (README.md). What has none goes after a year: so long an image can be rolled out, as a signature may have no tag of
+# its own.
 resource "google_artifact_registry_repository" "images" {
   repository_id = "imgsearch"
   location      = var.region

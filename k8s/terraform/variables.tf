@@ -125,7 +125,7 @@ variable "downloads" {
 }
 
 variable "api_admin" {
-  description = "Whether IMGSEARCH_ADMIN_PORT is set for the api: it may write to the object store then."
+  description = "Whether IMGSEARCH_ADMIN_PORT is set for the api: it may write to the object store then, staging's to what production has, too."
   type        = bool
   default     = false
 }

@@ -122,6 +122,16 @@ def test_a_roll_out_waits_for_every_process() -> None:
     assert sorted(names.split()) == sorted(PROCESSES)
 
 
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_roll_out_may_read_signatures_and_runs_nothing_without_a_hash(environment: str) -> None:
+    steps = jobs(ROOT / f".github/workflows/{environment}.yml")["rollout"]["steps"]
+    said = [step.get("run") or step["uses"].partition("@")[0] for step in steps]
+    assert said.index("docker/login-action") < said.index(f"k8s/roll-out {environment}"), (
+        "cosign asks as docker does"
+    )
+    assert "make locked" in said and "make setup" not in said
+
+
 def test_every_variable_is_described() -> None:
     used = {name for file in FILES for name in re.findall(r"vars\.([A-Z_]+)", file.read_text())}
     page = (ROOT / "docs/delivery.md").read_text()

@@ -90,6 +90,11 @@ class Workload:
         return {port["name"]: int(port["containerPort"]) for port in self.server["ports"]}[name]
 
 
+def own(kind: str) -> dict[str, Json]:
+    """Of the cluster itself, by name."""
+    return {one["metadata"]["name"]: one for one in rendered("cluster") if one["kind"] == kind}
+
+
 class Objects:
     """What an overlay sends to the cluster."""
 

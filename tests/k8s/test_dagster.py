@@ -22,7 +22,7 @@ from imgsearch_assets.graph.pods import pods_by_op
 from imgsearch_assets.settings import PipelineSettings
 from serving.identity.keys import made
 from serving.settings import Settings
-from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, dagster_values, rendered, told_dagster
+from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, dagster_values, own, rendered, told_dagster
 
 FOLDER = K8S / "dagster"
 # How a cluster differs from one machine: more runs at once, and nodes that have to come first.
@@ -94,8 +94,6 @@ def test_the_launcher_takes_what_it_is_told(values: Json) -> None:
 
 def test_all_pods_are_restricted_as_the_services_are(values: Json, location: Json) -> None:
     """The chart's init containers have the security context of what they come before."""
-    (namespace,) = (one for one in rendered("dagster") if one["kind"] == "Namespace")
-    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
     pods = [values["dagsterWebserver"], values["dagsterDaemon"], location]
     containers = [each["securityContext"] for each in (*pods, run["containerConfig"])]
@@ -175,10 +173,9 @@ def test_the_pipeline_starts_with_its_settings(
     assert f"`ssl_ca_certs={folder}/staging.pem`" in page
     for overlay in OVERLAYS:
         objects = Objects(overlay)
-        (namespace,) = objects.of("Namespace")
         (port,) = objects.one("Service", "search")["spec"]["ports"]
         witnesses = environment.witnesses(overlay)
-        assert witnesses.search_address == f"dns:///search.{namespace['metadata']['name']}:{port['port']}"
+        assert witnesses.search_address == f"dns:///search.imgsearch-{overlay}:{port['port']}"
         (host,) = {host for one in objects.of("HTTPRoute") for host in one["spec"]["hostnames"]}
         assert witnesses.api_url == f"https://{host}/"
 
@@ -202,9 +199,8 @@ def test_steps_of_their_own_have_the_files_of_the_code_location(location: Json) 
 
 
 def test_search_is_reached_from_this_namespace() -> None:
-    objects = rendered("dagster")
-    (name,) = {one["metadata"]["name"] for one in objects if one["kind"] == "Namespace"}
-    assert {one["metadata"].get("namespace", name) for one in objects} == {name}
+    (name,) = {one["metadata"]["namespace"] for one in rendered("dagster")}
+    assert name in own("Namespace")
     assert f"kubernetes.io/metadata.name: {name}\n" in (K8S / "base/network-policies.yaml").read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from serving.rpc.server import LIVE
 from serving.settings import Settings
-from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload
+from tests.k8s.rendering import FOLLOWERS, PROCESSES, Objects, Workload, own
 
 GPU = "nvidia.com/gpu"
 POOLS = {
@@ -35,11 +35,6 @@ def default_port(service: str) -> int:
 
 def test_all_pods_are_restricted(objects: Objects) -> None:
     """By the Pod Security Standard of that name, and beyond it: nothing of the image can be written."""
-    (namespace,) = objects.of("Namespace")
-    labels = namespace["metadata"]["labels"]
-    assert {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")} == {
-        "restricted"
-    }
     for workload in objects.workloads:
         spec = workload.spec
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
@@ -105,7 +100,7 @@ def test_the_spare_holds_as_much_as_the_pods_that_take_its_place(objects: Object
     assert (
         spare == objects.service("detect").server["resources"] == objects.service("embed").server["resources"]
     )
-    serving, leaving = (objects.one("PriorityClass", f"imgsearch-{name}") for name in ("serving", "spare"))
+    serving, leaving = (own("PriorityClass")[f"imgsearch-{name}"] for name in ("serving", "spare"))
     assert leaving["value"] < 0 < serving["value"]
     assert leaving["value"] >= -10, "the cluster does not grow for less"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate
 
-from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects
+from tests.k8s.rendering import K8S, OVERLAYS, Json, Objects, own
 
 VERSION = re.search(r"Kubernetes (\d+\.\d+)", (K8S / "README.md").read_text())
 # Of Google and of the Gateway API: no schema of theirs comes with the validator.
@@ -23,7 +23,6 @@ DIGEST = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 # Where the overlays may say different things, by kind.
 NAMES = r"/metadata/namespace"
 MAY_DIFFER = {
-    "Namespace": r"/metadata/name",
     "ConfigMap": r"/metadata/name|/data/IMGSEARCH_(ENVIRONMENT|CACHE_BYTES|CATALOGUE)",
     "Deployment": r"/spec/replicas|.*/containers/0/(image|resources/.*|command/3|envFrom/./configMapRef/.*)",
     "DaemonSet": r".*/(initContainers|containers)/0/image",
@@ -46,11 +45,9 @@ def test_kubernetes_takes_every_object(objects: Objects) -> None:
 
 
 def test_everything_is_in_the_namespace_of_its_environment(objects: Objects) -> None:
-    (namespace,) = objects.of("Namespace")
-    assert namespace["metadata"]["name"] == f"imgsearch-{objects.overlay}"
-    of_the_cluster = {"Namespace", "PriorityClass"}
-    rest = [one for one in objects.all if one["kind"] not in of_the_cluster]
-    assert {one["metadata"].get("namespace") for one in rest} == {namespace["metadata"]["name"]}
+    (namespace,) = {one["metadata"].get("namespace") for one in objects.all}
+    assert namespace == f"imgsearch-{objects.overlay}"
+    assert namespace in own("Namespace")
 
 
 def test_the_overlays_differ_in_names_sizes_digests_and_hosts_alone() -> None:
@@ -83,7 +80,7 @@ def test_what_is_named_is_there(objects: Objects) -> None:
     for workload in objects.workloads:
         objects.one("ServiceAccount", workload.spec["serviceAccountName"])
         if (priority := workload.spec.get("priorityClassName")) is not None:
-            objects.one("PriorityClass", priority)
+            assert priority in own("PriorityClass")
         assert workload.made_from["spec"]["selector"]["matchLabels"].items() <= workload.labels.items()
     for route in objects.of("HTTPRoute"):
         for parent in route["spec"]["parentRefs"]:
@@ -112,11 +109,11 @@ def test_the_public_is_served_over_tls_alone(objects: Objects) -> None:
 
 
 def _key(one: Json) -> tuple[str, str]:
-    """Kind and name; without the hash at the end of a ConfigMap's, and the environment of a Namespace's."""
+    """Kind and name; without the hash at the end of a ConfigMap's."""
     name = one["metadata"]["name"]
     if one["kind"] == "ConfigMap":
         name = name.rpartition("-")[0]
-    return one["kind"], "" if one["kind"] == "Namespace" else name
+    return one["kind"], name
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,8 +1,11 @@
 """Who is told."""
 
+import base64
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pytest
@@ -14,12 +17,37 @@ ROUTES = MONITORING / "alertmanager.yaml"
 ADDRESSES = {"PAGERDUTY_ROUTING_KEY": "key", "SLACK_WEBHOOK": "https://hooks.example.com/services/1"}
 
 
+def printed(**addresses: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [MONITORING / "routes"], env={"PATH": path, **addresses}, capture_output=True, text=True, check=False
+    )
+
+
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With addresses, as envsubst puts them in: it knows ``$NAME`` as this does."""
+    """As Alertmanager gets them."""
+    done = printed(**ADDRESSES)
+    assert done.returncode == 0, done.stderr
+    secret = yaml.safe_load(done.stdout)
+    assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == ("gmp-public", "alertmanager")
     path = tmp_path_factory.mktemp("routes") / "alertmanager.yaml"
-    path.write_text(Template(ROUTES.read_text()).substitute(ADDRESSES))
+    path.write_bytes(base64.b64decode(secret["data"]["alertmanager.yaml"]))
     return path
+
+
+@pytest.mark.parametrize("lacking", ADDRESSES)
+def test_nothing_is_sent_without_an_address(lacking: str) -> None:
+    done = printed(**{name: value for name, value in ADDRESSES.items() if name != lacking})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert lacking in done.stderr
+
+
+def test_the_addresses_are_all_that_is_put_in(routes: Path) -> None:
+    text = ROUTES.read_text()
+    for name, value in ADDRESSES.items():
+        text = text.replace(f"${name}", value)
+    assert routes.read_text().rstrip() == text.rstrip()
 
 
 @pytest.fixture(scope="module")

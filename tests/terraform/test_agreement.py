@@ -73,7 +73,7 @@ def test_every_account_of_a_pod_is_bound_to_its_own(plan: Plan) -> None:
 def test_the_cluster_knows_who_delivers(plan: Plan) -> None:
     told = {
         subject["name"]
-        for one in rendered("access")
+        for one in rendered("cluster")
         if one["kind"].endswith("Binding")
         for subject in one["subjects"]
     }
