@@ -129,7 +129,8 @@ def test_a_roll_out_may_read_signatures_and_runs_nothing_without_a_hash(environm
     assert said.index("docker/login-action") < said.index(f"k8s/roll-out {environment}"), (
         "cosign asks as docker does"
     )
-    assert "make locked" in said and "make setup" not in said
+    assert "make locked" in said
+    assert "make setup" not in said
 
 
 def test_every_variable_is_described() -> None:
