@@ -203,12 +203,12 @@ def test_a_sale_is_seen_before_there_is_a_new_generation(demo: Demo) -> None:
     before, shown = similar()
     with opened(demo.sample.catalogue) as connection:
         connection.execute("UPDATE products SET in_stock = false WHERE product_id = ?", [shown[0]])
-    until(lambda: shown[0] not in similar()[1], "a sale", 10)
+    until(lambda: shown[0] not in similar()[1], "a sale", timeout_s=10)
     assert similar()[0] == before
     until(lambda: similar()[0] != before, "a new generation")
     with opened(demo.sample.catalogue) as connection:
         connection.execute("UPDATE products SET in_stock = true WHERE product_id = ?", [shown[0]])
-    until(lambda: shown[0] in similar()[1], "its return", 10)
+    until(lambda: shown[0] in similar()[1], "its return", timeout_s=10)
     before, _ = similar()
     until(lambda: similar()[0] != before, "a new generation")
 
