@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from serving.errors import BadSettings
 from serving.identity.keys import Rate, is_key
@@ -249,10 +249,13 @@ S = TypeVar("S", bound=BaseSettings)
 
 def read(settings: type[S], **overrides: Any) -> S:
     """Settings of one class from the environment. Raises ``BadSettings`` naming every wrong key."""
+    prefix = settings.model_config.get("env_prefix", "")
     try:
         return settings(**overrides)
+    except SettingsError as error:  # of a list, which it does not hand to the validators
+        name = re.findall('field "(.+?)"', str(error))
+        raise BadSettings(f'{prefix}{"".join(name).upper()} is no list in JSON, as ["A", "B"]') from None
     except ValidationError as error:
-        prefix = settings.model_config.get("env_prefix", "")
         wrong = (
             f"{prefix}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()
         )

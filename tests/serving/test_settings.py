@@ -25,6 +25,13 @@ def test_every_wrong_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_list_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSEARCH_FETCH_ALLOW_HOSTS", "[127.0.0.1:8090]")
+    with pytest.raises(BadSettings) as error:
+        read_settings()
+    assert str(error.value) == 'IMGSEARCH_FETCH_ALLOW_HOSTS is no list in JSON, as ["A", "B"]'
+
+
 def test_hosts_may_be_allowed_only_locally() -> None:
     with pytest.raises(
         BadSettings, match="IMGSEARCH_FETCH_ALLOW_HOSTS is for the local environment only; unset it"
