@@ -86,7 +86,8 @@ def _framed(picture: Picture) -> Image.Image:
 
 def _say(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
     font = ImageFont.load_default(10)
-    draw.rectangle(draw.textbbox(at, text, font=font), fill=colour)
+    x0, y0, x1, y1 = draw.textbbox(at, text, font=font)
+    draw.rectangle((x0 - 3, y0 - 2, x1 + 3, y1 + 2), fill=colour)
     draw.text(at, text, fill="white", font=font)
 
 
@@ -104,7 +105,7 @@ def _marked(picture: Picture, items: Sequence[Detection]) -> Image.Image:
         )
         draw.rectangle(corners, outline=colour, width=1 if number else 2)
         if item.category and not number:
-            _say(draw, (corners[0] + 3, corners[1] + 2), f"{item.category} {item.score:.2f}", colour)
+            _say(draw, (corners[0] + 5, corners[1] + 4), f"{item.category} {item.score:.2f}", colour)
     tile = _blank()
     tile.paste(image, at)
     return tile

@@ -25,8 +25,13 @@ def results(
     return [_result(gate, waivers.get(gate.name), command) for gate in gates]
 
 
+def _digits(figure: float) -> float:
+    """Of a share, as many as anybody reads."""
+    return round(float(figure), 6)
+
+
 def _result(gate: Gate, waiver: Waiver | None, command: Callable[[str], str]) -> dg.AssetCheckResult:
-    said, metadata = gate.message, {"measured": float(gate.measured), "wanted": float(gate.wanted)}
+    said, metadata = gate.message, {"measured": _digits(gate.measured), "wanted": _digits(gate.wanted)}
     waived = not gate.passed and waiver is not None
     if waived:
         said = f"{said}; {waiver}"
