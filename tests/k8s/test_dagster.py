@@ -142,9 +142,7 @@ def test_every_image_is_named_by_its_digest(values: Json, location: Json) -> Non
     assert re.fullmatch(r"\S+/pipeline-gpu@sha256:[0-9a-f]{64}", told["IMGSEARCH_GPU_IMAGE"])
 
 
-def test_the_pipeline_starts_with_its_settings(
-    values: Json, location: Json, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pipeline_starts_with_its_settings(location: Json, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {
         f"IMGSEARCH_{name.upper()}" for name in {**Settings.model_fields, **PipelineSettings.model_fields}
     }
@@ -165,8 +163,9 @@ def test_the_pipeline_starts_with_its_settings(
     volumes = {each["name"]: each for each in location["volumes"]}
     assert volumes[mounted.pop(str(environment.serving.home))]["emptyDir"] == {}
     assert mounted.pop("/tmp") == "scratch"
-    records = volumes[mounted.pop(values["global"]["dagsterHome"])]
-    assert records["configMap"] == {"name": "dagster-instance"}
+    records = "/etc/imgsearch/dagster"
+    assert volumes[mounted.pop(records)]["configMap"] == {"name": "dagster-instance"}
+    assert f"env DAGSTER_HOME={records}\n" in (K8S.parent / ".github/workflows/production.yml").read_text()
     # Google signs each Redis's certificate itself: no process trusts one without its authority's file.
     page, ((folder, name),) = (K8S / "README.md").read_text(), mounted.items()
     assert f"`{volumes[name]['secret']['secretName']}` (`staging.pem`, `production.pem`" in page
@@ -188,8 +187,8 @@ def test_steps_of_their_own_have_the_files_of_the_code_location(location: Json) 
         {"k8s": {"volumes": location["volumes"], "volume_mounts": _snakes(location["volumeMounts"])}}
     )
     for pod in pods_by_op().values():
-        own = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(pod.config()))
-        merged = context.merge(own).run_k8s_config
+        more = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(pod.config()))
+        merged = context.merge(more).run_k8s_config
         mounts, volumes = merged.container_config["volume_mounts"], merged.pod_spec_config["volumes"]
         paths = [each["mount_path"] for each in mounts]
         assert {each["mountPath"] for each in location["volumeMounts"]} <= set(paths)

@@ -100,7 +100,7 @@ def told(pod: Json, declared: Pod, image: str) -> None:
         "/var/lib/imgsearch",
         "/etc/imgsearch/redis",
         "/tmp",
-        "/opt/dagster/dagster_home",
+        "/etc/imgsearch/dagster",
     }
     assert spec["serviceAccountName"] == "dagster"
     assert not spec["automountServiceAccountToken"]
