@@ -98,7 +98,8 @@ class Steps(K8sStepHandler):
             selector = f"dagster/run-id={run.run_id},dagster/op"
             steps = self._api_client.batch_api.list_namespaced_job(namespace, label_selector=selector)
             for job in steps.items if run.is_finished else ():
-                self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
+                if job.status.active:
+                    self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
 
     def _has_a_pod(self, context: StepHandlerContext) -> bool:
         step: Any = context.get_step_context(self._get_step_key(context))
