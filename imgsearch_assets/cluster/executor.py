@@ -1,5 +1,6 @@
 """The executor of a cluster: dagster-k8s's, but for where short steps work, and for what is tried again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,9 @@ _DELAY_S = 5
 # How often records are read for what steps said, and pods are looked at.
 _LOOK_S = 0.25
 _HEALTH_S = 5
+# PostgreSQL numbers events before they can be read, so one may turn up behind others: the last so many of all
+# records are read again.
+_BEHIND = 200
 
 
 def executor_of(gpu_image: str | None, health_s: int = _HEALTH_S) -> dg.ExecutorDefinition:
@@ -56,6 +60,26 @@ class _Executor(StepDelegatingExecutor):
 
     Dagster itself would go by the step's own retry policy, which is for what the step says of itself.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ended: set[str] = set()
+
+    def _get_pop_events_offset(self, instance: dg.DagsterInstance) -> int:
+        return _BEHIND
+
+    def _pop_events(
+        self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]
+    ) -> Sequence[DagsterEvent]:
+        """Without the last word of an attempt that was given up, and came back: the other one's counts."""
+        found = []
+        for event in super()._pop_events(instance, run_id, seen_storage_ids):
+            if event.is_step_success or event.is_step_failure:
+                if event.step_key in self._ended:
+                    continue
+                self._ended.add(str(event.step_key))
+            found.append(event)
+        return found
 
     def log_failure_or_retry_event_after_error(
         self, step_context: Any, err_info: Any, known_state: Any

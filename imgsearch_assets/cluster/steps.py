@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -13,9 +15,11 @@ from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandlerContext
 from dagster._serdes import serialize_value
+from dagster_k8s.client import k8s_api_retry
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 from dagster_shared.error import SerializableErrorInfo
+from urllib3 import Timeout
 
 from imgsearch_assets.cluster.trouble import Trouble, end_of, trouble_of
 from imgsearch_assets.graph.pods import Pod
@@ -23,6 +27,10 @@ from imgsearch_assets.graph.pods import Pod
 # Short steps are copies of a process with the pipeline imported, else each would spend seconds on that.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["imgsearch_assets.definitions"])
+
+# What is said of a process where the one that it was copied from, which knows, has ended; it may work on.
+_UNKNOWN = 255
+_ANSWER_S = 30
 
 
 class Steps(K8sStepHandler):
@@ -43,8 +51,13 @@ class Steps(K8sStepHandler):
             # So that the cluster ends the steps of a run whose pod is removed.
             enable_owner_references=True,
         )
+        for api in (self._api_client.batch_api, self._api_client.core_api):
+            # By default a question that is never answered is waited for for ever, and with it a cancel.
+            pool: Any = api.api_client.rest_client.pool_manager
+            pool.connection_pool_kw["timeout"] = Timeout(total=_ANSWER_S)
         self._pods = pods
         self._processes: dict[str, BaseProcess] = {}
+        self._silent: set[str] = set()
         self._looked = False
 
     @property
@@ -53,8 +66,9 @@ class Steps(K8sStepHandler):
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         if not self._looked:
-            self._looked = True
             self._end_those_before(step_handler_context)
+            self._looked = True
+        self._silent.discard(self._get_step_key(step_handler_context))
         if self._has_a_pod(step_handler_context):
             yield from super().launch_step(step_handler_context)
             return
@@ -71,17 +85,35 @@ class Steps(K8sStepHandler):
         key = self._get_step_key(step_handler_context)
         process = self._processes.get(key)
         if process is not None:
-            if process.exitcode in (None, 0):
+            if process.exitcode is None:
                 return CheckStepHealthResult.healthy()
+            if process.exitcode == 0:
+                return self._done(key)
+            if process.exitcode == _UNKNOWN and process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
             return CheckStepHealthResult.unhealthy(f"its process ended with status {process.exitcode}")
         found = super().check_step_health(step_handler_context)
         pod = self._pod(step_handler_context)
         if not found.is_healthy:
+            if (
+                pod is not None and pod.status.phase == "Running"
+            ):  # a node that comes back would go on with it
+                list(super().terminate_step(step_handler_context))
             return CheckStepHealthResult.unhealthy(end_of(pod).sentence)
+        if pod is not None and pod.status.phase == "Succeeded":
+            return self._done(key)
         trouble = None if pod is None else trouble_of(pod, datetime.now(UTC))
         if trouble is not None and trouble.hopeless:
             self._give_up(step_handler_context, trouble)
         return found
+
+    def _done(self, key: str) -> CheckStepHealthResult:
+        """Of a step that is waited for though it ended well: its word may be on its way, but for one look."""
+        if key not in self._silent:
+            self._silent.add(key)
+            return CheckStepHealthResult.healthy()
+        return CheckStepHealthResult.unhealthy("it ended well, but nothing is on record of that")
 
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         process = self._processes.get(self._get_step_key(step_handler_context))
@@ -91,15 +123,15 @@ class Steps(K8sStepHandler):
             os.kill(process.pid, signal.SIGINT)
 
     def _end_those_before(self, context: StepHandlerContext) -> None:
-        """The steps of runs that this one takes up: a killed one's pod is still there, and so are they."""
+        """What still works of runs that this one takes up: a killed one's steps, or one taken for lost."""
         namespace, run = self._get_container_context(context).namespace, context.dagster_run
         while run.parent_run_id and (before := context.instance.get_run_by_id(run.parent_run_id)):
             run = before
-            selector = f"dagster/run-id={run.run_id},dagster/op"
-            steps = self._api_client.batch_api.list_namespaced_job(namespace, label_selector=selector)
-            for job in steps.items if run.is_finished else ():
+            asked = {"namespace": namespace, "label_selector": f"dagster/run-id={run.run_id}"}
+            jobs = _retried(partial(self._api_client.batch_api.list_namespaced_job, **asked)).items
+            for job in jobs if run.is_finished else ():
                 if job.status.active:
-                    self._api_client.delete_job(job_name=job.metadata.name, namespace=namespace)
+                    _retried(partial(self._api_client.delete_job, job.metadata.name, namespace))
 
     def _has_a_pod(self, context: StepHandlerContext) -> bool:
         step: Any = context.get_step_context(self._get_step_key(context))
@@ -118,6 +150,11 @@ class Steps(K8sStepHandler):
         error = SerializableErrorInfo(trouble.sentence, [], None)
         failure = StepFailureData(error, said)  # type: ignore[no-untyped-call]
         DagsterEvent.step_failure_event(context.get_step_context(self._get_step_key(context)), failure)
+
+
+def _retried(ask: Callable[[], Any]) -> Any:
+    """Where a run is taken up, the API may be away for the reason that the one before was lost."""
+    return k8s_api_retry(ask, max_retries=3, timeout=5)
 
 
 def _execute(arguments: str) -> None:

@@ -29,6 +29,11 @@ _SCRATCH = "/tmp"  # noqa: S108 a volume of the pod's own
 _SHARED = "/dev/shm"  # noqa: S108 the same, in memory
 
 
+# Before Dagster's arguments. A node that is drained or preempted asks its pods to end. Dagster would make a
+# failure of the step of it, which nobody tries again; one that ends without a word has another.
+UNTIL_KILLED = ("sh", "-c", '"$@" & step=$!; trap "kill -9 $step" TERM; wait $step', "sh")
+
+
 @dataclass(frozen=True)
 class Init:
     """A container that has to end well before the step starts, restricted as the step is."""
@@ -72,9 +77,14 @@ class Pod:
         return {
             "container_config": {
                 **own,
+                "command": list(UNTIL_KILLED),
                 "resources": resources,
                 "security_context": dict(_CONTAINER),
                 "volume_mounts": mounts,
+            },
+            # What it has done so far is kept, but a node is not taken away to save a little meanwhile.
+            "pod_template_spec_metadata": {
+                "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
             },
             "pod_spec_config": {
                 "security_context": {**_POD, **self._sysctls()},

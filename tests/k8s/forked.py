@@ -4,11 +4,13 @@ Else a pod would take as long to import the pipeline as its step takes.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from imgsearch_assets.graph.pods import UNTIL_KILLED
 from tests.forked import PROCESSES
 from tests.k8s.kubelet import Process
 
@@ -29,14 +31,27 @@ class _Forked:
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-    """``command`` is ``dagster`` or ``dagster-daemon`` with arguments."""
+    """``command`` is ``dagster`` or ``dagster-daemon`` with arguments, perhaps behind ``UNTIL_KILLED``."""
     process = PROCESSES.Process(target=_run, args=(tuple(command), dict(environment), str(log)))
     process.start()
     return _Forked(process)
 
 
+def _beside_a_shell() -> None:
+    """Return in a child of this process, which does what the shell of ``UNTIL_KILLED`` does."""
+    child = os.fork()
+    if child == 0:
+        return
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
+
+
 def _run(command: tuple[str, ...], environment: dict[str, str], log: str) -> None:
     os.setsid()
+    if command[: len(UNTIL_KILLED)] == UNTIL_KILLED:
+        command = command[len(UNTIL_KILLED) :]
+        _beside_a_shell()
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(sink, number)

@@ -88,7 +88,8 @@ class Container:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        for end in (os.killpg, os.kill):  # it may not have its own group yet
+        # Its first process alone is asked to end. All are killed, but it may not have its own group yet.
+        for end in (os.killpg, os.kill) if number == signal.SIGKILL else (os.kill,):
             with contextlib.suppress(ProcessLookupError):
                 end(self._process.pid, number)
                 return

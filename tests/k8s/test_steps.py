@@ -11,6 +11,7 @@ import pytest
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.execution.backfill import PartitionBackfill
 
+from imgsearch_assets.cluster.trouble import SETTLED
 from imgsearch_assets.graph.pods import FEATURES, INDEX, Pod
 from tests.k8s.cluster import CPU_IMAGE, GPU_IMAGE, PARTS, Cluster, cluster_at, tick_the_schedule
 from tests.k8s.kubelet import Json
@@ -74,7 +75,7 @@ class Followed:
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
-    """All is made once, by the schedule, while two of its pods are lost; that is the first test."""
+    """All is made once, by the schedule, while some of its pods are lost; that is the first test."""
     with cluster_at(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.start("run_costs", "freshness_alerts")
         with cluster.shop.instance() as instance:
@@ -126,6 +127,7 @@ def restricted(pod: Json) -> None:
 def test_a_scheduled_run_is_whole_though_pods_of_it_are_lost(followed: Followed) -> None:
     fate = {
         "item_detections.detections_part-0": followed.twin.out_of_memory,
+        "item_embeddings.embeddings_part-0": followed.twin.drain,
         "item_embeddings.embeddings_part-1": followed.twin.lose_node,
     }
 
@@ -148,15 +150,18 @@ def test_a_scheduled_run_is_whole_though_pods_of_it_are_lost(followed: Followed)
             "Step item_detections.detections_part[0] failed health check: its pod was killed for want of "
             f"memory (limit {FEATURES.memory}): more is given in imgsearch_assets/graph/pods.py"
         ],
-        "item_embeddings.embeddings_part[1]": [
-            "Step item_embeddings.embeddings_part[1] failed health check: its pod is gone: the node was "
-            "lost, or drained"
-        ],
+        **{
+            f"item_embeddings.embeddings_part[{number}]": [
+                f"Step item_embeddings.embeddings_part[{number}] failed health check: its pod is gone: the "
+                "node was lost, or drained"
+            ]
+            for number in range(2)
+        },
     }
     pods = followed.cluster.pods_of(run.run_id)
     apart = [step.replace("[", "-").rstrip("]") for step in PARTS_OF]
     assert pods.keys() == {"", "ann_index", *apart}, "and all other steps are in the run's own pod"
-    again = {"item_detections.detections_part-0", "item_embeddings.embeddings_part-1"}
+    again = {"item_detections.detections_part-0", *(step for step in apart if "embeddings" in step)}
     assert {step for step, made in pods.items() if len(made) == 2} == again
     for step in apart:
         for pod in pods[step]:
@@ -210,6 +215,7 @@ def test_an_image_that_cannot_be_pulled_is_one_clear_error_of_a_backfill(followe
     released = followed.cluster.shop.released
     objects = sorted(followed.cluster.shop.store.list("generations"))
     followed.twin.meets = lambda _: setattr(followed.twin.node, "images", set())  # from the run's pod on
+    followed.twin.settled_for = 2 * SETTLED
     followed.instance.add_backfill(
         PartitionBackfill.from_asset_graph_subset(
             backfill_id="one",

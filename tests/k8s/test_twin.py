@@ -1,5 +1,6 @@
 """The twin answers Kubernetes' own clients as a cluster would, as far as steps of the pipeline need it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import kubernetes
+import psutil
 import pytest
 
+from imgsearch_assets.graph.pods import UNTIL_KILLED
 from tests.k8s.kubelet import NOT_FOUND, Json
 from tests.k8s.rendering import kubectl
 from tests.k8s.twin import NAMESPACE, Twin, twin_at
@@ -93,6 +96,37 @@ def test_a_pod_that_is_killed_for_memory_says_so(twin: Twin, client: kubernetes.
     assert ended(client) == (0, 1)
     (status,) = pod(client).status.container_statuses
     assert (status.state.terminated.reason, status.state.terminated.exit_code) == ("OOMKilled", 137)
+
+
+def test_a_step_that_is_asked_to_end_is_killed_and_says_nothing(
+    twin: Twin, client: kubernetes.client.ApiClient, tmp_path: Path
+) -> None:
+    """By a real shell; whatever the step would do."""
+    said = tmp_path / "said"
+    step = f"trap 'echo asked > {said}; exit 1' TERM; echo $$ > {tmp_path / 'pid'}; sleep 60 & wait"
+    made = job("")
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    container |= {"command": list(UNTIL_KILLED), "args": ["sh", "-c", step]}
+    kubernetes.client.BatchV1Api(client).create_namespaced_job(NAMESPACE, made)
+    until((tmp_path / "pid").exists, "a step at work")
+    twin.node.end(pod(client).metadata.name, grace_s=60)
+    assert ended(client) == (0, 1)
+    (status,) = pod(client).status.container_statuses
+    assert status.state.terminated.exit_code == 143
+    with contextlib.suppress(psutil.NoSuchProcess):  # or nobody asked yet how it ended
+        assert psutil.Process(int((tmp_path / "pid").read_text())).status() == psutil.STATUS_ZOMBIE
+    assert not said.exists()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_step_ends_as_it_ends(twin: Twin, client: kubernetes.client.ApiClient, code: int) -> None:
+    made = job("")
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    container |= {"command": list(UNTIL_KILLED), "args": ["sh", "-c", f"exit {code}"]}
+    kubernetes.client.BatchV1Api(client).create_namespaced_job(NAMESPACE, made)
+    assert ended(client) == ((0, 1) if code else (1, 0))
+    (status,) = pod(client).status.container_statuses
+    assert status.state.terminated.exit_code == code
 
 
 def test_a_pod_whose_node_is_lost_is_gone_and_its_job_failed(

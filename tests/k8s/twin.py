@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -52,7 +52,8 @@ class Twin:
     """Everything that is on record, and what becomes of it. ``url`` is where it is asked.
 
     ``rendered`` has every pod as it was made, those that are gone too. Pods for which ``holds`` is true wait,
-    as where no node has room; ``meets`` is called with each that begins to work.
+    as where no node has room; ``meets`` is called with each that begins to work. Nodes took theirs
+    ``settled_for`` ago.
     """
 
     def __init__(self, node: Node) -> None:
@@ -60,6 +61,7 @@ class Twin:
         self.url = ""
         self.rendered: list[Json] = []
         self.holds: Callable[[Json], bool] = lambda pod: False
+        self.settled_for = timedelta(0)
         self.meets: Callable[[Json], None] = lambda pod: None
         self._objects: dict[tuple[str, str], Json] = {}
         self._lock = threading.RLock()
@@ -81,6 +83,10 @@ class Twin:
     def out_of_memory(self, pod: str) -> None:
         """The kernel kills it, and the kubelet says why."""
         self.node.kill(pod, "OOMKilled")
+
+    def drain(self, pod: str) -> None:
+        """It is asked to end, and is gone then."""
+        self.delete("pods", pod)
 
     def lose_node(self, pod: str) -> None:
         """It is gone with its node: nobody ends it, and the cluster forgets it."""
@@ -186,6 +192,10 @@ class Twin:
             pod["status"]["conditions"] = [condition]
             return
         pod["spec"]["nodeName"] = "twin"
+        placed = _told(datetime.now(UTC) - self.settled_for)
+        pod["status"]["conditions"] = [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": placed}
+        ]
         self.node.run(pod, self._values, lambda status: self._changed(pod, status))
 
     def _changed(self, pod: Json, status: Json) -> None:
@@ -321,11 +331,13 @@ def _discovery(path: list[str]) -> Json:
 
 
 def _label(found: Json, term: str) -> bool:
-    """Whether it has the label ``name=value``, or with a ``name`` alone any of that name."""
-    name, wanted, value = term.partition("=")
-    has = (found["metadata"].get("labels") or {}).get(name)
-    return has is not None if not wanted else bool(has == value.lstrip("="))
+    name, _, value = term.partition("=")
+    return bool((found["metadata"].get("labels") or {}).get(name) == value.lstrip("="))
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _told(datetime.now(UTC))
+
+
+def _told(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
