@@ -62,11 +62,11 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Sample catalogue to searchable, with progress; then the page, the API and the Dagster UI stay up."""
-    from imgsearch_assets.commands import demo
-    from imgsearch_assets.local.installation import Ports
-
-    ports = Ports(api_port, dagster_port, pictures_port)
     with one_sentence():
+        from imgsearch_assets.commands import demo  # which reads the settings
+        from imgsearch_assets.local.installation import Ports
+
+        ports = Ports(api_port, dagster_port, pictures_port)
         source = demo.Photos(photos) if photos else demo.Drawn(products, seed)
         demo.run(source, home, ports, redis_url, once=once, as_json=as_json)
 
@@ -94,10 +94,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Your own catalogue to searchable; then the page, the API and the Dagster UI stay up."""
-    from imgsearch_assets.commands import demo
-    from imgsearch_assets.local.installation import Ports
-
     with one_sentence():
+        from imgsearch_assets.commands import demo  # which reads the settings
+        from imgsearch_assets.local.installation import Ports
+
         source = demo.Catalogue(catalogue, frozenset(allow_host or ()))
         demo.run(
             source, home, Ports(api_port, dagster_port, pictures=0), redis_url, once=once, as_json=as_json

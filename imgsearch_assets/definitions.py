@@ -65,7 +65,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         REFRESH,
         dg.AssetSelection.assets(*everything),
         description="From the catalogue to what is searched, whole.",
-        run_tags=RUN_TAGS,
+        tags=RUN_TAGS,  # of the job, as a command that launches it knows no others
     )
     promote = dg.define_asset_job(
         PROMOTE,
@@ -78,7 +78,7 @@ def build_definitions(environment: Environment) -> dg.Definitions:
         CHANGE,
         dg.AssetSelection.assets(*chain),
         description="From a changed catalogue to what is searched: what follows it by itself.",
-        run_tags=RUN_TAGS,
+        tags=RUN_TAGS,  # of the job, as a command that launches it knows no others
     )
     poll_s = environment.pipeline.catalogue_poll_s
     needed = list(models.MODELS.values())

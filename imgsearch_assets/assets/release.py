@@ -14,7 +14,7 @@ from imgsearch_assets.environment import PRODUCTION, Environment
 from imgsearch_assets.features.rows import fill_for_generation
 from imgsearch_assets.gates.checks import blocking, results
 from imgsearch_assets.gates.sanity import complete
-from imgsearch_assets.gates.waivers import still_in_force
+from imgsearch_assets.gates.waivers import reason, still_in_force
 from imgsearch_assets.graph.steps import RELEASE, RETRY, Stopwatch, preview, step
 from imgsearch_assets.progress import stage
 from imgsearch_assets.references import Built, of_one_snapshot
@@ -107,14 +107,14 @@ def staging_release(
                     "refresh"
                 )
             if seen.pointer is None or seen.pointer.live.generation != generation:
-                still_in_force(ann_index.waived, environment.pointer, seen.pointer)
+                still_in_force(ann_index.waived, environment.pointer, seen.pointer, snapshot)
             released = release(
                 store,
                 environment,
                 environment.pointer,
                 generation,
                 who="dagster",
-                why="; ".join([f"snapshot {snapshot}", *map(str, ann_index.waived)]),
+                why=reason(snapshot, ann_index.waived),
                 waive=frozenset(waiver.gate for waiver in ann_index.waived),
                 seen=seen,
             )

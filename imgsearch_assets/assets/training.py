@@ -174,7 +174,7 @@ def jobs() -> list[Any]:
             ),
             description=f"A {name} of your pictures, live if it is not worse; started by hand, and again to "
             "go on where it was killed.",
-            run_tags={KIND_TAG: "training"},
+            tags={KIND_TAG: "training"},
         )
         for name in drawn
     ]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import one_sentence
+from imgsearch_assets.commands.terminal import Place, one_sentence
 from imgsearch_assets.figures import visible
 from imgsearch_assets.local.installation import objects_of
 
@@ -23,7 +23,7 @@ _SIGNS = {"done": "[green]yes[/]", "failed": "[red]no[/]", "waiting": "[yellow]n
 def explain(
     product_id: Annotated[str, typer.Argument(help="As in the catalogue.", show_default=False)],
     home: Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")],
-    environment: Annotated[str, typer.Option(help="Where it should be searchable.")] = "local",
+    environment: Annotated[Place, typer.Option(help="Where it should be searchable.")] = "local",
     redis_url: Annotated[
         str | None,
         typer.Option(

@@ -3,13 +3,13 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import one_sentence
+from imgsearch_assets.commands.terminal import Place, one_sentence
 from imgsearch_assets.local.installation import objects_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ app = typer.Typer(help="API keys of an environment.", no_args_is_help=True)
 
 Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
 Environment = Annotated[
-    Literal["local", "staging", "production"],
+    Place,
     typer.Option(envvar="IMGSEARCH_ENVIRONMENT", help="The environment whose keys are meant."),
 ]
 KeyId = Annotated[str, typer.Argument(help="As `imgsearch keys list` shows it.", show_default=False)]

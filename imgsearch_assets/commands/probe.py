@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets.commands.terminal import one_sentence
+from imgsearch_assets.commands.terminal import Place, one_sentence
 from imgsearch_assets.local.installation import objects_of
 
 
 def probe(
     home: Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")],
     environment: Annotated[
-        str, typer.Option(envvar="IMGSEARCH_ENVIRONMENT", help="Whose live generation is asked for.")
+        Place, typer.Option(envvar="IMGSEARCH_ENVIRONMENT", help="Whose live generation is asked for.")
     ] = "local",
     url: Annotated[
         str | None,

@@ -3,13 +3,13 @@
 import getpass
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import one_sentence
+from imgsearch_assets.commands.terminal import Place, one_sentence
 from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Which generation is live, and moving it.", no_args_is_help=True)
 
 Home = Annotated[Path, typer.Option(envvar="IMGSEARCH_HOME", help="Folder of one installation.")]
-Environment = Annotated[str, typer.Option(help="The environment whose pointer is meant.")]
+Environment = Annotated[Place, typer.Option(help="The environment whose pointer is meant.")]
 Why = Annotated[str, typer.Option(help="Kept with the release.", prompt=True)]
 
 
@@ -85,8 +85,11 @@ def promote(
     context: typer.Context,
     home: Home,
     why: Why,
-    source: Annotated[str, typer.Option("--from", help="Environment whose live generation it is.")] = "local",
-    to: Annotated[str, typer.Option(help="Environment that gets it.")] = "production",
+    source: Annotated[
+        Literal["local", "staging", "production", "proposed"],
+        typer.Option("--from", help="Environment whose live generation it is."),
+    ] = "local",
+    to: Annotated[Place, typer.Option(help="Environment that gets it.")] = "production",
     waive: Annotated[
         list[str] | None, typer.Option(help="A gate that may fail this time; once for each.")
     ] = None,
@@ -158,7 +161,7 @@ def images(
 def delivered(
     home: Home,
     why: Why,
-    environment: Annotated[str, typer.Option(help="Where it runs now.")],
+    environment: Annotated[Place, typer.Option(help="Where it runs now.")],
     pushed: Annotated[Path, typer.Option(help="Folder with a file for each image that the build pushed.")],
     overlay: Annotated[Path, typer.Option(help="Folder of the overlay that was rolled out.")],
     who: Annotated[str | None, typer.Option(help="Who it is.", show_default="who is logged in")] = None,
@@ -178,7 +181,7 @@ def delivered(
 def check(
     home: Home,
     overlay: Annotated[Path, typer.Argument(help="Folder of an overlay, as k8s/overlays/production.")],
-    source: Annotated[str, typer.Option("--from", help="Environment that has run it.")] = "staging",
+    source: Annotated[Place, typer.Option("--from", help="Environment that has run it.")] = "staging",
 ) -> None:
     """Whether an overlay names what another environment has run; prints its generation."""
     from imgsearch_assets.release import delivery

@@ -89,14 +89,29 @@ def needed(gates: Iterable[Gate], waivers: Mapping[str, Waiver]) -> tuple[Waiver
     return tuple(waivers[gate.name] for gate in gates if not gate.passed and gate.name in waivers)
 
 
-def still_in_force(waived: Iterable[Waiver], environment: str, pointer: Pointer | None) -> None:
-    """Raises ``Conflict`` when one by which a gate passed on the way is over: it was for another release."""
+def reason(snapshot: str, waived: Iterable[Waiver]) -> str:
+    """Why a release is made of ``snapshot``: by which waivers."""
+    return "; ".join([f"snapshot {snapshot}", *map(str, waived)])
+
+
+def still_in_force(
+    waived: Iterable[Waiver], environment: str, pointer: Pointer | None, snapshot: str
+) -> None:
+    """Raises ``Conflict`` when one by which a gate passed on the way is over: it was for another release.
+
+    Not where that other one is live and of the same ``snapshot``: another model makes it again.
+    """
     for waiver in waived:
-        if waiver.is_over(pointer):
+        if waiver.is_over(pointer) and not _made(pointer, snapshot, waiver):
             raise Conflict(
                 f"{waiver}, and that was for the next release in {environment}, which another run made "
                 "meanwhile; if it is still meant, waive it again, then start the job refresh"
             )
+
+
+def _made(pointer: Pointer | None, snapshot: str, waiver: Waiver) -> bool:
+    why = "" if pointer is None else pointer.live.why
+    return why.startswith(f"snapshot {snapshot}; ") and str(waiver) in why
 
 
 def _live(pointer: Pointer | None) -> Release | None:

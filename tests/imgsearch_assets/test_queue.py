@@ -33,7 +33,7 @@ class Queue:
         run = self._instance.create_run_for_job(
             found,
             run_config={"ops": config} if config else found.run_config,
-            tags=found.run_tags,
+            tags=found.tags,  # all that `dagster job launch` takes; the UI takes run_tags
             status=dg.DagsterRunStatus.QUEUED,
             remote_job_origin=ORIGIN.get_job_origin(job),
         )

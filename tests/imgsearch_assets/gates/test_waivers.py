@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from imgsearch_assets.gates.generation import Gate
-from imgsearch_assets.gates.waivers import in_force, needed, still_in_force, waive
+from imgsearch_assets.gates.waivers import in_force, needed, reason, still_in_force, waive
 from imgsearch_assets.release.publish import publish, rollback
 from serving.errors import BadInput, Conflict, Unverified
 from serving.index.store import end_trial, read_pointer
@@ -44,7 +44,7 @@ def test_the_next_release_ends_it_whatever_the_clock_says(shop: Any, monkeypatch
     assert live is not None
     end_trial(store, "local", live.live)
     assert in_force(store, "local") == {"few_removed": held}, "the release is the same"
-    still_in_force([held], "local", read_pointer(store, "local").pointer)
+    still_in_force([held], "local", read_pointer(store, "local").pointer, "s1")
     publish(store, "local", second, "test", "test")
     assert in_force(store, "local") == {}
 
@@ -54,11 +54,24 @@ def test_the_next_release_ends_it_whatever_the_clock_says(shop: Any, monkeypatch
     assert in_force(store, "local") == {}, "going back makes another release of it"
     for over in (before, held):
         with pytest.raises(Conflict) as refused:
-            still_in_force([over], "local", read_pointer(store, "local").pointer)
+            still_in_force([over], "local", read_pointer(store, "local").pointer, "s1")
     assert str(refused.value) == (
         "few_removed waived by ada: end of season, and that was for the next release in local, which another "
         "run made meanwhile; if it is still meant, waive it again, then start the job refresh"
     )
+
+
+def test_what_it_let_through_may_be_made_again_by_another_model(shop: Any) -> None:
+    store = shop.store
+    first, second = shop.build("s1").id, shop.build("s2").id
+    publish(store, "local", first, "test", "test")
+    waive(store, "local", ["few_removed"], "ada", "a clearance")
+    (held,) = in_force(store, "local").values()
+    publish(store, "local", second, "test", reason("s2", [held]))
+    live = read_pointer(store, "local").pointer
+    still_in_force([held], "local", live, "s2")
+    with pytest.raises(Conflict, match="that was for the next release in local"):
+        still_in_force([held], "local", live, "s3")
 
 
 def test_that_alone_is_used_without_which_a_gate_had_failed(store: LocalObjectStore) -> None:
