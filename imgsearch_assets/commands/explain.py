@@ -45,6 +45,8 @@ def explain(
             typer.echo(journey.model_dump_json())
         else:
             _show(journey)
+            if stock is None and journey.searchable:
+                typer.echo("The stock was not looked at; set IMGSEARCH_REDIS_URL to have it in this.")
 
 
 def _show(journey: "Journey") -> None:

@@ -37,6 +37,8 @@ def test_the_verdict_then_the_stages(history: History) -> None:
     assert "http://shop.example/n[e]w-0.jpg" in output
     for stage in ("seen", "downloaded", "detected", "embedded", "indexed", "live", "in stock"):
         assert any(stage in line for line in lines)
+    assert "The stock was not looked at" not in output, "it is not searchable anyhow"
+    assert "The stock was not looked at; set IMGSEARCH_REDIS_URL" in said(history, "p001")[1]
     assert "bad_price" in said(history, "bad")[1]
     assert "came" in said(history, "p003")[1]
 

@@ -57,6 +57,17 @@ def test_every_generation_is_listed(shop, tmp_path: Path, monkeypatch: pytest.Mo
     assert "put back what it was, or remove it and release again" in done.stderr
 
 
+def test_what_is_waived_is_shown_until_a_release_uses_it(shop, tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir(exist_ok=True)
+    home = ["--home", str(tmp_path)]
+    said = run(app, ["release", "waive", *home, "coverage", "--why", "a clearance"]).output
+    assert said == "the next release in local may fail coverage; start the job refresh\n"
+    shown = run(app, ["release", "status", *home]).output
+    assert shown.splitlines()[-1].startswith("for the next release, coverage waived by ")
+    publish(shop.store, "local", shop.build("s1").id, "test", "test")
+    assert "waived" not in run(app, ["release", "status", *home]).output
+
+
 def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
     (tmp_path / "objects").mkdir(exist_ok=True)
     home = ["--home", str(tmp_path)]
