@@ -35,13 +35,13 @@ def _kept() -> int:
 def status(home: Home, environment: Environment = "local") -> None:
     """The releases that are remembered, the live one first, and what the next one may fail."""
     from imgsearch_assets.gates.waivers import in_force
-    from serving.index.store import read_pointer
+    from serving.index.store import list_generations, read_pointer
 
     with one_sentence():
         store = objects_of(home)
         pointer = read_pointer(store, environment).pointer
         table = Table(*COLUMNS)
-        for row in rows_of(pointer) if pointer else ():
+        for row in rows_of(pointer, set(list_generations(store))) if pointer else ():
             table.add_row(*row)
         Console().print(table if pointer else f"nothing was ever released in {environment}")
         for waiver in in_force(store, environment).values():

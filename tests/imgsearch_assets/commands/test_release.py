@@ -78,6 +78,9 @@ def test_what_nobody_can_need_is_removed(shop, tmp_path: Path) -> None:
     done = run(app, ["release", "prune", *home])
     assert done.output == f"{ids[1]} is removed\n{ids[0]} is removed\n"
     assert run(app, ["release", "prune", *home]).output == "nothing is removed\n"
+    lines = [line for line in run(app, ["release", "status", *home]).output.splitlines() if "│" in line]
+    states = {line.split("│")[1].strip(): line.split("│")[-2].strip() for line in lines}
+    assert states == {**dict.fromkeys(ids[:2], "pruned"), **dict.fromkeys(ids[2:4], ""), ids[4]: "live"}
     back = run(app, ["release", "rollback", *home, "--why", "test", "--to", ids[0]])
     assert f"generation {ids[0]} cannot be gone back to: there is no generation {ids[0]}" in back.stderr
     shop.store.put(f"generations/{ids[4]}/manifest.json", b"{}")
