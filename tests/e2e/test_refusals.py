@@ -20,8 +20,9 @@ from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.refresh import run_refresh
 from imgsearch_assets.release.publish import status
 from serving.errors import ImgsearchError
+from tests.between import Answer, Request, between
 from tests.bigquery_process import PROJECT, emulator, gate
-from tests.gcs_process import BUCKET, EMULATOR, Answer, GcsProcess, between
+from tests.gcs_process import BUCKET, EMULATOR, GcsProcess
 from tests.imgsearch_assets.small_shop import Shop, small_shop
 from tests.imgsearch_assets.warehouse.conftest import BigQueryPlace
 from tests.secure_redis import PASSWORD, REFUSED, secure_redis, urls
@@ -41,8 +42,8 @@ class Production:
     redis: dict[str, str]
     writes_refused: list[bool] = field(default_factory=list)  # while there is one, the bucket takes nothing
 
-    def network(self, method: str, ask: Callable[[], Answer]) -> Answer:
-        if self.writes_refused and method in ("POST", "PUT"):
+    def network(self, request: Request, ask: Callable[[], Answer]) -> Answer:
+        if self.writes_refused and request.method in ("POST", "PUT"):
             error = {"code": 403, "message": NO_RIGHT, "errors": [{"reason": "forbidden"}]}
             return 403, [("Content-Type", "application/json")], json.dumps({"error": error}).encode()
         return ask()
@@ -61,8 +62,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     gcs = GcsProcess()
     made: list[Production] = []
 
-    def network(method: str, ask: Callable[[], Answer]) -> Answer:
-        return made[0].network(method, ask) if made else ask()
+    def network(request: Request, ask: Callable[[], Answer]) -> Answer:
+        return made[0].network(request, ask) if made else ask()
 
     with (
         secure_redis(home) as redis,

@@ -16,6 +16,9 @@ from serving.images.box import Box
 from tests.serving.api.published import publish
 from tests.serving.processes import starting
 
+# A machine that is busy with something else is no page that does not work.
+expect.set_options(timeout=20_000)
+
 ITEM = Box(0.1, 0.2, 0.7, 0.8)
 
 
