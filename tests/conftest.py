@@ -39,7 +39,9 @@ settings.load_profile("imgsearch")
 _MEMORY = Path("/dev/shm")
 _ROOMY = 8 << 30
 _OWN = pytest.StashKey[Path]()
-_IMAGES = "tests/k8s/images/"
+# The images are built once for all that share them, and their network comes and goes: a browser gives up what it
+# is loading when that changes.
+_ONE_AFTER_THE_OTHER = ("tests/k8s/images/", "tests/serving/api/page/", "tests/e2e/test_demo.py")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,11 +62,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class _Files(LoadFileScheduling):
-    """Hands out whole files to workers; those that share the images, which are built once, together."""
+    """Hands out whole files to workers, those of ``_ONE_AFTER_THE_OTHER`` all to one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return _IMAGES if file.startswith(_IMAGES) else file
+        return _ONE_AFTER_THE_OTHER[0] if file.startswith(_ONE_AFTER_THE_OTHER) else file
 
 
 @pytest.hookimpl(optionalhook=True)
