@@ -39,8 +39,8 @@ settings.load_profile("imgsearch")
 _MEMORY = Path("/dev/shm")
 _ROOMY = 8 << 30
 _OWN = pytest.StashKey[Path]()
-# The images are built once for all that share them, and their network comes and goes: a browser gives up what it
-# is loading when that changes.
+# The images are built once for all that share them, and their network comes and goes: a browser gives up what
+# it is loading when that changes.
 _ONE_AFTER_THE_OTHER = ("tests/k8s/images/", "tests/serving/api/page/", "tests/e2e/test_demo.py")
 
 
