@@ -16,6 +16,8 @@ from serving.identity.keys import Rate, is_key
 from serving.index.collapse import Collapse
 from serving.location import Location
 
+# The environments that there are. A name that is none would have a pointer of its own, which nobody follows.
+Place = Literal["local", "staging", "production"]
 # A list is gRPC's own, of IP addresses alone.
 _ADDRESS = re.compile(r"(ipv[46]:\S+|[^\s,]+):[0-9]{1,5}")
 
@@ -53,7 +55,7 @@ class Settings(EngineSettings):
 
     model_config = SettingsConfigDict(env_prefix="IMGSEARCH_", frozen=True, extra="ignore")
 
-    environment: Literal["local", "staging", "production"] = Field(
+    environment: Place = Field(
         "local", description="Whose pointer is followed; `local` alone may fetch from allowed hosts."
     )
     home: Path = Field(Path(".imgsearch"), description="Folder of everything this installation keeps.")

@@ -96,9 +96,8 @@ class Steps(K8sStepHandler):
         found = super().check_step_health(step_handler_context)
         pod = self._pod(step_handler_context)
         if not found.is_healthy:
-            if (
-                pod is not None and pod.status.phase == "Running"
-            ):  # a node that comes back would go on with it
+            # A node that comes back would go on with it.
+            if pod is not None and pod.status.phase == "Running":
                 list(super().terminate_step(step_handler_context))
             return CheckStepHealthResult.unhealthy(end_of(pod).sentence)
         if pod is not None and pod.status.phase == "Succeeded":

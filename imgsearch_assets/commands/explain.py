@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import Place, one_sentence
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.figures import visible
 from imgsearch_assets.local.installation import objects_of
+from serving.settings import Place
 
 if TYPE_CHECKING:
     from serving.ledger.journey import Journey

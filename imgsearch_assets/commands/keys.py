@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import Place, one_sentence
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
+from serving.settings import Place
 
 if TYPE_CHECKING:
     from serving.identity.keys import Key

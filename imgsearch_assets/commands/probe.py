@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from imgsearch_assets.commands.terminal import Place, one_sentence
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
+from serving.settings import Place
 
 
 def probe(

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imgsearch_assets.commands.terminal import Place, one_sentence
+from imgsearch_assets.commands.terminal import one_sentence
 from imgsearch_assets.local.installation import objects_of
 from imgsearch_assets.release.history import COLUMNS, rows_of, time_of
+from serving.settings import Place
 
 if TYPE_CHECKING:
     from imgsearch_assets.release.replay_report import Report
@@ -90,7 +91,7 @@ def promote(
     home: Home,
     why: Why,
     source: Annotated[
-        Literal["local", "staging", "production", "proposed"],
+        Literal[Place, "proposed"],
         typer.Option("--from", help="Environment whose live generation it is."),
     ] = "local",
     to: Annotated[Place, typer.Option(help="Environment that gets it.")] = "production",

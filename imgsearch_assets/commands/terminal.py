@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -12,8 +12,6 @@ from rich.console import Console
 from serving.errors import ImgsearchError
 
 STOPPED = 130
-# The environments that there are. A name that is none would have a pointer of its own, which nobody follows.
-Place = Literal["local", "staging", "production"]
 
 
 def _stop(_: int, __: FrameType | None) -> NoReturn:

@@ -41,19 +41,10 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   attribute_condition = "assertion.repository_id == \"${var.repository_id}\" && attribute.job != \"none\""
 }
 
-resource "google_service_account" "jobs" {
-  for_each = local.jobs
-
-  account_id   = "imgsearch-${each.key}"
-  display_name = "imgsearch: ${each.value.does}"
-
-  depends_on = [google_project_service.this]
-}
-
 resource "google_service_account_iam_member" "jobs" {
   for_each = local.jobs
 
-  service_account_id = google_service_account.jobs[each.key].name
+  service_account_id = google_service_account.this[each.key].name
   role               = "roles/iam.workloadIdentityUser"
   member             = "principalSet://iam.googleapis.com/${local.identities}/attribute.job/${each.key}"
 }
@@ -64,7 +55,7 @@ resource "google_artifact_registry_repository_iam_member" "jobs" {
   repository = google_artifact_registry_repository.images.repository_id
   location   = var.region
   role       = each.key == "builder" ? "roles/artifactregistry.writer" : "roles/artifactregistry.reader"
-  member     = google_service_account.jobs[each.key].member
+  member     = google_service_account.this[each.key].member
 }
 
 # To the cluster's door and no further: what may be done inside, the cluster says (../cluster).
@@ -79,7 +70,7 @@ resource "google_project_iam_member" "door" {
 
   project = var.project
   role    = "projects/${var.project}/roles/${google_project_iam_custom_role.door.role_id}"
-  member  = google_service_account.jobs[each.key].member
+  member  = google_service_account.this[each.key].member
 }
 
 resource "google_storage_bucket_iam_member" "deliverers" {
@@ -87,14 +78,14 @@ resource "google_storage_bucket_iam_member" "deliverers" {
 
   bucket = google_storage_bucket.objects.name
   role   = "roles/storage.objectViewer"
-  member = google_service_account.jobs[each.key].member
+  member = google_service_account.this[each.key].member
 }
 
 # What ran in staging, and nothing else: who delivers there can move no pointer.
 resource "google_storage_bucket_iam_member" "deliveries" {
   bucket = google_storage_bucket.objects.name
   role   = "roles/storage.objectUser"
-  member = google_service_account.jobs["deliverer-staging"].member
+  member = google_service_account.this["deliverer-staging"].member
 
   condition {
     title      = "its record of deliveries"

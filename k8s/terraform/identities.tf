@@ -1,8 +1,8 @@
-# Who the pods are to Google, and what each may. Both environments are the same accounts, as they read the same bucket
-# (the overlays' `identities`).
+# Who pods, nodes and jobs of GitHub (delivery.tf) are to Google. Pods of both environments are the same accounts, as they
+# read the same bucket (the overlays' `identities`).
 locals {
   processes = ["api", "search", "detect", "embed", "probe", "stock-feed"]
-  accounts = {
+  accounts = merge({ for name, job in local.jobs : name => job.does }, {
     api        = "the public front"
     search     = "the search service"
     detect     = "the detector"
@@ -11,7 +11,7 @@ locals {
     stock-feed = "the stock feed"
     dagster    = "the pipeline"
     nodes      = "the cluster's nodes"
-  }
+  })
 
   # Kubernetes' accounts by ours: namespace/name.
   bound = merge(

@@ -38,8 +38,8 @@ output "delivery" {
   description = "Variables of the repository on GitHub, and DELIVERER of each of its environments (../../docs/delivery.md)."
   value = {
     IDENTITY_PROVIDER = "${local.identities}/providers/${google_iam_workload_identity_pool_provider.github.workload_identity_pool_provider_id}"
-    BUILDER           = google_service_account.jobs["builder"].email
-    DELIVERER         = { for name in keys(var.environments) : name => google_service_account.jobs["deliverer-${name}"].email }
+    BUILDER           = google_service_account.this["builder"].email
+    DELIVERER         = { for name in keys(var.environments) : name => google_service_account.this["deliverer-${name}"].email }
     IMAGES            = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
     OBJECTS           = "gs://${google_storage_bucket.objects.name}"
     CLUSTER           = google_container_cluster.this.name

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kubernetes
 import psutil
@@ -31,7 +32,7 @@ def client(twin: Twin, tmp_path: Path) -> kubernetes.client.ApiClient:
     return kubernetes.config.new_client_from_config(str(tmp_path / "kubeconfig"))
 
 
-def job(script: str, image: str = WORKS, **more: Json) -> Json:
+def job(script: str, image: str = WORKS, **more: Any) -> Json:
     container = {"name": "step", "image": image, "command": ["sh", "-c", script], **more}
     spec = {"restartPolicy": "Never", "containers": [container]}
     return {"metadata": {"name": "one"}, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
@@ -104,9 +105,7 @@ def test_a_step_that_is_asked_to_end_is_killed_and_says_nothing(
     """By a real shell; whatever the step would do."""
     said = tmp_path / "said"
     step = f"trap 'echo asked > {said}; exit 1' TERM; echo $$ > {tmp_path / 'pid'}; sleep 60 & wait"
-    made = job("")
-    container = made["spec"]["template"]["spec"]["containers"][0]
-    container |= {"command": list(UNTIL_KILLED), "args": ["sh", "-c", step]}
+    made = job("", command=list(UNTIL_KILLED), args=["sh", "-c", step])
     kubernetes.client.BatchV1Api(client).create_namespaced_job(NAMESPACE, made)
     until((tmp_path / "pid").exists, "a step at work")
     twin.node.end(pod(client).metadata.name, grace_s=60)
@@ -120,9 +119,7 @@ def test_a_step_that_is_asked_to_end_is_killed_and_says_nothing(
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_step_ends_as_it_ends(twin: Twin, client: kubernetes.client.ApiClient, code: int) -> None:
-    made = job("")
-    container = made["spec"]["template"]["spec"]["containers"][0]
-    container |= {"command": list(UNTIL_KILLED), "args": ["sh", "-c", f"exit {code}"]}
+    made = job("", command=list(UNTIL_KILLED), args=["sh", "-c", f"exit {code}"])
     kubernetes.client.BatchV1Api(client).create_namespaced_job(NAMESPACE, made)
     assert ended(client) == ((0, 1) if code else (1, 0))
     (status,) = pod(client).status.container_statuses
