@@ -126,9 +126,10 @@ class Steps(K8sStepHandler):
         namespace, run = self._get_container_context(context).namespace, context.dagster_run
         while run.parent_run_id and (before := context.instance.get_run_by_id(run.parent_run_id)):
             run = before
+            if not run.is_finished:
+                continue
             asked = {"namespace": namespace, "label_selector": f"dagster/run-id={run.run_id}"}
-            jobs = _retried(partial(self._api_client.batch_api.list_namespaced_job, **asked)).items
-            for job in jobs if run.is_finished else ():
+            for job in _retried(partial(self._api_client.batch_api.list_namespaced_job, **asked)).items:
                 if job.status.active:
                     _retried(partial(self._api_client.delete_job, job.metadata.name, namespace))
 
